@@ -1,0 +1,51 @@
+"""Training frames: rendered once in parallel, kept on disk as two uint8 arrays, read through a memory map."""
+
+import os
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
+from pathlib import Path
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reference.scene import Procedure
+
+INPUT = (192, 320)  # height, width of the model's input; a whole frame is stretched to it
+RENDER = (180, 320)
+SECONDS = 20
+Frames = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+
+
+def render(seed: int, count: int) -> Frames:
+    """``count`` frames spread over one procedure: RGB (count, 192, 320, 3) and classes (count, 192, 320)."""
+    procedure = Procedure(seed, RENDER)
+    pictures = np.empty((count, *INPUT, 3), np.uint8)
+    masks = np.empty((count, *INPUT), np.uint8)
+    moments = np.random.default_rng(seed).integers(0, SECONDS * 30, count)
+    for k, moment in enumerate(moments):
+        picture, mask, _ = procedure.frame(int(moment))
+        pictures[k] = cv2.resize(picture, INPUT[::-1])
+        masks[k] = cv2.resize(mask, INPUT[::-1], interpolation=cv2.INTER_NEAREST)
+    return pictures, masks
+
+
+def build(folder: Path, name: str, seeds: range, count: int) -> Frames:
+    """Frames of all ``seeds``, rendered on first use and reopened after."""
+    folder.mkdir(parents=True, exist_ok=True)
+    total = len(seeds) * count
+    stem = f"{name}-{seeds.start}-{seeds.stop}-{count}"
+    paths = [folder / f"{stem}-{part}.npy" for part in ("pictures", "masks")]
+    if not all(path.exists() for path in paths):
+        parts = [path.with_suffix(".part") for path in paths]
+        pictures = np.lib.format.open_memmap(parts[0], "w+", np.uint8, (total, *INPUT, 3))
+        masks = np.lib.format.open_memmap(parts[1], "w+", np.uint8, (total, *INPUT))
+        with ProcessPoolExecutor(os.cpu_count(), initializer=partial(cv2.setNumThreads, 1)) as pool:
+            for k, (some, classes) in enumerate(pool.map(partial(render, count=count), seeds, chunksize=8)):
+                pictures[k * count : (k + 1) * count], masks[k * count : (k + 1) * count] = some, classes
+                if k % 50 == 0:
+                    print(f"\r{name}: {k}/{len(seeds)} procedures", end="", flush=True)
+        print(f"\r{name}: {len(seeds)} procedures, {total} frames")
+        for part, path in zip(parts, paths, strict=True):
+            part.replace(path)
+    return np.load(paths[0], mmap_mode="r"), np.load(paths[1], mmap_mode="r")

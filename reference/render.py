@@ -1,0 +1,87 @@
+"""Renders the demo procedure and what is true of it: ``python -m reference.render [--out DIR]``."""
+
+import argparse
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict
+from functools import cache
+from pathlib import Path
+
+import av
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from reference.scene import CLASSES, Procedure
+from reference.scene.procedure import Truth
+from reference.scene.script import Script, Spell, Use
+
+SEED = 7026
+SIZE, FPS = (720, 1280), 30
+TRUTH_SIZE = (96, 160)  # what the model answers in
+DEMO = Script(
+    uses=(
+        Use("grasper", -5.0, 40.0, -2.2, (0.0, 0.0), holds=True, radius=0.032),
+        Use("hook", 2.5, 13.5, 0.35, (0.12, 0.08), roam=0.10, radius=0.034, defect="missing insulation"),
+        Use("scissors", 8.5, 15.0, 2.6, (-0.18, 0.05), roam=0.07, radius=0.03),
+        Use("grasper", 15.5, 24.0, 0.8, (0.18, 0.0), roam=0.08, radius=0.036, defect="bent jaw"),
+    ),
+    spells=(Spell("smoke", 9.5, 13.0, 0.65), Spell("smear", 17.5, 21.0, 0.7)),
+    sway=0.035, breath=0.02, gallbladder=True, seconds=25.0,
+)
+
+
+@cache
+def _demo() -> Procedure:
+    cv2.setNumThreads(1)
+    return Procedure(SEED, SIZE, FPS, DEMO)
+
+
+def _frame(i: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Truth]:
+    picture, mask, truth = _demo().frame(i)
+    return picture, cv2.resize(mask, TRUTH_SIZE[::-1], interpolation=cv2.INTER_NEAREST), truth
+
+
+def _notes(truths: list[Truth], key: str) -> NDArray[np.float32]:
+    """(n, 4): frame, index of the kind in the JSON's ``kinds``, x, y."""
+    rows = [(i, KINDS.index(note["kind"]), note["x"], note["y"]) for i, truth in enumerate(truths) for note in truth[key]]
+    return np.array(rows, np.float32).reshape(-1, 4)
+
+
+KINDS = sorted({use.kind for use in DEMO.uses} | {use.defect for use in DEMO.uses if use.defect} | {o[0] for o in DEMO.objects})
+
+
+def render(folder: Path, workers: int) -> None:
+    folder.mkdir(parents=True, exist_ok=True)
+    count = int(DEMO.seconds * FPS)
+    video = folder / "procedure.part"
+    masks, truths = np.empty((count, *TRUTH_SIZE), np.uint8), []
+    with av.open(str(video), "w", format="mp4") as file, ProcessPoolExecutor(workers) as pool:
+        stream = file.add_stream("libx264", rate=FPS, options={"crf": "23", "preset": "slow", "maxrate": "3M", "bufsize": "6M"})
+        stream.height, stream.width, stream.pix_fmt = *SIZE, "yuv420p"
+        for i, (picture, masks[i], truth) in enumerate(pool.map(_frame, range(count), chunksize=4)):
+            file.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            truths.append(truth)
+            if i % 30 == 0:
+                print(f"\r{i}/{count} frames", end="", flush=True)
+        file.mux(stream.encode())
+    print()
+    haze = np.array([[truth[kind] for kind in ("smoke", "smear", "fog")] for truth in truths], np.float32)
+    with (folder / "truth.part").open("wb") as truth_file:
+        np.savez_compressed(truth_file, masks=masks, tips=_notes(truths, "tips"), defects=_notes(truths, "defects"), haze=haze)
+    about = {"seed": SEED, "fps": FPS, "frames": count, "classes": CLASSES, "kinds": KINDS, "script": asdict(DEMO)}
+    (folder / "procedure.json").write_text(json.dumps(about, indent=1) + "\n")
+    (folder / "truth.part").replace(folder / "procedure.npz")
+    video.replace(folder / "procedure.mp4")
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--out", type=Path, default=Path("src/inframe/reference_device"))
+    parser.add_argument("--workers", type=int, default=2)
+    options = parser.parse_args()
+    render(options.out, options.workers)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,5 @@
+"""`python -m inframe`."""
+
+from inframe.cli import main
+
+main()

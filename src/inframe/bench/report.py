@@ -1,0 +1,212 @@
+"""`inframe bench`: runs the phases, and says in one table and one JSON what came of them."""
+
+import random
+import statistics
+import time
+from collections.abc import Callable
+from contextlib import ExitStack
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from inframe.bench.floor import PlainLoop
+from inframe.bench.load import ALL, Load
+from inframe.bench.wakeups import Probe, round_trips
+from inframe.bench.windows import WINDOW_S, Bench, Phase, Window, beyond_stalls, of_device, of_loop
+from inframe.core.clock import NS_PER_MS, NS_PER_S
+from inframe.core.config import Device
+from inframe.core.errors import DeviceFault
+from inframe.core.yamlfile import read_device
+from inframe.device import Running
+from inframe.machine.kernel import status_of
+from inframe.pipeline.board import Count
+from inframe.procedure import quantile
+from inframe.reference_device import device_file
+from inframe.resolve import resolve
+from inframe.table import layout_of, names
+
+FPS = 30
+READY_S = 30.0
+ROUNDS = 300
+
+Tick = Callable[[str], None]
+
+
+def measure_and_show(out: Console, seconds: float) -> dict[str, Any]:
+    """Run for about `seconds`, print the table, return the report."""
+    with Progress(console=out, transient=True) as progress:
+        task = progress.add_task("starting", total=seconds)
+        began = time.monotonic()
+        report = measure(seconds, lambda what: progress.update(task, completed=time.monotonic() - began, description=what))
+    show(out, report)
+    return report
+
+
+def bench_device() -> tuple[Device, Path]:
+    """The reference device with the synthetic camera, 1280x720 at 30 fps, and no screen."""
+    path = device_file()
+    device = resolve(read_device(path), path)
+    camera = {"camera": "synthetic", "width": 1280, "height": 720, "fps": FPS}
+    changes = {"streams": {device.display: camera}, "screens": [{"kind": "none"}], "records": None}
+    return Device.model_validate(device.model_dump(mode="json") | changes), path
+
+
+def measure(seconds: float, tick: Tick) -> dict[str, Any]:
+    """The whole measurement: `seconds` of windows after a start-up of some 15 s. Returns the report (docs/performance.md)."""
+    device, path = bench_device()
+    core = max(layout_of(device).real_time)
+    tick("wake-ups")
+    wakeups = _wakeups(device, core)
+    with ExitStack() as stack:
+        partitioned = stack.enter_context(Running(device, path))
+        plain = stack.enter_context(Running(device.model_copy(update={"real_time": False}), path))
+        floor = stack.enter_context(PlainLoop(device))
+        tick("warming up")
+        _until_ready([partitioned, plain], floor)
+        probe = Probe(core)
+        stack.callback(probe.close)
+        load = stack.enter_context(Load(ALL))
+        subject = of_device("partitioned", partitioned)
+        phases = [
+            Phase("floor", of_loop("floor", floor), load=False),
+            Phase("idle", subject, load=False),
+            Phase("load", subject, load=True),
+            Phase("load_unpartitioned", of_device("unpartitioned", plain), load=True),
+        ]
+        bench = Bench(phases, load, probe, core, NS_PER_S // FPS, device.deadline_ns)
+        rss = _run_blocks(bench, seconds, tick, partitioned.supervisor.pid("display") or 0)
+        for phase in phases:
+            phase.subject.go()  # so that they can end in order
+    return _report(bench, wakeups, rss, partitioned.notes)
+
+
+def _until_ready(devices: list[Running], floor: PlainLoop) -> None:
+    until = time.monotonic() + READY_S
+    rows = [device.board.row(name) for device in devices for name in names(device.device)]
+    while not (floor.is_ready and all(row.get(Count.READY_NS) for row in rows)):
+        for device in devices:
+            device.step()
+        floor.step()
+        time.sleep(0.01)
+        if time.monotonic() > until:
+            raise DeviceFault(f"not every process was ready within {READY_S:g} s")
+
+
+def _run_blocks(bench: Bench, seconds: float, tick: Tick, display: int) -> list[float]:
+    rng = random.Random(1)  # noqa: S311  # an order of windows, not a secret
+    rss: list[float] = []
+    until = time.monotonic() + seconds - len(bench.phases) * WINDOW_S / 2
+    while not rss or time.monotonic() < until:
+        bench.block(rng, tick)
+        rss.append(int(status_of(str(display), "VmRSS").split()[0]) / 1024)
+    return rss
+
+
+def _wakeups(device: Device, core: int) -> dict[str, dict[str, float]]:
+    """Between the cores that display and worker really have, and across cores for comparison."""
+    workers = max(layout_of(device).real_time - {core} or {core})
+    found = {"used": round_trips((core, workers), ROUNDS)}
+    other = min(layout_of(device).background)
+    if other != core:
+        found["across"] = round_trips((core, other), ROUNDS)
+    return found
+
+
+def _report(bench: Bench, wakeups: dict[str, dict[str, float]], rss: list[float], notes: list[tuple[str, str, str]]) -> dict[str, Any]:
+    by_phase = {phase.name: [w for w in bench.windows if w.phase == phase.name] for phase in bench.phases}
+    idle = [latency for window in by_phase["idle"] for latency in window.latencies_ms]
+    slack_ns = bench.deadline_ns - int((quantile(idle, 0.99) or 0.0) * NS_PER_MS)
+    report: dict[str, Any] = {name: phase_report(windows, slack_ns, bench.deadline_ns) for name, windows in by_phase.items()}
+    idle_p99 = report["idle"]["p99_ms"]
+    for name, key in (("load", "slowdown_p99"), ("load_unpartitioned", "slowdown_p99_unpartitioned")):
+        p99 = report[name]["p99_ms"]
+        report[key] = p99 / idle_p99 if p99 and idle_p99 else None
+    floor_p50, idle_p50 = report["floor"]["p50_ms"], report["idle"]["p50_ms"]
+    report["isolation_ms"] = idle_p50 - floor_p50 if idle_p50 and floor_p50 else None
+    report |= {"handoff_us": wakeups["used"]["handoff"], "pingpong_us": wakeups["used"]["pingpong"]}
+    report["across_cores"] = wakeups.get("across")
+    report["stalls"] = {name: _stalls(windows) for name, windows in by_phase.items()}
+    report["voided_windows"] = bench.voided
+    report["rss_display_mb"] = {"first": rss[0], "last": rss[-1], "max": max(rss)}
+    report["memcpy_frame_ms"] = memcpy_ms()
+    report["gave_up"] = notes
+    return report
+
+
+def phase_report(windows: list[Window], slack_ns: int, deadline_ns: int) -> dict[str, Any]:
+    """One phase: counts over all its windows, quantiles as medians over windows, the maximum over all."""
+
+    def median_of(q: float) -> float | None:
+        values = [value for w in windows if (value := quantile(w.latencies_ms, q)) is not None]
+        return statistics.median(values) if values else None
+
+    frames = sum(w.expected for w in windows)
+    in_time = sum(w.in_time for w in windows)
+    return {
+        "windows": len(windows),
+        "frames": frames,
+        "missed": sum(len(w.due_ns) for w in windows),
+        "missed_beyond_stalls": sum(beyond_stalls(w, slack_ns, deadline_ns) for w in windows),
+        "results_in_time": in_time,
+        "results_in_time_percent": 100.0 * in_time / frames if frames else None,
+        "p50_ms": median_of(0.5),
+        "p99_ms": median_of(0.99),
+        "p999_ms": median_of(0.999),
+        "max_ms": max((latency for w in windows for latency in w.latencies_ms), default=None),
+        "steps_p50_ms": _steps(windows),
+    }
+
+
+def _steps(windows: list[Window]) -> dict[str, float]:
+    steps: dict[str, list[float]] = {}
+    for window in windows:
+        for name, values in window.steps_ms.items():
+            steps.setdefault(name, []).extend(values)
+    return {name: statistics.median(values) for name, values in steps.items()}
+
+
+def _stalls(windows: list[Window]) -> dict[str, float]:
+    spans = [(b - a) / NS_PER_MS for window in windows for a, b in window.stalls]
+    return {"count": len(spans), "total_ms": sum(spans), "max_ms": max(spans, default=0.0)}
+
+
+def memcpy_ms() -> float:
+    """The median time of copying one 1280x720x3 frame, ms: the floor under everything that touches pixels."""
+    a, b = np.ones((720, 1280, 3), np.uint8), np.empty((720, 1280, 3), np.uint8)
+    times = []
+    for _ in range(200):
+        began = time.perf_counter_ns()
+        np.copyto(b, a)
+        times.append(time.perf_counter_ns() - began)
+    return statistics.median(times) / NS_PER_MS
+
+
+def show(out: Console, report: dict[str, Any]) -> None:
+    """The report as a table."""
+    table = Table(title="frame path, 1280x720 at 30 fps: capture to hand-off to the screen, ms")
+    keys = ("frames", "missed", "missed_beyond_stalls", "results_in_time_percent", "p50_ms", "p99_ms", "p999_ms", "max_ms")
+    for column in ("phase", *(key.removesuffix("_ms").replace("_", " ") for key in keys)):
+        table.add_column(column, justify="left" if column == "phase" else "right")
+    for phase in ("floor", "idle", "load", "load_unpartitioned"):
+        table.add_row(phase, *(_cell(report[phase][key]) for key in keys))
+    out.print(table)
+    out.print(
+        f"isolation costs {_cell(report['isolation_ms'])} ms (idle p50 - floor p50); "
+        f"slow-down of p99 under load {_cell(report['slowdown_p99'])}, unpartitioned {_cell(report['slowdown_p99_unpartitioned'])}"
+    )
+    out.print(
+        f"hand-off there and back {report['handoff_us']:.0f} us, bare eventfds {report['pingpong_us']:.0f} us; "
+        f"display {report['rss_display_mb']['last']:.0f} MB; voided windows {report['voided_windows']}"
+    )
+    for process, what, why in report["gave_up"]:
+        out.print(f"not granted to {process}: {what} ({why})", markup=False)
+
+
+def _cell(value: float | None) -> str:
+    if value is None:
+        return "-"
+    return str(value) if isinstance(value, int) else f"{value:.2f}"

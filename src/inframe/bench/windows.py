@@ -1,0 +1,196 @@
+"""Short windows of each phase, shuffled within blocks; only one subject runs at a time, the others are stopped but warm."""
+
+import json
+import os
+import random
+import signal
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from inframe.bench.floor import PlainLoop
+from inframe.bench.load import Load
+from inframe.bench.wakeups import Probe
+from inframe.core.clock import NS_PER_MS, NS_PER_S, MonotonicClock
+from inframe.device import Running
+from inframe.pipeline.record import RecordReader
+from inframe.pipeline.ring import RingReader
+from inframe.table import names
+
+WINDOW_S = 4.0
+SETTLE_S = 0.7
+"""After a switch: caches fill, the camera finds its rhythm again. Not measured."""
+STEAL_LIMIT = 0.05
+
+
+@dataclass
+class Subject:
+    """Something that shows frames: a device or the plain loop."""
+
+    name: str
+    pids: Callable[[], list[int]]
+    records: RecordReader
+    step: Callable[[], object]
+
+    def go(self) -> None:
+        """Let it run."""
+        self._send(signal.SIGCONT)
+
+    def hold(self) -> None:
+        """Stop it where it is."""
+        self._send(signal.SIGSTOP)
+
+    def _send(self, number: signal.Signals) -> None:
+        for pid in self.pids():
+            os.kill(pid, number)
+
+
+def of_device(name: str, running: Running) -> Subject:
+    """A device as a subject."""
+
+    def pids() -> list[int]:
+        found = (running.supervisor.pid(process) for process in names(running.device))
+        return [pid for pid in found if pid is not None]
+
+    return Subject(name, pids, RecordReader(RingReader(running.shared["records.read"])), running.step)
+
+
+def of_loop(name: str, plain: PlainLoop) -> Subject:
+    """The plain loop as a subject."""
+    return Subject(name, plain.pids, RecordReader(RingReader(plain.records_fd)), plain.step)
+
+
+@dataclass(frozen=True, slots=True)
+class Phase:
+    """What runs in a window, and whether the load does."""
+
+    name: str
+    subject: Subject
+    load: bool
+
+
+@dataclass
+class Window:
+    """What one window showed. Latencies in ms, of the frames that were shown."""
+
+    phase: str
+    expected: int
+    latencies_ms: list[float]
+    lateness_ns: list[int]
+    """Of each frame captured in the window: shown minus deadline; of a frame never shown: the whole deadline."""
+    due_ns: list[int]
+    """When the frames were due that were shown late or never."""
+    in_time: int
+    steps_ms: dict[str, list[float]] = field(default_factory=dict)
+    stolen: float = 0.0
+    stalls: list[tuple[int, int]] = field(default_factory=list)
+    excused: int = 0
+
+
+def stolen_ticks(core: int) -> int:
+    """The kernel's count of hundredths of a second that the host took from this core."""
+    for row in Path("/proc/stat").read_text("ascii").splitlines():
+        if row.startswith(f"cpu{core} "):
+            return int(row.split()[8])
+    return 0
+
+
+class Bench:
+    """Runs windows. `core` is the one where the frame path lives, `period_ns` the camera's, `deadline_ns` the device's."""
+
+    def __init__(self, phases: list[Phase], load: Load, probe: Probe, core: int, period_ns: int, deadline_ns: int) -> None:
+        self.phases, self.load, self.probe, self.core = phases, load, probe, core
+        self.period_ns, self.deadline_ns = period_ns, deadline_ns
+        self.clock = MonotonicClock()
+        self.windows: list[Window] = []
+        self.voided = 0
+        for subject in {id(p.subject): p.subject for p in phases}.values():
+            subject.hold()
+        load.hold()
+
+    def block(self, rng: random.Random, tick: Callable[[str], None]) -> None:
+        """Each phase once, in a new order."""
+        for phase in rng.sample(self.phases, len(self.phases)):
+            tick(phase.name)
+            window = self._window(phase)
+            if window.stolen > STEAL_LIMIT:
+                self.voided += 1
+            else:
+                self.windows.append(window)
+
+    def _window(self, phase: Phase) -> Window:
+        if phase.load:
+            self.load.go()
+        phase.subject.go()
+        self._idle(phase.subject, SETTLE_S)
+        phase.subject.records.take()
+        ticks, begin = stolen_ticks(self.core), self.clock.now()
+        records = self._idle(phase.subject, WINDOW_S - SETTLE_S)
+        end, taken = self.clock.now(), stolen_ticks(self.core) - ticks
+        records += self._idle(phase.subject, 0.1)  # the last frames' way to the screen
+        phase.subject.hold()
+        self.load.hold()
+        window = measure(phase.name, records, begin, end, self.period_ns, self.deadline_ns)
+        window.stolen = taken / os.sysconf("SC_CLK_TCK") / ((end - begin) / NS_PER_S)
+        window.stalls = self.probe.stalls(begin - self.period_ns, end + self.deadline_ns)
+        return window
+
+    def _idle(self, subject: Subject, seconds: float) -> list[dict[str, object]]:
+        """Let it run and collect its records; look after its processes only once they have beaten again."""
+        until = time.monotonic() + seconds
+        quiet = time.monotonic() + 0.25
+        records: list[dict[str, object]] = []
+        while time.monotonic() < until:
+            time.sleep(0.05)
+            if time.monotonic() > quiet:
+                subject.step()
+            records += [json.loads(data) for data in subject.records.take()]
+        return records
+
+
+def measure(phase: str, records: list[dict[str, object]], begin: int, end: int, period_ns: int, deadline_ns: int) -> Window:
+    """The window from its records. The synthetic camera's frames are due at exact multiples of the period, so that a frame
+    that was never shown, or never even captured, is known from the gap that it left."""
+    shown: dict[int, dict[str, int]] = {}
+    for record in records:
+        captured = record.get("captured_ns")
+        if isinstance(captured, int) and begin <= captured < end:
+            shown[captured] = record  # type: ignore[assignment]  # JSON
+    if not shown:
+        return Window(phase, (end - begin) // period_ns, [], [], [], 0)
+    first = min(shown)
+    numbers = {round((captured - first) / period_ns): record for captured, record in shown.items()}
+    low, high = -((first - begin) // period_ns), (end - 1 - first) // period_ns
+    window = Window(phase, high - low + 1, [], [], [], 0, {})
+    for number in range(low, high + 1):
+        _add(window, numbers.get(number), first + number * period_ns, deadline_ns)
+    return window
+
+
+def _add(window: Window, record: dict[str, int] | None, due_ns: int, deadline_ns: int) -> None:
+    if record is None or not record["shown_ns"]:
+        window.lateness_ns.append(deadline_ns)
+        window.due_ns.append(due_ns)
+        return
+    latency = record["shown_ns"] - record["captured_ns"]
+    window.latencies_ms.append(latency / NS_PER_MS)
+    window.in_time += record["verdict"] == "SHOW"  # type: ignore[comparison-overlap]  # JSON
+    if latency > deadline_ns:
+        window.lateness_ns.append(latency - deadline_ns)
+        window.due_ns.append(due_ns)
+    results = [r for r in record["results"].values() if isinstance(r, dict)]  # type: ignore[attr-defined]  # JSON
+    for result in results[:1]:
+        at = [record["captured_ns"], *result["steps_ns"], record["shown_ns"]]
+        for name, a, b in zip(("hand_over", "preprocess", "infer", "decode", "gate_and_overlay"), at, at[1:], strict=False):
+            window.steps_ms.setdefault(name, []).append((b - a) / NS_PER_MS)
+
+
+def beyond_stalls(window: Window, slack_ns: int, deadline_ns: int) -> int:
+    """Of the frames missed, those that the probe's stalls do not explain: while the frame was due, the highest-priority task
+    on the core was itself kept waiting for less than the slack that a frame normally has."""
+    unexplained = 0
+    for due in window.due_ns:
+        stalled = sum(max(0, min(b, due + deadline_ns) - max(a, due)) for a, b in window.stalls)
+        unexplained += stalled < slack_ns
+    return unexplained

@@ -1,0 +1,149 @@
+"""The command line. Each command is a few lines around one function; what goes wrong ends here as one line and an exit code."""
+
+import json
+import sys
+from pathlib import Path
+from typing import Annotated, Any, NoReturn
+
+import typer
+from rich.console import Console
+
+from inframe import __version__
+from inframe.core.errors import ConfigError, InframeError, one_line
+
+app = typer.Typer(
+    name="inframe",
+    help="AI inference on medical devices, within the current video frame. Not a cleared medical device.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    rich_markup_mode=None,
+)
+out = Console(highlight=False)
+
+DeviceFile = Annotated[Path, typer.Argument(help="The device file (YAML).", show_default=False)]
+JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the report as JSON.")]
+Seconds = Annotated[float | None, typer.Option("--seconds", min=0.1, help="Stop after so long.", show_default=False)]
+
+
+@app.command()
+def demo(seconds: Seconds = None, json_file: JsonFile = None) -> None:
+    """Run the reference device on the shipped procedure: picture, findings, and how every frame fared."""
+    from inframe.demo import demo as run_demo
+
+    _write(json_file, run_demo(out, seconds))
+
+
+@app.command()
+def run(device: DeviceFile, seconds: Seconds = None, json_file: JsonFile = None) -> None:
+    """Run a device until its recording ends or Ctrl-C; ends with a table of how every frame fared."""
+    from inframe.demo import run_and_show
+
+    _write(json_file, run_and_show(out, device, seconds))
+
+
+@app.command()
+def check(
+    device: Annotated[Path | None, typer.Argument(help="The device file (YAML).", show_default=False)] = None,
+    schema: Annotated[bool, typer.Option("--schema", help="Print the JSON Schema of device files and end.")] = False,
+    json_file: JsonFile = None,
+) -> None:
+    """Check a device file and everything that it names: cameras' files, models, labels, rules. Runs each model once."""
+    from inframe.checking import check_device, device_schema
+
+    if schema:
+        sys.stdout.write(json.dumps(device_schema(), indent=2) + "\n")
+        return
+    if device is None:
+        raise ConfigError("inframe check", "DEVICE", "nothing", "a device file, or --schema")
+    report = check_device(device)
+    for line in report["checked"]:
+        out.print(f"OK    {line}", markup=False)
+    _write(json_file, report)
+
+
+@app.command()
+def doctor(
+    folder: Annotated[Path, typer.Option(help="Where records would be written.")] = Path(),
+    json_file: JsonFile = None,
+) -> None:
+    """Say what this machine can guarantee to a real-time picture, and what it can't. Exit code 1 on a FAIL."""
+    from inframe.doctor import examine, show
+
+    rows = examine(folder)
+    show(out, rows)
+    _write(json_file, {"rows": rows})
+    if any(row["status"] == "FAIL" for row in rows):
+        raise typer.Exit(1)
+
+
+@app.command()
+def inspect(
+    model: Annotated[Path, typer.Argument(help="An ONNX file.", show_default=False)],
+    starter: Annotated[Path | None, typer.Option(help="Write a starter device file here.", show_default=False)] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Say what a model is, what each engine thinks of it, and write a device file that runs it."""
+    from inframe.checking import inspect_model
+
+    _write(json_file, inspect_model(out, model, starter))
+
+
+@app.command()
+def bench(
+    seconds: Annotated[float, typer.Option(min=30, help="How long to measure, all phases together.")] = 240,
+    json_file: JsonFile = None,
+) -> None:
+    """Measure the frame path: a plain loop, idle, under load, and under load without partitioning, interleaved in one run."""
+    from inframe.bench import report
+
+    _write(json_file, report.measure_and_show(out, seconds))
+
+
+@app.command()
+def chaos(
+    only: Annotated[list[str] | None, typer.Option("--only", metavar="FAULT", help="Only this fault (repeatable).")] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Break a running device on purpose, one fault at a time, and report how the picture fared. Exit code 1 if it did not hold."""
+    from inframe.chaos import campaign
+
+    report = campaign.break_and_show(out, only)
+    _write(json_file, report)
+    if not report["held"]:
+        raise typer.Exit(1)
+
+
+def _version(value: bool) -> None:
+    if value:
+        out.print(f"inframe {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:  # noqa: ARG001
+    """The options of the program itself."""
+
+
+def _write(path: Path | None, report: dict[str, Any]) -> None:
+    if path is None:
+        return
+    try:
+        path.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+    except OSError as error:
+        raise ConfigError(path, "--json", error.strerror or error, "a file that can be written") from None
+
+
+def main() -> NoReturn:
+    """The entry point of `inframe`."""
+    try:
+        app()
+    except InframeError as error:
+        sys.stderr.write(f"inframe: {error}\n")
+        sys.exit(error.exit_code)
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except OSError as error:  # the machine refused something nobody foresaw; one line is what the person can use
+        sys.stderr.write(f"inframe: {one_line(error)}\n")
+        sys.exit(3)
+    sys.exit(0)

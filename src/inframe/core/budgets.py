@@ -1,0 +1,19 @@
+"""BUDGETS: every time limit of the frame path that is not the integrator's to choose, in one table (ns)."""
+
+from inframe.core.clock import NS_PER_MS
+
+DRAW_NS = 5 * NS_PER_MS
+"""Kept back from a frame's deadline for decide, overlay and hand-off to the screen. Measured on the reference machine:
+p99.9 under load 3.6 ms at 1280x720 (docs/performance.md)."""
+
+NO_SIGNAL_REDRAW_NS = 100 * NS_PER_MS
+"""How often the NO SIGNAL card is redrawn, so that its clock and its alert go on."""
+
+RECOVER_NS = 300 * NS_PER_MS
+"""A better mode is entered only after this long without a reason for the worse one."""
+
+VIDEO_ONLY_NS = 500 * NS_PER_MS
+"""A required model without a valid result for this long turns DEGRADED into VIDEO_ONLY."""
+
+HANG_NS = 400 * NS_PER_MS
+"""A process of the frame path whose heartbeat is older than this is killed and started again."""

@@ -1,0 +1,66 @@
+"""EVENTS: every condition of the device that people or the record must know of, in one table that tests and docs read.
+
+A row says when it is raised, what the device does then, how it is announced, and which risk control it serves.
+Findings (clinical statements made by rules) are not here: they belong to the device file.
+"""
+
+from dataclasses import dataclass
+
+from inframe.core.types import Priority
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """One row."""
+
+    name: str
+    condition: str
+    effect: str
+    priority: Priority
+    text: str
+    """What the operator reads."""
+    risk_control: str
+
+
+def _table(*rows: Event) -> dict[str, Event]:
+    table = {row.name: row for row in rows}
+    if len(table) != len(rows):
+        raise RuntimeError("two events of one name")
+    return table
+
+
+N, L, M, H = Priority.NONE, Priority.LOW, Priority.MEDIUM, Priority.HIGH
+
+EVENTS: dict[str, Event] = _table(
+    # the picture
+    Event("NO_SIGNAL", "no frame within the stream's stall_ms", "black screen that says so; mode FAULT", H, "NO CAMERA SIGNAL", "RC-01"),
+    Event("CAMERA_FROZEN", "the same picture bit for bit for frozen_ms", "picture shown, overlay withheld", H, "CAMERA PICTURE FROZEN", "RC-01"),
+    Event("CAMERA_CORRUPT", "the decoder concealed an error in the frame", "frame shown, overlay withheld", M, "CAMERA PICTURE DAMAGED", "RC-01"),
+    Event("CAMERA_RESIZED", "the picture size differs from the declared one", "letterboxed, overlay withheld", M, "CAMERA PICTURE SIZE CHANGED", "RC-01"),
+    Event("CAPTURE_LOST", "a capture process died or hung", "restarted", H, "CAMERA PROCESS RESTARTING", "RC-01"),
+    Event("DEADLINE_MISSED", "a frame reached the screen after its deadline", "counted; mode DEGRADED when repeated", L, "PICTURE LATE", "RC-02"),
+    Event("DISPLAY_LOST", "the display process died or hung", "restarted", H, "DISPLAY RESTARTING", "RC-02"),
+    # the models
+    Event("AI_LATE", "a required model's result was not there in time", "overlay held or withheld", M, "AI LATE", "RC-03"),
+    Event("AI_INVALID", "a model's output holds NaN or infinity or has a wrong shape", "result refused", M, "AI OUTPUT INVALID", "RC-03"),
+    Event("AI_FAILED", "a model's engine or decoder raised", "result refused", M, "AI FAILED", "RC-03"),
+    Event("WORKER_LOST", "a worker died or hung", "restarted", M, "AI RESTARTING", "RC-03"),
+    Event("WORKER_GIVEN_UP", "a worker used up its restarts", "mode VIDEO_ONLY", H, "AI OFF", "RC-03"),
+    # everything beside the frame path
+    Event("RECORDER_LOST", "the recorder died or hung", "restarted; records dropped meanwhile are counted", L, "RECORDING INTERRUPTED", "RC-05"),
+    Event("RECORDER_BEHIND", "records were dropped because the recorder was too slow", "counted, the gap is recorded", L, "RECORDING INCOMPLETE", "RC-05"),
+    Event("DISK_FULL", "the recorder can't write", "retried; records dropped meanwhile are counted", L, "DISK FULL: NOT RECORDING", "RC-05"),
+    Event("CONSOLE_LOST", "the console died or hung", "restarted", L, "CONSOLE RESTARTING", "RC-06"),
+    Event("SCREEN_LOST", "a screen process died or hung", "restarted", L, "SCREEN OUTPUT RESTARTING", "RC-02"),
+    Event("PROCESS_GIVEN_UP", "a background process used up its restarts", "mode DEGRADED", L, "A SERVICE IS OFF", "RC-06"),
+    Event("RING_CORRUPT", "a slot of shared memory does not verify", "spare header used, else the frame is skipped", M, "MEMORY ERROR CORRECTED", "RC-04"),
+    Event("CLOCK_STEPPED", "the wall clock jumped against the monotonic clock", "none: deadlines use the monotonic clock", L, "WALL CLOCK STEPPED", "RC-05"),
+    Event("CONFIG_CHANGED", "the device file on disk is no longer the one running", "none until the next start", L, "DEVICE FILE CHANGED ON DISK", "RC-04"),
+    Event("UNPARTITIONED", "the operating system refused a real-time request", "runs on; deadlines are not protected", L, "REAL-TIME PROTECTION OFF", "RC-02"),
+    # its life
+    Event("STARTED", "the device came up", "recorded", N, "", "RC-05"),
+    Event("STOPPED", "the device was stopped", "recorded", N, "", "RC-05"),
+)
+
+EVENT_INDEX: dict[str, int] = {name: i for i, name in enumerate(EVENTS)}
+"""The row of each event in the shared board; part of its layout."""

@@ -1,0 +1,167 @@
+"""A device at work: makes the shared memory, starts the table of processes, and keeps the world like the table."""
+
+import hashlib
+import os
+import time
+from collections.abc import Callable
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from inframe.core.clock import NS_PER_MS, NS_PER_S, MonotonicClock
+from inframe.core.config import Device
+from inframe.core.errors import ConfigError, DeviceFault
+from inframe.core.types import Controls
+from inframe.machine.launch import launch
+from inframe.machine.supervise import REFUSED_INPUT, Notice, Supervisor
+from inframe.pipeline import record, results, ring
+from inframe.pipeline.board import Board, Count, create_board
+from inframe.pipeline.start import NOTE_BYTES
+from inframe.table import layout_of, names, role_of, specs
+
+FRAME_SLOTS = 8
+RESULT_SLOTS = 4
+WATCH_NS = NS_PER_S // 2
+CLOCK_STEP_NS = 200 * NS_PER_MS
+EVENT_SHOWN_NS = 5 * NS_PER_S
+DRAIN_NS = NS_PER_S // 2
+STOP_S = 3.0
+
+
+class Running:
+    """Use it as a context manager and call `step` every few milliseconds, all from the main thread.
+
+    `device` is resolved (see `resolve`), `path` is its file, watched for changes. `on_notice` is told of every start and death.
+    """
+
+    def __init__(self, device: Device, path: Path, on_notice: Callable[[Notice], None] = lambda _notice: None) -> None:
+        self.device, self.path = device, path
+        self.clock = MonotonicClock()
+        self.notes: list[tuple[str, str, str]] = []
+        """What the operating system refused: (process, what, why)."""
+        self.shared = _share(device)
+        self.board = Board(self.shared["board"], ("device", *names(device)))
+        self.board.set_controls(Controls(device.overlay.opacity, device.overlay.on))
+        self._on_notice = on_notice
+        self._away: dict[str, int] = {}
+        self._events: dict[str, int] = {}
+        self._row = self.board.row("device")
+        self._digest = _digest(path)
+        self._watched_ns = self.clock.now()
+        self._wall_ns = time.time_ns() - self.clock.now()
+        self.supervisor = Supervisor(specs(device, self.shared), self.clock, launch, self._notice, self._beat)
+        self._ended_ns = 0
+
+    def __enter__(self) -> Self:
+        if layout_of(self.device).background and self.device.real_time:
+            os.sched_setaffinity(0, layout_of(self.device).background & os.sched_getaffinity(0) or os.sched_getaffinity(0))
+        self.supervisor.reconcile()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+        self.stop()
+
+    def step(self) -> bool:
+        """Look once at everything; False when the device has come to its end (the recording is over, a screen was closed).
+
+        Raises ConfigError when a process refused its input at the start, DeviceFault when the picture can't be kept up.
+        """
+        self.supervisor.reconcile()
+        now = self.clock.now()
+        self._row.beat(now)
+        self._read_notes()
+        self._post_faults(now)
+        if now - self._watched_ns >= WATCH_NS:
+            self._watched_ns = now
+            self._watch(now)
+        return not self._over(now)
+
+    def stop(self) -> None:
+        """End all processes, last row first; what does not end is killed. The shared memory goes with the last of them."""
+        self.supervisor.stop(STOP_S)
+        self._read_notes()
+
+    # --- what goes wrong ---------------------------------------------------------------------------------------------
+
+    def _notice(self, notice: Notice) -> None:
+        row = self.board.row(notice.name)
+        if notice.kind == "died":
+            row.clear()  # what it said of itself died with it
+        if notice.kind in ("died", "hung"):
+            self._away[notice.name] = notice.at_ns
+        self._on_notice(notice)
+
+    def _beat(self, name: str) -> int:
+        return self.board.row(name).heartbeat_ns
+
+    def _post_faults(self, now: int) -> None:
+        """Raise and clear the events that the parent is the one to know of."""
+        given_up = {spec.name for spec in self.supervisor.over()} & set(self._away)
+        for name, since in list(self._away.items()):
+            if name not in given_up and self.board.row(name).get(Count.READY_NS) > since:
+                del self._away[name]
+        present: dict[str, bool] = {}
+        for name in names(self.device):
+            role = role_of(name)
+            away = name in self._away and name not in given_up
+            present[role.lost] = present.get(role.lost, False) or away
+            present[role.given_up] = present.get(role.given_up, False) or name in given_up
+        for event in ("CLOCK_STEPPED", "CONFIG_CHANGED"):
+            present[event] = event in self._events and now - self._events[event] < EVENT_SHOWN_NS
+        self._row.set_faults(present, now)
+
+    def _watch(self, now: int) -> None:
+        """The wall clock, against ours; the device file, against the one that runs. Neither changes what the device does."""
+        wall = time.time_ns() - self.clock.now()
+        if abs(wall - self._wall_ns) > CLOCK_STEP_NS:
+            self._events["CLOCK_STEPPED"] = now
+        self._wall_ns = wall
+        if _digest(self.path) != self._digest:
+            self._events["CONFIG_CHANGED"] = now
+
+    def _read_notes(self) -> None:
+        while True:
+            try:
+                data = os.read(self.shared["notes.read"], 64 * NOTE_BYTES)
+            except BlockingIOError:
+                return
+            for text in data.decode(errors="replace").splitlines():
+                process, what, why = (*text.split("\t"), "", "")[:3]
+                self.notes.append((process, what, why))
+
+    # --- its end -----------------------------------------------------------------------------------------------------
+
+    def _over(self, now: int) -> bool:
+        over = {spec.name: spec for spec in self.supervisor.over()}
+        for name, spec in over.items():
+            if name in self._away and spec.critical:
+                raise DeviceFault(f"{name} has given up: see the lines above")
+        if any(self.board.row(name).get(Count.COMMAND) for name in names(self.device)):
+            return True
+        if f"capture.{self.device.display}" not in over or f"capture.{self.device.display}" in self._away:
+            return False
+        display, capture = self.board.row("display"), self.board.row(f"capture.{self.device.display}")
+        self._ended_ns = self._ended_ns or now
+        return display.get(Count.SEQ) >= capture.get(Count.SEQ) or now - self._ended_ns > DRAIN_NS
+
+
+def _share(device: Device) -> dict[str, int]:
+    """All shared memory and eventfds of the device, by name; "NAME.read" is the same memory, read-only."""
+    shared: dict[str, int] = {"board": create_board(1 + len(names(device)))}
+    shown = device.streams[device.display]
+    rings = {f"frames.{name}": (FRAME_SLOTS, s.width * s.height * 3) for name, s in device.streams.items()}
+    rings |= {f"results.{name}": (RESULT_SLOTS, results.bound(model)) for name, model in device.models.items()}
+    rings |= {"screen": (FRAME_SLOTS, shown.width * shown.height * 3), "records": (record.SLOTS, record.LINE_BYTES)}
+    for name, (slots, payload) in rings.items():
+        shared[name] = ring.create(name, slots, payload)
+        shared[f"{name}.read"] = ring.read_only(shared[name])
+    shared |= {f"wake.{name}": ring.wake_fd() for name in names(device)}
+    shared["notes.read"], shared["notes"] = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    return shared
+
+
+def _digest(path: Path) -> str:
+    try:
+        return hashlib.sha256(path.read_bytes()).hexdigest()
+    except OSError as error:
+        return str(error)

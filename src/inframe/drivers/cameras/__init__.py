@@ -1,0 +1,30 @@
+"""Cameras: one driver a file, each a `core.ports.Camera`, all passing `tests/drivers/check_camera.py`."""
+
+from inframe.core.clock import Clock
+from inframe.core.config import FileStream, RtspStream, Stream, SyntheticStream, V4l2Stream
+from inframe.core.ports import Camera
+
+
+def open_camera(stream: Stream, clock: Clock) -> Camera:
+    """The driver for `stream`. Returns at once for live cameras: they connect in a thread of their own, and `read` tells.
+
+    Raises ConfigError when the device file and the source contradict each other, DeviceFault when the source can't be read.
+    """
+    # imported late: a device with the synthetic camera needs no FFmpeg in its capture process
+    match stream:
+        case FileStream():
+            from inframe.drivers.cameras.file import FileCamera
+
+            return FileCamera(stream, clock)
+        case RtspStream():
+            from inframe.drivers.cameras.rtsp import RtspCamera
+
+            return RtspCamera(stream, clock)
+        case V4l2Stream():
+            from inframe.drivers.cameras.v4l2 import V4l2Camera
+
+            return V4l2Camera(stream, clock)
+        case SyntheticStream():
+            from inframe.drivers.cameras.synthetic import SyntheticCamera
+
+            return SyntheticCamera(stream, clock)

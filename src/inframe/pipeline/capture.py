@@ -1,0 +1,133 @@
+"""`capture`, one process per stream: talks to the camera, decodes, writes each frame straight into its ring slot.
+
+A broken bitstream or a hung driver can end this process and never the picture loop: it is started again, and the ring goes on.
+"""
+
+import zlib
+from dataclasses import dataclass
+
+from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
+from inframe.core.config import Device, FileStream, Stream
+from inframe.core.errors import DeviceFault
+from inframe.core.ports import Camera, EndOfStream, Shot
+from inframe.core.types import FrameFlag, Pixels
+from inframe.drivers.cameras import open_camera
+from inframe.machine.child import ChildContext
+from inframe.pipeline import start
+from inframe.pipeline.board import Board, Count, Row
+from inframe.pipeline.ring import Header, RingWriter
+
+READ_TIMEOUT_S = 0.05
+RECONNECT_NS = (NS_PER_S // 10, NS_PER_S // 5, NS_PER_S // 2, NS_PER_S)
+FROZEN_ROWS = 16
+"""Every so many rows of a picture are compared with the last picture's: all of them would cost 0.7 ms a frame."""
+
+
+def main(ctx: ChildContext) -> None:
+    """The process's life: until the recording ends or the parent says stop. Raises ConfigError for a camera that can't fit."""
+    device = Device.model_validate(ctx.args["device"])
+    name = str(ctx.args["stream"])
+    stream = device.streams[name]
+    board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))
+    writer = RingWriter(ctx.fds["ring"], tuple(fd for key, fd in sorted(ctx.fds.items()) if key.startswith("wake.")))
+    views = [p[: stream.height * stream.width * 3].reshape(stream.height, stream.width, 3) for p in writer.payloads]
+    capture = Capture(stream, writer, views, board.row(ctx.name), MonotonicClock())
+    start.ready(ctx, capture.row, capture.clock)
+    if isinstance(stream, FileStream) and stream.pace == "fast":
+        capture.follow = board.row("display")
+        _wait_until_all_ready(ctx, board)
+    _keep_going(ctx, stream, capture)
+
+
+def _keep_going(ctx: ChildContext, stream: Stream, capture: "Capture") -> None:
+    """Open the camera, use it until it is lost, wait a little longer each time, open it again."""
+    losses = 0
+    while not ctx.stop.is_set():
+        try:
+            camera = open_camera(stream, capture.clock)
+            try:
+                while not ctx.stop.is_set():
+                    losses = 0 if capture.step(camera) else losses
+            finally:
+                camera.close()
+        except EndOfStream:
+            return
+        except DeviceFault:
+            capture.row.add(Count.RECONNECTS)
+            until = capture.clock.now() + RECONNECT_NS[min(losses, len(RECONNECT_NS) - 1)]
+            losses += 1
+            while capture.clock.now() < until and not ctx.stop.wait(0.05):
+                capture.row.beat(capture.clock.now())
+
+
+def _wait_until_all_ready(ctx: ChildContext, board: Board) -> None:
+    """A recording that is played as fast as possible starts when everyone can take it, so that its first frame counts."""
+    others = [board.row(name) for name in ctx.args["ready"]]
+    capture = board.row(ctx.name)
+    while not all(row.get(Count.READY_NS) for row in others) and not ctx.stop.wait(0.005):
+        capture.beat(MonotonicClock().now())
+
+
+@dataclass
+class Capture:
+    """Moves one frame at a time from a camera into the ring."""
+
+    stream: Stream
+    writer: RingWriter
+    views: list[Pixels]
+    row: Row
+    clock: Clock
+    follow: Row | None = None
+    """With a recording played as fast as possible: the display, which must have handled a frame before the next one comes."""
+    _signature: int = -1
+    _same_since_ns: int = 0
+
+    def step(self, camera: Camera) -> bool:
+        """Wait for one frame and publish it; False if none came. Raises what `Camera.read` raises."""
+        self.writer.begin()
+        shot = camera.read(self.views[self.writer.slot], READ_TIMEOUT_S)
+        now = self.clock.now()
+        self.row.beat(now)
+        if shot is None:
+            return False
+        slot = self.writer.slot
+        flags = shot.flags | self._frozen(shot)
+        seq = self._publish(shot, flags, now)
+        self._compare(self.views[slot], shot)
+        if self.follow is not None:
+            self._until_handled(seq)
+        return True
+
+    def _publish(self, shot: Shot, flags: FrameFlag, now: int) -> int:
+        seq = self.writer.commit(
+            Header(0, self.writer.seq, shot.captured_ns, now, shot.source_ns or 0, int(flags), shot.dropped)
+        )
+        row = self.row
+        row.add(Count.FRAMES)
+        row.set(Count.SEQ, seq)
+        row.set(Count.LATENCY_NS, now - shot.captured_ns)
+        if shot.dropped:
+            row.add(Count.DROPPED, shot.dropped)
+        if shot.flags & FrameFlag.CORRUPT:
+            row.add(Count.CORRUPT)
+        return seq
+
+    def _frozen(self, shot: Shot) -> FrameFlag:
+        limit = self.stream.frozen_ms
+        frozen = limit is not None and self._same_since_ns and shot.captured_ns - self._same_since_ns >= limit * NS_PER_MS
+        return FrameFlag.FROZEN if frozen else FrameFlag.NONE
+
+    def _compare(self, pixels: Pixels, shot: Shot) -> None:
+        """After the hand-over, so that it delays nobody: remember since when the picture has been the same."""
+        signature = zlib.crc32(pixels[::FROZEN_ROWS].tobytes())
+        if signature != self._signature:
+            self._signature, self._same_since_ns = signature, shot.captured_ns
+
+    def _until_handled(self, seq: int) -> None:
+        import time  # only here: recordings played as fast as possible have no real-time clock to keep
+
+        while self.follow is not None and self.follow.get(Count.SEQ) < seq:
+            time.sleep(0.0002)
+            self.row.beat(self.clock.now())
+            if self.row.heartbeat_ns - self.follow.heartbeat_ns > NS_PER_S:
+                return  # the display is gone; it will find the newest frame when it is back

@@ -1,0 +1,169 @@
+"""`display`: the process that owns the deadline, the gate, the overlay and the screen."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+
+from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
+from inframe.core.config import Device, ModelConfig
+from inframe.core.types import Controls, Decision, Frame, NoSignal, Pixels, Results, Verdict
+from inframe.machine.child import ChildContext
+from inframe.pipeline import loop, record, ring, start
+from inframe.pipeline.board import Board, Count, Row
+from inframe.pipeline.decide import make_plan
+from inframe.pipeline.overlay import Overlay
+from inframe.pipeline.palette import look
+from inframe.pipeline.ring import Header, RingReader, RingWriter
+
+FAULT_SHOWN_NS = NS_PER_S
+"""A fault that lasts one frame is posted for this long, so that the slowest reader of the board sees it."""
+
+
+def main(ctx: ChildContext) -> None:
+    """The process's life."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    device = Device.model_validate(ctx.args["device"])
+    clock, stream = MonotonicClock(), device.streams[device.display]
+    size = (stream.width, stream.height)
+    board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))
+    frames = RingReader(ctx.fds["frames"])
+    labels = {name: tuple(model.labels) for name, model in device.models.items()}
+    plan = make_plan(device, labels)
+    readers = {name: RingReader(ctx.fds[f"results.{name}"]) for name in ctx.args["models"]}
+    journal = BoardJournal(board, board.row(ctx.name), record.RecordWriter(RingWriter(ctx.fds["records"], ())), [frames, *readers.values()], clock)
+
+    def wait(until_ns: int) -> bool:
+        return ring.wait(ctx.fds["wake"], until_ns, clock)
+
+    incoming = loop.Incoming(
+        device.display,
+        frames,
+        _views(frames.payloads, size),
+        device.deadline_ns,
+        int(stream.stall_ms * NS_PER_MS),
+        clock,
+        wait,
+        ctx.stop.is_set,
+        journal.skipped,
+        lambda: journal.beat(None, None),
+    )
+    wakes = tuple(fd for key, fd in sorted(ctx.fds.items()) if key.startswith("wake."))
+    surface = RingSurface(overlay_of(device, labels), RingWriter(ctx.fds["screen"], wakes), size, incoming, clock)
+    surface.warm_up()
+    start.ready(ctx, journal.row, clock, gc_off=True)
+    loop.run(incoming, loop.ModelResults(plan, readers, clock, wait), plan, board, surface, journal, journal)
+
+
+def _views(payloads: list[Pixels], size: tuple[int, int]) -> list[Pixels]:
+    width, height = size
+    return [payload[: height * width * 3].reshape(height, width, 3) for payload in payloads]
+
+
+def overlay_of(device: Device, labels: Mapping[str, tuple[str, ...]]) -> Overlay:
+    """The overlay for the display's stream, as the device file wants it drawn."""
+    stream = device.streams[device.display]
+    models = {name: device.models[name] for name in labels if device.models[name].stream == device.display}
+    looks = {name: look(labels[name], model.colours, _full_scale(model)) for name, model in models.items()}
+    texts = [rule.text for rule in device.rules.values()]
+    return Overlay(device.device, looks, stream.width, stream.height, texts, device.overlay.watermark)
+
+
+def _full_scale(model: ModelConfig) -> float:
+    return model.decode.full_scale if model.decode.kind == "heat" else 1.0
+
+
+@dataclass
+class RingSurface:
+    """Draws into the next slot of the screen ring and publishes it: that is the hand-off to whatever screens there are."""
+
+    overlay: Overlay
+    writer: RingWriter
+    size: tuple[int, int]
+    incoming: loop.Incoming
+    clock: Clock
+    views: list[Pixels] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self.views = _views(self.writer.payloads, self.size)
+
+    def show(self, frame: Frame | NoSignal, decision: Decision, controls: Controls) -> int:
+        """See loop.Surface."""
+        self.writer.begin()
+        into = self.views[self.writer.slot]
+        if isinstance(frame, NoSignal):
+            self.overlay.card(into, decision, frame, controls)
+            now = self.clock.now()
+            self.writer.commit(Header(0, 0, frame.since_ns, now))
+            return now
+        self.overlay.draw(into, frame.pixels, decision, controls, self.clock.now())
+        if not self.incoming.still(frame):
+            return 0
+        now = self.clock.now()
+        self.writer.commit(Header(0, frame.seq, frame.captured_ns, now, kind=int(decision.verdict)))
+        return now
+
+    def warm_up(self) -> None:
+        """Touch every slot once, so that no page is touched for the first time at a deadline."""
+        for view in self.views:
+            view.fill(0)
+
+
+@dataclass
+class BoardJournal:
+    """Counts on the board, records into the ring, and beats."""
+
+    board: Board
+    row: Row
+    records: record.RecordWriter
+    readers: list[RingReader]
+    clock: Clock
+    _corrupt: int = 0
+    _corrupt_ns: int = 0
+    _late_ns: int = 0
+
+    def note(self, frame: Frame | NoSignal, results: Results, decision: Decision, shown_ns: int) -> None:
+        """See loop.Journal."""
+        now = self.clock.now()
+        row = self.row
+        row.set(Count.MODE, int(decision.mode))
+        row.set(Count.VERDICT, int(decision.verdict))
+        if isinstance(frame, Frame):
+            self._count(frame, results, decision, shown_ns)
+        self._damage(now)
+        self.records.write(record.line(frame, results, decision, shown_ns))
+
+    def _count(self, frame: Frame, results: Results, decision: Decision, shown_ns: int) -> None:
+        row = self.row
+        row.set(Count.SEQ, frame.seq)
+        if not shown_ns:
+            self.skipped(1)
+            return
+        row.add(Count.FRAMES)
+        row.add({Verdict.SHOW: Count.SHOW, Verdict.HOLD: Count.HOLD, Verdict.WITHHOLD: Count.WITHHOLD}[decision.verdict])
+        if decision.verdict is Verdict.SHOW:
+            row.add(Count.IN_TIME)
+        row.set(Count.LATENCY_NS, shown_ns - frame.captured_ns)
+        self.board.add_latency(shown_ns - frame.captured_ns)
+        if shown_ns > frame.deadline_ns:
+            row.add(Count.MISSED)
+            self._late_ns = shown_ns
+        for count, first in ((Count.FIRST_NS, True), (Count.FIRST_OVERLAY_NS, decision.verdict is Verdict.SHOW and results)):
+            if first and row.get(count) == 0:
+                row.set(count, shown_ns)
+
+    def skipped(self, frames: int) -> None:
+        """See loop.Journal."""
+        self.row.add(Count.MISSED, frames)
+        self._late_ns = self.clock.now()
+
+    def _damage(self, now: int) -> None:
+        corrupt = sum(reader.corrupt for reader in self.readers)
+        if corrupt > self._corrupt:
+            self._corrupt, self._corrupt_ns = corrupt, now
+        present = {"RING_CORRUPT": self._corrupt_ns, "DEADLINE_MISSED": self._late_ns}
+        self.row.set_faults({event: bool(at) and now - at < FAULT_SHOWN_NS for event, at in present.items()}, now)
+
+    def beat(self, frame: Frame | NoSignal | None, decision: Decision | None) -> None:
+        """See loop.Island. The heartbeat is on the board, where the parent and a safety island's driver read it."""
+        self.row.beat(self.clock.now())

@@ -1,0 +1,177 @@
+"""A frame's way. `run` is the whole of it; everything it calls is bounded in time, and none of it calls a model, parses
+anything from outside, or touches a disk or a socket.
+"""
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Protocol
+
+from inframe.core.budgets import DRAW_NS, NO_SIGNAL_REDRAW_NS
+from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock
+from inframe.core.types import Controls, Decision, Frame, FrameFlag, Missed, MissedReason, NoSignal, Pixels, Result, Results
+from inframe.pipeline import results as results_ring
+from inframe.pipeline.decide import Plan, decide, due, initial
+from inframe.pipeline.ring import Header, RingReader
+
+START_GRACE_NS = 2 * NS_PER_S
+"""No frame yet is not NO_SIGNAL for so long after the start: cameras take a moment to open."""
+WAIT_NS = 50 * NS_PER_MS
+"""The loop looks up at least this often, to beat and to notice that it shall stop."""
+
+Wait = Callable[[int], bool]
+"""Sleep until woken (True) or until the moment given, ns (False)."""
+
+
+class Surface(Protocol):
+    """Where pictures go: the overlay and the screen ring behind it."""
+
+    def show(self, frame: Frame | NoSignal, decision: Decision, controls: Controls) -> int:
+        """Draw, hand over, and return when that was done, ns; 0 if the frame was overwritten while it was drawn."""
+        ...
+
+
+class Journal(Protocol):
+    """What is kept of each frame."""
+
+    def note(self, frame: Frame | NoSignal, results: Results, decision: Decision, shown_ns: int) -> None:
+        """Count and record; bounded, never blocks."""
+        ...
+
+    def skipped(self, frames: int) -> None:
+        """So many frames of the stream never reached the screen."""
+        ...
+
+
+class Island(Protocol):
+    """The safety supervisor's end of the heartbeat."""
+
+    def beat(self, frame: Frame | NoSignal | None, decision: Decision | None) -> None:
+        """The loop is alive; with what it last did."""
+        ...
+
+
+class Status(Protocol):
+    """What the loop reads of the rest of the device."""
+
+    def faults(self) -> Mapping[str, int]:
+        """Events present, and since when, ns."""
+        ...
+
+    def controls(self) -> Controls:
+        """What people have set."""
+        ...
+
+
+def run(incoming: "Incoming", models: "ModelResults", plan: Plan, status: Status, surface: Surface, journal: Journal, island: Island) -> None:
+    """Every frame reaches the screen by its deadline, whatever the models do. Ends when `incoming` does."""
+    state = initial(plan, incoming.clock.now())
+    for frame in incoming:
+        results = models.await_for(frame, until_ns=frame.deadline_ns - DRAW_NS) if isinstance(frame, Frame) else {}
+        controls = status.controls()
+        decision, state = decide(plan, frame, results, status.faults(), controls, state)
+        shown_ns = surface.show(frame, decision, controls)
+        journal.note(frame, results, decision, shown_ns)
+        island.beat(frame, decision)
+
+
+@dataclass
+class Incoming:
+    """The frames of one stream, oldest first; those whose deadline has passed are left out when a newer one is there."""
+
+    stream: str
+    ring: RingReader
+    views: list[Pixels]
+    deadline_ns: int
+    stall_ns: int
+    clock: Clock
+    wait: Wait
+    stopping: Callable[[], bool]
+    skipped: Callable[[int], None]
+    idle: Callable[[], None]
+    """Called when nothing came for WAIT_NS."""
+    _last: int = 0
+    _last_ns: int = 0
+    _card_ns: int = 0
+
+    def __iter__(self) -> Iterator[Frame | NoSignal]:
+        self._last_ns = self.clock.now() + START_GRACE_NS
+        self._last = self.ring.newest()  # after a restart: go on with the next one
+        while not self.stopping():
+            frame = self._next()
+            if frame is not None:
+                yield frame
+            elif self._stalled():
+                yield NoSignal(self.stream, min(self._last_ns, self.clock.now()), self.clock.now())
+            elif not self.wait(self.clock.now() + WAIT_NS):
+                self.idle()
+
+    def _stalled(self) -> bool:
+        now = self.clock.now()
+        if now - self._last_ns < self.stall_ns or now - self._card_ns < NO_SIGNAL_REDRAW_NS:
+            return False
+        self._card_ns = now
+        return True
+
+    def _next(self) -> Frame | None:
+        newest = self.ring.newest()
+        if newest < self._last:
+            self._last = newest  # a damaged note once claimed more than there is
+        first = max(self._last + 1, newest - self.ring.slots + 2)
+        now = self.clock.now()
+        for seq in range(first, newest + 1):
+            header = self.ring.header(seq)
+            if header is None or (seq < newest and header.captured_ns + self.deadline_ns - DRAW_NS // 2 < now):
+                continue
+            missed = seq - self._last - 1
+            if missed and self._last:
+                self.skipped(missed)
+            self._last, self._last_ns = seq, header.captured_ns
+            return self._frame(seq, header)
+        return None
+
+    def _frame(self, seq: int, header: Header) -> Frame:
+        pixels = self.views[seq % self.ring.slots]
+        deadline = header.captured_ns + self.deadline_ns
+        return Frame(self.stream, seq, header.captured_ns, deadline, pixels, FrameFlag(header.flags))
+
+    def still(self, frame: Frame) -> bool:
+        """Whether the frame's pixels are still its own: asked after the last use of them."""
+        return self.ring.holds(frame.seq)
+
+
+@dataclass
+class ModelResults:
+    """The newest output of each model of the display's stream."""
+
+    plan: Plan
+    rings: Mapping[str, RingReader]
+    clock: Clock
+    wait: Wait
+    _known: dict[str, Result | Missed] = field(default_factory=dict)
+
+    def await_for(self, frame: Frame, until_ns: int) -> Results:
+        """What each model says of `frame`, as soon as all that look at it have spoken, at the latest at `until_ns`."""
+        models = [name for name in self.rings if due(self.plan, name, frame.seq)]
+        missing = self._missing(models, frame.seq)
+        while missing and self.wait(until_ns):
+            missing = self._missing(missing, frame.seq)
+        found: dict[str, Result | Missed] = {}
+        for name in self.rings:
+            known = self._known.get(name)
+            if known is not None and known.seq == frame.seq:
+                found[name] = known
+            else:
+                found[name] = Missed(name, frame.seq, MissedReason.LATE if name in models else MissedReason.NOT_DUE)
+        return found
+
+    def _missing(self, names: list[str], seq: int) -> list[str]:
+        missing = []
+        for name in names:
+            known = self._known.get(name)
+            if known is None or known.seq < seq:
+                newest = results_ring.read_newest(self.rings[name], name)
+                if newest is not None:
+                    self._known[name] = known = newest
+            if known is None or known.seq < seq:
+                missing.append(name)
+        return missing

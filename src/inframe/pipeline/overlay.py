@@ -1,0 +1,264 @@
+"""The overlay: the only place that touches pixels. It draws what the gate has let through, and decides nothing.
+
+How results are drawn (measured at 1280x720 on one core, docs/performance.md): the frame is copied, labels are filled
+opaque as polygons into the copy, and one `addWeighted` with the frame itself makes the fills translucent: outside of them
+it blends a pixel with itself, which leaves it exactly as it was. Rejected, being slower: scaled colour images with masks,
+a lookup table per label, `blendLinear`, numpy arithmetic.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+
+import cv2
+import numpy as np
+from numpy.typing import NDArray
+
+from inframe.core.clock import NS_PER_S
+from inframe.core.types import Boxes, Controls, Decision, Heat, Masks, NoSignal, Pixels, Priority, Region, Result, Scores, Verdict
+from inframe.pipeline.furniture import Furniture
+from inframe.pipeline.outline import SHIFT, Outline, Polygon, Tracer, thin_out
+from inframe.pipeline.palette import BLACK, FAINT, HEAT, INK, WHITE, Look, Rgb, lighter
+from inframe.pipeline.text import Lettering, Sprite, row_width, stamp, stamp_row
+
+BOXES = 100
+"""Boxes drawn, best first; how many more there are is said. It bounds the time that a picture takes."""
+NAMED = 24
+"""Boxes with their name."""
+LETTERS = 28
+"""A longer name is cut."""
+SMALLEST_NAMED = 0.0008
+"""A part smaller than this share of the mask gets no name: the name would hide it."""
+
+Rect = tuple[int, int, int, int]
+"""x0, y0, x1, y1 in frame pixels."""
+
+
+@dataclass
+class _Canvas:
+    """What one picture's results ask for, in the order of drawing: fills, blend, strokes, names."""
+
+    bottom: int
+    """Where the alert band begins."""
+    touched: Rect | None = None
+    strokes: list[tuple[Pixels, list[list[Polygon]], Rgb]] = field(default_factory=list)
+    names: list[tuple[float, tuple[str, str], tuple[int, int], Sprite]] = field(default_factory=list)
+    lines: list[list[Sprite]] = field(default_factory=list)
+    boxes: list[tuple[Look, Boxes]] = field(default_factory=list)
+
+    def touch(self, rect: Rect) -> None:
+        """The fills have changed the picture within `rect`."""
+        t = self.touched
+        self.touched = rect if t is None else (min(t[0], rect[0]), min(t[1], rect[1]), max(t[2], rect[2]), max(t[3], rect[3]))
+
+
+class Overlay:
+    """Draws the pictures of one stream of `width` x `height`.
+
+    `looks`: by model name, see `palette.look`. `texts`: what the rules of the device may say. `watermark`: small text in the
+    right lower corner of each picture, "" for none.
+    """
+
+    def __init__(
+        self, device: str, looks: Mapping[str, Look], width: int, height: int, texts: Sequence[str] = (), watermark: str = ""
+    ) -> None:
+        self._shape = (height, width, 3)
+        self._looks = dict(looks)
+        self._letters = Lettering(max(10, round(min(height, width * 9 / 16) / 42)))
+        self._line = max(1, round(height / 400))
+        self._furniture = Furniture(device, width, height, self._letters, texts, watermark)
+        self._tracers: dict[str, tuple[tuple[int, int], Region, Tracer]] = {}
+        self._anchors: dict[tuple[str, str], tuple[int, int]] = {}
+        self._percent = [self._plate(f"{p} %", rounded="right") for p in range(101)]
+        for look in self._looks.values():
+            for label, colour in zip(look.labels, look.colours, strict=True):
+                self._name(label, colour or FAINT)
+                self._name(label, colour or FAINT, rounded="left")
+
+    def draw(self, into: Pixels, source: Pixels, decision: Decision, controls: Controls, now_ns: int) -> None:
+        """Write the whole picture into `into` from the frame `source`; both (height, width, 3) uint8 RGB, not the same memory.
+
+        Raises RuntimeError for another shape.
+        """
+        if into.shape != self._shape or source.shape != self._shape:
+            raise RuntimeError(f"found pictures of {into.shape} and {source.shape}, expected {self._shape}")
+        np.copyto(into, source)
+        canvas = _Canvas(bottom=self._furniture.band_top(decision.alerts))
+        if controls.overlay_on and decision.verdict is not Verdict.WITHHOLD:
+            self._results(into, source, decision.shown, min(max(controls.opacity, 0.0), 1.0), canvas)
+        bottom = self._furniture.draw(into, decision, controls, now_ns)
+        for finding in decision.findings:
+            if finding.priority is Priority.NONE:
+                canvas.lines.append([self._plate(finding.text)])
+        if canvas.lines:
+            self._furniture.lines(into, canvas.lines, bottom)
+
+    def card(self, into: Pixels, decision: Decision, signal: NoSignal, controls: Controls) -> None:
+        """The picture where there is none: black, since when, and the alerts. Raises RuntimeError for a wrong shape."""
+        if into.shape != self._shape:
+            raise RuntimeError(f"found a picture of {into.shape}, expected {self._shape}")
+        into.fill(0)
+        height, width, _ = self._shape
+        seconds = max(0, signal.now_ns - signal.since_ns) // NS_PER_S
+        big = self._letters.plate("NO CAMERA SIGNAL", ink=WHITE, paper=BLACK, scale=min(3.0, width / 320), weight=800)
+        row = self._letters.number(f"{signal.stream}: no picture for", seconds, "s", paper=BLACK)
+        stamp(into, big, (width - big.width) // 2, height // 2 - big.height)
+        stamp_row(into, row, (width - row_width(row)) // 2, height // 2 + self._letters.size)
+        self._furniture.draw(into, decision, controls, signal.now_ns)
+
+    # --- results -------------------------------------------------------------------------------------------------------
+
+    def _results(self, into: Pixels, source: Pixels, shown: Sequence[Result], opacity: float, canvas: _Canvas) -> None:
+        for result in shown:
+            look = self._looks[result.model]
+            match result.output:
+                case Masks() as masks:
+                    self._masks(into, result.model, look, masks, canvas)
+                case Heat() as heat:
+                    self._heat(into, result.model, look, heat, canvas)
+                case Scores(scores):
+                    best = int(scores.argmax())
+                    row = [self._name(look.labels[best], look.colours[best] or FAINT, rounded="left"), self._score(scores[best])]
+                    canvas.lines.append(row)
+                case Boxes() as boxes:
+                    canvas.boxes.append((look, boxes))
+        self._blend(into, source, opacity, canvas.touched)
+        for window, strokes, colour in canvas.strokes:
+            for stroke in strokes[:-1]:
+                cv2.polylines(window, stroke, True, colour, 1, cv2.LINE_8, SHIFT)
+            cv2.polylines(window, strokes[-1], True, colour, 1, cv2.LINE_AA, SHIFT)
+        for look, boxes in canvas.boxes:
+            self._boxes(into, look, boxes, canvas)
+        self._names(into, canvas)
+
+    def _masks(self, into: Pixels, model: str, look: Look, masks: Masks, canvas: _Canvas) -> None:
+        visible = {i: colour for i, colour in enumerate(look.colours) if colour is not None}
+        classes = thin_out(masks.classes)
+        tracer = self._tracer(model, classes.shape, masks.region)
+        x0, y0, x1, y1 = tracer.window
+        window = into[y0:y1, x0:x1]
+        if window.size == 0:
+            return
+        outlines = tracer.trace(classes, list(visible))
+        if outlines is None:
+            canvas.touch(tracer.window)
+            _fill_blocks(window, classes, visible)
+            return
+        if outlines:
+            canvas.touch(tracer.reach)
+        for value, outline in outlines.items():
+            self._fill(window, outline, visible[value], canvas)
+            if outline.area >= SMALLEST_NAMED:
+                label = look.labels[value]
+                at = (x0 + outline.anchor[0], y0 + outline.anchor[1])
+                canvas.names.append((outline.area, (model, label), at, self._name(label, visible[value])))
+
+    def _heat(self, into: Pixels, model: str, look: Look, heat: Heat, canvas: _Canvas) -> None:
+        """A heat map as nested levels: sharp at the frame's resolution, and far cheaper than scaling colours up."""
+        steps = len(HEAT)
+        share = np.clip(heat.heat * np.float32(steps / look.full_scale), 0, steps)
+        levels = thin_out(cv2.GaussianBlur(share, (5, 5), 0).astype(np.uint8))
+        tracer = self._tracer(model, levels.shape, heat.region)
+        x0, y0, x1, y1 = tracer.window
+        window = into[y0:y1, x0:x1]
+        canvas.lines.append([self._plate(f"{model} {heat.score:.2f}")])
+        if window.size == 0 or not levels.any():
+            return
+        outlines = tracer.trace(levels, range(1, steps + 1), nested=True)
+        if outlines is None:
+            canvas.touch(tracer.window)
+            _fill_blocks(window, levels, {i + 1: colour for i, colour in enumerate(HEAT)})
+            return
+        if outlines:
+            canvas.touch(tracer.reach)
+        for value, outline in outlines.items():
+            cv2.fillPoly(window, outline.fill, HEAT[value - 1], cv2.LINE_AA, SHIFT)
+
+    def _fill(self, window: Pixels, outline: Outline, colour: Rgb, canvas: _Canvas) -> None:
+        cv2.fillPoly(window, outline.fill, colour, shift=SHIFT)
+        canvas.strokes.append((window, outline.strokes, lighter(colour)))
+
+    def _blend(self, into: Pixels, source: Pixels, opacity: float, touched: Rect | None) -> None:
+        if touched is None:
+            return
+        x0, y0, x1, y1 = touched
+        part = into[y0:y1, x0:x1]
+        cv2.addWeighted(source[y0:y1, x0:x1], 1 - opacity, part, opacity, 0, dst=part)
+
+    def _boxes(self, into: Pixels, look: Look, boxes: Boxes, canvas: _Canvas) -> None:
+        height, width, _ = self._shape
+        size = np.float32([width, height, width, height])
+        corners = np.rint(np.clip(boxes.boxes[:BOXES], -1, 2) * size).astype(int).tolist()
+        for i, (x0, y0, x1, y1) in enumerate(corners):
+            kind = int(boxes.classes[i])
+            colour = look.colours[kind]
+            if colour is None:
+                continue
+            for inset in range(self._line + 1):
+                ink = BLACK if inset == self._line else colour
+                cv2.rectangle(into, (x0 + inset, y0 + inset), (x1 - inset, y1 - inset), ink, 1)
+            if i < NAMED:
+                row = [self._name(look.labels[kind], colour, rounded="left"), self._score(boxes.scores[i])]
+                y = y0 - row[0].height if y0 >= row[0].height else y0 + self._line
+                stamp_row(into, row, min(max(0, x0), width - row_width(row)), y)
+        if len(boxes.boxes) > BOXES:
+            canvas.lines.append([self._plate(f"+{len(boxes.boxes) - BOXES} more boxes")])
+
+    # --- names ---------------------------------------------------------------------------------------------------------
+
+    def _names(self, into: Pixels, canvas: _Canvas) -> None:
+        """Names of regions, the smallest region's first; one that would hide another moves up or down."""
+        width = self._shape[1]
+        taken: list[Rect] = []
+        for _, key, anchor, plate in sorted(canvas.names, key=lambda name: name[0]):
+            x, y = self._steady(key, anchor)
+            x = min(max(0, x - plate.width // 2), max(0, width - plate.width))
+            y = min(max(2 * plate.height, y - plate.height // 2), max(0, canvas.bottom - 2 * plate.height))
+            for move in (0, 1, -1, 2, -2):
+                rect = (x, y + move * plate.height, x + plate.width, y + (move + 1) * plate.height)
+                if not any(_overlap(rect, other) for other in taken):
+                    break
+            taken.append(rect)
+            stamp(into, plate, rect[0], rect[1])
+
+    def _steady(self, key: tuple[str, str], anchor: tuple[int, int]) -> tuple[int, int]:
+        """Where the name was, unless its region has moved by more than a letter: names must not tremble with the mask."""
+        old = self._anchors.get(key)
+        if old is None or max(abs(old[0] - anchor[0]), abs(old[1] - anchor[1])) > self._letters.size:
+            self._anchors[key] = old = anchor
+        return old
+
+    def _name(self, label: str, colour: Rgb, rounded: str = "all") -> Sprite:
+        text = label.replace("_", " ")
+        text = text if len(text) <= LETTERS else text[: LETTERS - 1] + "…"
+        return self._plate(text if rounded == "all" else text + "  ", mark=colour, rounded=rounded)
+
+    def _plate(self, text: str, mark: Rgb | None = None, rounded: str = "all") -> Sprite:
+        return self._letters.plate(text, ink=INK, mark=mark, rounded=rounded, opacity=0.66)  # type: ignore[arg-type]
+
+    def _score(self, score: float) -> Sprite:
+        return self._percent[min(max(round(float(score) * 100), 0), 100)]
+
+    def _tracer(self, model: str, shape: tuple[int, ...], region: Region) -> Tracer:
+        """The model's tracer; made anew only when its mask changes shape or place."""
+        known = self._tracers.get(model)
+        size = (shape[0], shape[1])
+        if known is None or known[0] != size or known[1] != region:
+            tracer = Tracer(size, region, self._shape[1], self._shape[0], self._line)
+            self._tracers[model] = known = (size, region, tracer)
+        return known[2]
+
+
+def _fill_blocks(window: Pixels, classes: NDArray[np.uint8], colours: Mapping[int, Rgb]) -> None:
+    """Fill a mask as it is, in blocks: the bounded way for one too broken up to be traced."""
+    table = np.zeros((256, 3), np.uint8)
+    drawn = np.zeros(256, np.uint8)
+    for value, colour in colours.items():
+        table[value], drawn[value] = colour, 255
+    size = (window.shape[1], window.shape[0])
+    paint = cv2.resize(cv2.LUT(cv2.merge([classes] * 3), table[None]), size, interpolation=cv2.INTER_NEAREST)
+    where = cv2.resize(cv2.LUT(classes, drawn), size, interpolation=cv2.INTER_NEAREST)
+    cv2.copyTo(paint, where, window)
+
+
+def _overlap(a: Rect, b: Rect) -> bool:
+    return a[0] < b[2] and b[0] < a[2] and a[1] < b[3] and b[1] < a[3]

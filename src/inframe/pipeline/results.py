@@ -1,0 +1,91 @@
+"""A model's output as bytes in a ring slot, and back. Arrays one after the other, their shapes in the header: nothing is pickled."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inframe.core.config import ModelConfig
+from inframe.core.types import Boxes, Heat, Masks, Missed, MissedReason, Output, Region, Result, Scores, Steps
+from inframe.pipeline.ring import Header, RingReader, RingWriter
+
+_MISSED, _MASKS, _BOXES, _SCORES, _HEAT = range(5)
+_REGION_BYTES = 32
+Bytes = NDArray[np.uint8]
+
+
+def capacity(arrays_bytes: int) -> int:
+    """The payload bytes that a ring needs for outputs whose arrays take at most `arrays_bytes`."""
+    return _REGION_BYTES + arrays_bytes
+
+
+def bound(model: ModelConfig) -> int:
+    """The payload bytes of a model's ring, known before the model is: one float32 a pixel of what it gets, 64 KiB at least."""
+    width, height = model.preprocess.size
+    return capacity(max(width * height * 4, 1 << 16))
+
+
+def write(ring: RingWriter, tag: int, captured_ns: int, output: Output | MissedReason, steps: Steps, now_ns: int) -> None:
+    """Publish what a model says of the frame `tag`."""
+    payload = ring.begin()
+    kind, dims, size, value = _encode(payload, output)
+    reason = output.value if isinstance(output, MissedReason) else 0
+    times = (steps.started, steps.preprocessed, steps.inferred, steps.decoded)
+    ring.commit(
+        Header(0, tag, captured_ns, now_ns, kind=kind, flags=reason, dims=dims, size=size, times=times, value=value)
+    )
+
+
+def _encode(payload: Bytes, output: Output | MissedReason) -> tuple[int, tuple[int, ...], int, float]:
+    match output:
+        case Masks(classes, region):
+            return _MASKS, _dims(*classes.shape), _put(payload, region, classes), 0.0
+        case Boxes(boxes, scores, classes):
+            return _BOXES, _dims(len(boxes)), _put(payload, None, boxes, scores, classes), 0.0
+        case Scores(scores):
+            return _SCORES, _dims(len(scores)), _put(payload, None, scores), 0.0
+        case Heat(heat, score, region):
+            return _HEAT, _dims(*heat.shape), _put(payload, region, heat), score
+        case _:
+            return _MISSED, _dims(), 0, 0.0
+
+
+def _dims(*shape: int) -> tuple[int, ...]:
+    return (*shape, *(0,) * (6 - len(shape)))
+
+
+def _put(payload: Bytes, region: Region | None, *arrays: NDArray[np.generic]) -> int:
+    at = 0
+    if region is not None:
+        payload[:_REGION_BYTES].view(np.float64)[:] = region
+        at = _REGION_BYTES
+    for array in arrays:
+        payload[at : at + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        at += array.nbytes
+    return at
+
+
+def read_newest(ring: RingReader, model: str) -> Result | Missed | None:
+    """The newest output, its arrays copied out of the ring; None if there is none, or it was overwritten meanwhile."""
+    seq = ring.newest()
+    header = ring.header(seq)
+    if header is None:
+        return None
+    payload = ring.payload(seq)[: header.size].copy()
+    if not ring.holds(seq):
+        return None
+    if header.kind == _MISSED:
+        return Missed(model, header.tag, MissedReason(header.flags))
+    return Result(model, header.tag, header.captured_ns, _decode(payload, header), Steps(*header.times))
+
+
+def _decode(payload: Bytes, header: Header) -> Output:
+    a, b = header.dims[:2]
+    if header.kind == _BOXES:
+        boxes, scores, classes = np.split(payload, [16 * a, 20 * a])
+        return Boxes(boxes.view(np.float32).reshape(a, 4), scores.view(np.float32), classes.view(np.int32))
+    if header.kind == _SCORES:
+        return Scores(payload.view(np.float32))
+    x0, y0, x1, y1 = (float(v) for v in payload[:_REGION_BYTES].view(np.float64))
+    body = payload[_REGION_BYTES:]
+    if header.kind == _MASKS:
+        return Masks(body.reshape(a, b), (x0, y0, x1, y1))
+    return Heat(body.view(np.float32).reshape(a, b), header.value, (x0, y0, x1, y1))

@@ -1,0 +1,105 @@
+"""From the rules of a device file to RulePlans: names become indices, milliseconds nanoseconds, and what
+can't work is refused."""
+
+from collections.abc import Callable, Mapping
+
+from inframe.core.budgets import VIDEO_ONLY_NS
+from inframe.core.clock import NS_PER_S
+from inframe.core.config import (
+    AreaCondition,
+    Condition,
+    CountCondition,
+    Decode,
+    DecodeFunction,
+    Device,
+    DistanceCondition,
+    Rule,
+    ScoreCondition,
+)
+from inframe.core.errors import ConfigError
+from inframe.core.types import Priority
+from inframe.pipeline.measure import Area, Count, Distance, Measure, Score
+from inframe.pipeline.rules import RulePlan
+
+WHERE = "device file"
+
+_MEASURABLE = {
+    "segmentation": ("area", "distance", "count"),
+    "detection": ("score", "count"),
+    "classification": ("score",),
+    "heat": ("score",),
+}
+
+
+def plan_rules(device: Device, labels: Mapping[str, tuple[str, ...]], period_ns: int) -> tuple[RulePlan, ...]:
+    """The rules in the order of the device file. Raises ConfigError."""
+    return tuple(_plan_rule(name, rule, device, labels[rule.model], period_ns) for name, rule in device.rules.items())
+
+
+def _plan_rule(name: str, rule: Rule, device: Device, labels: tuple[str, ...], period_ns: int) -> RulePlan:
+    model, when, persist = device.models[rule.model], rule.when, rule.persist
+    if model.stream != device.display:  # display gets no results of other streams: the rule would be silent for ever
+        found = f"{rule.model}, which looks at {model.stream}"
+        raise ConfigError(WHERE, f"rules.{name}.model", found, f"a model of the display's stream, {device.display}")
+    every_ns = model.every * period_ns
+    clear_ns = int(rule.clear_s * NS_PER_S)
+    threshold = when.above if when.above is not None else when.below
+    release = when.release if when.release is not None else threshold
+    if release is None:
+        raise RuntimeError("the schema asks for exactly one of above and below")
+    return RulePlan(
+        name=name,
+        measure=_measure(name, rule.model, when, device, labels),
+        above=when.above,
+        below=when.below,
+        release=release,
+        k=persist.k or 1,
+        n=persist.n or 1,
+        seconds_ns=None if persist.seconds is None else int(persist.seconds * NS_PER_S),
+        clear_ns=clear_ns,
+        stale_ns=max(clear_ns, every_ns + VIDEO_ONLY_NS),
+        gap_ns=2 * every_ns,
+        text=rule.text,
+        priority=Priority[rule.priority.upper()],
+    )
+
+
+def _measure(rule: str, model: str, when: Condition, device: Device, labels: tuple[str, ...]) -> Measure:
+    kind = _kind(device.models[model].decode)
+    if when.kind not in _MEASURABLE[kind]:
+        expected = f"one of {', '.join(_MEASURABLE[kind])}: {model} gives {kind}"
+        raise ConfigError(WHERE, f"rules.{rule}.when.kind", when.kind, expected)
+    stream = device.streams[device.display]
+    aspect = stream.height / stream.width
+
+    def index(key: str, label: str) -> int:
+        if label not in labels:
+            raise ConfigError(WHERE, f"rules.{rule}.when.{key}", label, f"one of {', '.join(labels)}")
+        return labels.index(label)
+
+    match when:
+        case AreaCondition():
+            return Area(model, tuple(index("labels", label) for label in when.labels))
+        case DistanceCondition():
+            return Distance(model, index("source", when.source), index("target", when.target), aspect)
+        case CountCondition():
+            return Count(model, index("label", when.label), when.min_area, aspect)
+        case ScoreCondition():
+            return Score(model, _score_label(rule, kind, when.label, labels, index))
+
+
+def _kind(decode: Decode) -> str:
+    return decode.returns if isinstance(decode, DecodeFunction) else decode.kind
+
+
+def _score_label(
+    rule: str, kind: str, label: str | None, labels: tuple[str, ...], index: Callable[[str, str], int]
+) -> int | None:
+    field = f"rules.{rule}.when.label"
+    if kind == "heat":
+        if label is not None:
+            raise ConfigError(WHERE, field, label, "none: a heat map has one score")
+        return None
+    if label is None:
+        raise ConfigError(WHERE, field, "nothing", f"one of {', '.join(labels)}")
+    return index("label", label)

@@ -1,0 +1,110 @@
+"""Rules: from results to findings. A condition compares a measure with a threshold (and lets go at `release`),
+persistence makes it a finding, `clear_s` ends it. Pure.
+
+Only a result speaks for or against a condition. A frame without one (late, invalid, not due, held) is unknown: it
+counts for neither side. But what has been unknown for long is not known any more: after `stale_ns` without a result,
+or at once when the mode is VIDEO_ONLY or FAULT, the finding ends and all evidence is forgotten. The mode then says
+that the AI is off.
+"""
+
+import math
+from dataclasses import dataclass, replace
+
+from inframe.core.types import Finding, Priority, Result
+from inframe.pipeline.measure import Measure, take
+
+
+@dataclass(frozen=True, slots=True)
+class RulePlan:
+    """One rule of the device file, worked out."""
+
+    name: str
+    measure: Measure
+    above: float | None
+    below: float | None
+    release: float
+    k: int
+    n: int
+    seconds_ns: int | None
+    """None: k of n results."""
+    clear_ns: int
+    stale_ns: int
+    gap_ns: int
+    """The time between two results counts at most as this: two of the model's periods. A longer gap was unknown."""
+    text: str
+    priority: Priority
+
+
+@dataclass(frozen=True, slots=True)
+class RuleState:
+    """What a rule remembers."""
+
+    on: bool = False
+    """The condition, at the latest result."""
+    history: int = 0
+    """The last n results as bits, the latest lowest; an int, because it is immutable and counts fast."""
+    for_ns: int = 0
+    against_ns: int = 0
+    first_ns: int = 0
+    """When the condition was first seen; 0: nothing speaks for it."""
+    known_ns: int | None = None
+    """When the latest result was captured."""
+    value: float = math.nan
+    finding: bool = False
+
+
+def step_rules(
+    plans: tuple[RulePlan, ...], fresh: tuple[Result, ...], now_ns: int, past: tuple[RuleState, ...], *, ai_on: bool
+) -> tuple[RuleState, ...]:
+    """The rules after one more frame, with which the results `fresh` came."""
+    if not ai_on:
+        return tuple(RuleState() for _ in plans)
+    values = take((plan.measure for plan in plans), fresh) if fresh else {}
+    captured = {result.model: result.captured_ns for result in fresh}
+    after = []
+    for plan, state in zip(plans, past, strict=True):
+        if plan.measure in values:
+            at_ns = captured[plan.measure.model]
+            after.append(_heard(plan, values[plan.measure], at_ns, _unless_stale(plan, at_ns, state)))
+        else:
+            after.append(_unless_stale(plan, now_ns, state))
+    return tuple(after)
+
+
+def findings(plans: tuple[RulePlan, ...], states: tuple[RuleState, ...]) -> tuple[Finding, ...]:
+    """The findings that stand, in the order of the device file."""
+    return tuple(
+        Finding(plan.name, plan.text, plan.priority, state.first_ns, state.value)
+        for plan, state in zip(plans, states, strict=True)
+        if state.finding
+    )
+
+
+def _unless_stale(plan: RulePlan, now_ns: int, past: RuleState) -> RuleState:
+    return RuleState() if past.known_ns is not None and now_ns - past.known_ns > plan.stale_ns else past
+
+
+def holds(plan: RulePlan, value: float | None, was_on: bool) -> bool:
+    """The condition, with its hysteresis: it begins beyond the threshold and ends beyond `release`. No value: it
+    doesn't."""
+    if value is None:
+        return False
+    if plan.above is not None:
+        return value > plan.above or (was_on and value >= plan.release)
+    return plan.below is not None and (value < plan.below or (was_on and value <= plan.release))
+
+
+def _heard(plan: RulePlan, value: float | None, at_ns: int, past: RuleState) -> RuleState:
+    """After a result that was captured at `at_ns`."""
+    on = holds(plan, value, past.on)
+    gap_ns = min(at_ns - past.known_ns, plan.gap_ns) if past.known_ns is not None else 0
+    for_ns = past.for_ns + gap_ns if on and past.on else 0
+    against_ns = past.against_ns + gap_ns if not on and not past.on else 0
+    history = (past.history << 1 | on) & ((1 << plan.n) - 1)
+    persisted = for_ns >= plan.seconds_ns if plan.seconds_ns is not None else history.bit_count() >= plan.k
+    finding = (on and persisted) or (past.finding and (on or against_ns < plan.clear_ns))
+    first_ns = past.first_ns or (at_ns if on else 0)
+    if not finding and (past.finding or not history):
+        first_ns = 0
+    state = RuleState(on, history, for_ns, against_ns, first_ns, at_ns, past.value, finding)
+    return state if value is None else replace(state, value=value)

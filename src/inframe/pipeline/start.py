@@ -1,0 +1,21 @@
+"""What every process of the table does when its set-up is done."""
+
+import os
+
+from inframe.core.clock import Clock
+from inframe.machine.child import ChildContext
+from inframe.pipeline.board import Count, Row
+
+NOTE_BYTES = 512  # below PIPE_BUF: a note is written whole or not at all
+_REAL_TIME = ("real-time priority", "own cores", "locked memory")
+
+
+def ready(ctx: ChildContext, row: Row, clock: Clock, *, gc_off: bool = False) -> None:
+    """Lock the process down, tell the parent what the operating system refused, and post that it is ready."""
+    gave_up = ctx.lock_down(gc_off=gc_off)
+    row.set_faults({"UNPARTITIONED": any(one.what in _REAL_TIME for one in gave_up)}, clock.now())
+    for one in gave_up:
+        note = f"{ctx.name}\t{one.what}\t{one.why}".replace("\n", " ")
+        os.write(ctx.fds["notes"], note.encode()[: NOTE_BYTES - 1] + b"\n")
+    row.beat(clock.now())
+    row.set(Count.READY_NS, clock.now())

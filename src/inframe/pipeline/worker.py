@@ -1,0 +1,134 @@
+"""`worker`: an isolated process that runs models on frames. It starts on a frame the moment it is captured, always the newest.
+
+It may be killed at any moment: whatever it had is in the ring or lost, and the display goes on without it.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from inframe.core.clock import NS_PER_MS, Clock, MonotonicClock
+from inframe.core.config import Device
+from inframe.core.errors import DeviceFault
+from inframe.core.types import MissedReason, Pixels
+from inframe.machine.child import ChildContext
+from inframe.pipeline import results, ring, start
+from inframe.pipeline.board import Board, Count, Row
+from inframe.pipeline.gate import looks_at
+from inframe.pipeline.model import Model, load_model
+from inframe.pipeline.ring import RingReader, RingWriter
+
+IDLE_NS = 100 * NS_PER_MS
+FAILURES = 30
+"""So many failed runs in a row end the process: a fresh one may have a working engine (a lost GPU, a full memory)."""
+
+
+def main(ctx: ChildContext) -> None:
+    """The process's life. Raises ConfigError for a model that can't run as the device file says."""
+    import cv2
+
+    cv2.setNumThreads(1)
+    device = Device.model_validate(ctx.args["device"])
+    clock = MonotonicClock()
+    sources = {name: Source.of(device, name, ctx.fds[f"ring.{name}"]) for name in ctx.args["streams"]}
+    jobs = [_job(device, name, sources, ctx.fds[f"results.{name}"], ctx.fds["wake.display"]) for name in ctx.args["models"]]
+    for job in jobs:
+        job.model.warm_up(clock)
+    board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))
+    worker = Worker(jobs, list(sources.values()), board.row(ctx.name), clock)
+    start.ready(ctx, worker.row, clock)
+    while not ctx.stop.is_set():
+        worker.row.beat(clock.now())
+        if ring.wait(ctx.fds["wake"], clock.now() + IDLE_NS, clock):
+            worker.step()
+
+
+@dataclass
+class Source:
+    """One stream's ring as this worker reads it."""
+
+    name: str
+    reader: RingReader
+    views: list[Pixels]
+    last: int
+
+    @staticmethod
+    def of(device: Device, name: str, fd: int) -> "Source":
+        """The stream `name` from the ring in `fd`."""
+        stream, reader = device.streams[name], RingReader(fd)
+        views = [p[: stream.height * stream.width * 3].reshape(stream.height, stream.width, 3) for p in reader.payloads]
+        return Source(name, reader, views, 0)
+
+
+@dataclass
+class Job:
+    """One model, the stream it looks at, and where its results go."""
+
+    model: Model
+    source: Source
+    writer: RingWriter
+    every: int
+    budget_ns: int
+    required: bool
+
+
+def _job(device: Device, name: str, sources: dict[str, Source], results_fd: int, wake: int) -> Job:
+    config = device.models[name]
+    stream = device.streams[config.stream]
+    model = load_model(name, config, Path(config.file).parent, (stream.width, stream.height))
+    writer = RingWriter(results_fd, (wake,))
+    if results.capacity(model.capacity) > writer.payloads[0].nbytes:
+        raise RuntimeError(f"{name}: results of {model.capacity} bytes, more than its ring was made for")
+    return Job(model, sources[config.stream], writer, config.every, int(config.budget_ms * NS_PER_MS), config.required)
+
+
+class Worker:
+    """Runs the due models on the newest frame of each stream, those that the picture depends on first."""
+
+    def __init__(self, jobs: list[Job], sources: list[Source], row: Row, clock: Clock) -> None:
+        self.jobs = sorted(jobs, key=lambda job: not job.required)
+        self.sources = sources
+        self.row = row
+        self.clock = clock
+        self._failures = 0
+
+    def step(self) -> None:
+        """Look at each stream once. Raises DeviceFault after too many failures in a row."""
+        for source in self.sources:
+            seq = source.reader.newest()
+            if seq <= source.last:
+                continue
+            source.last = seq
+            for job in self.jobs:
+                if job.source is source and looks_at(job.every, seq):
+                    self._run(job, seq)
+
+    def _run(self, job: Job, seq: int) -> None:
+        header = job.source.reader.header(seq)
+        if header is None:
+            return
+        pixels = job.source.views[seq % job.source.reader.slots]
+        output, steps = job.model.run(pixels, self.clock)
+        if not job.source.reader.holds(seq):  # overtaken while reading: the pixels may have been of two frames
+            output = MissedReason.LATE
+        now = self.clock.now()
+        results.write(job.writer, seq, header.captured_ns, output, steps, now)
+        self._count(output, steps.decoded - steps.started > job.budget_ns, seq, now)
+
+    def _count(self, output: object, over_budget: bool, seq: int, now: int) -> None:
+        row = self.row
+        row.add(Count.FRAMES)
+        row.set(Count.SEQ, seq)
+        row.beat(now)
+        if over_budget:
+            row.add(Count.OVER_BUDGET)
+        if output is MissedReason.INVALID:
+            row.add(Count.INVALID)
+        if output is MissedReason.FAILED:
+            row.add(Count.FAILED)
+            self._failures += 1
+            if self._failures >= FAILURES:
+                raise DeviceFault(f"{self._failures} runs failed one after the other")
+        else:
+            self._failures = 0
+            if row.get(Count.FIRST_NS) == 0:
+                row.set(Count.FIRST_NS, now)

@@ -1,0 +1,167 @@
+"""Runs a device from start to end and says how every frame fared."""
+
+import json
+import os
+import signal
+import statistics
+import time
+from collections import Counter
+from collections.abc import Callable
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+from inframe.core.clock import NS_PER_MS, NS_PER_S
+from inframe.core.config import Device
+from inframe.device import Running
+from inframe.machine.supervise import Notice
+from inframe.pipeline.board import Count
+from inframe.pipeline.record import RecordReader
+from inframe.pipeline.ring import RingReader
+from inframe.table import names
+
+STEP_S = 0.01
+
+
+@dataclass
+class Summary:
+    """How every frame fared. Times in ms; latency is from capture to hand-off to the screen."""
+
+    device: str
+    seconds: float = 0.0
+    frames: int = 0
+    """Frames that the display's stream captured."""
+    shown: int = 0
+    missed: int = 0
+    """Shown after the deadline, or never."""
+    dropped_by_camera: int = 0
+    verdicts: dict[str, int] = field(default_factory=dict)
+    modes: dict[str, int] = field(default_factory=dict)
+    p50_ms: float | None = None
+    p99_ms: float | None = None
+    max_ms: float | None = None
+    deadline_ms: float = 0.0
+    first_frame_ms: float | None = None
+    """From the start of this program to the first frame on the screen."""
+    first_overlay_ms: float | None = None
+    findings: dict[str, int] = field(default_factory=dict)
+    """How often each rule's finding began."""
+    alerts: dict[str, int] = field(default_factory=dict)
+    restarts: dict[str, int] = field(default_factory=dict)
+    gave_up: list[tuple[str, str, str]] = field(default_factory=list)
+    """What the operating system refused: process, what, why."""
+
+    def as_json(self) -> dict[str, Any]:
+        """Plain values."""
+        return asdict(self)
+
+
+def quantile(values: list[float], q: float) -> float | None:
+    """The value below which a share `q` of `values` lies (the nearest rank above); None of nothing."""
+    return sorted(values)[min(len(values) - 1, int(q * len(values)))] if values else None
+
+
+class Follower:
+    """Reads the records as they come and keeps count."""
+
+    def __init__(self, running: Running) -> None:
+        self._records = RecordReader(RingReader(running.shared["records.read"]))
+        self._present: set[str] = set()
+        self._alerting: set[str] = set()
+        self.latencies_ms: list[float] = []
+        self.verdicts: Counter[str] = Counter()
+        self.modes: Counter[str] = Counter()
+        self.findings: Counter[str] = Counter()
+        self.alerts: Counter[str] = Counter()
+        self.last: dict[str, Any] = {}
+
+    def take(self) -> list[dict[str, Any]]:
+        """Count the records that are new; returns them."""
+        taken = [json.loads(data) for data in self._records.take()]
+        for record in taken:
+            self._count(record)
+        return taken
+
+    def _count(self, record: dict[str, Any]) -> None:
+        self.last = record
+        if "seq" in record:
+            self.verdicts[record["verdict"]] += 1
+            self.modes[record["mode"]] += 1
+            if record["shown_ns"]:
+                self.latencies_ms.append((record["shown_ns"] - record["captured_ns"]) / NS_PER_MS)
+        present = {finding["rule"] for finding in record.get("findings", ())}
+        self.findings.update(present - self._present)
+        self._present = present
+        alerting = {key for key, presence in record.get("alerts", {}).items() if presence == "ON"}
+        self.alerts.update(alerting - self._alerting - present)
+        self._alerting = alerting
+
+
+def run(device: Device, path: Path, seconds: float | None = None, tick: Callable[[Running, Follower], None] | None = None) -> Summary:
+    """Run until the recording ends, `seconds` are over, a screen is closed, or SIGINT or SIGTERM comes.
+
+    `tick` is called about a hundred times a second. Raises ConfigError when a process refused its input, DeviceFault when the
+    picture can't be kept up.
+    """
+    stopped: list[int] = []
+    restarts: Counter[str] = Counter()
+
+    def stop(number: int, _frame: FrameType | None) -> None:
+        stopped.append(number)
+
+    def notice(one: Notice) -> None:
+        restarts[one.name] += one.kind == "died"
+
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        with Running(device, path, notice) as running:
+            follower = Follower(running)
+            began = running.clock.now()
+            while running.step() and not stopped:
+                follower.take()
+                if tick is not None:
+                    tick(running, follower)
+                if seconds is not None and running.clock.now() - began > seconds * NS_PER_S:
+                    break
+                time.sleep(STEP_S)
+            ended = running.clock.now()
+        follower.take()
+    finally:
+        for number, handler in before.items():
+            signal.signal(number, handler)
+    return _summary(running, follower, restarts, (ended - began) / NS_PER_S)
+
+
+def _summary(running: Running, follower: Follower, restarts: Counter[str], seconds: float) -> Summary:
+    device, board = running.device, running.board
+    display, capture = board.row("display"), board.row(f"capture.{device.display}")
+    born = _born_ns()
+    first = {name: display.get(count) for name, count in (("frame", Count.FIRST_NS), ("overlay", Count.FIRST_OVERLAY_NS))}
+    latencies = follower.latencies_ms
+    return Summary(
+        device.device,
+        round(seconds, 3),
+        capture.get(Count.FRAMES),
+        display.get(Count.FRAMES),
+        display.get(Count.MISSED),
+        capture.get(Count.DROPPED),
+        dict(follower.verdicts),
+        dict(follower.modes),
+        statistics.median(latencies) if latencies else None,
+        quantile(latencies, 0.99),
+        max(latencies, default=None),
+        device.deadline_ns / NS_PER_MS,
+        *((first[name] - born) / NS_PER_MS if first[name] else None for name in ("frame", "overlay")),
+        dict(follower.findings),
+        dict(follower.alerts),
+        {name: restarts[name] for name in names(device) if restarts[name]},
+        running.notes,
+    )
+
+
+def _born_ns() -> int:
+    """When this process was started by the operating system, on the monotonic clock (to a hundredth of a second)."""
+    started_ticks = int(Path("/proc/self/stat").read_text("ascii").rpartition(")")[2].split()[19])
+    asleep = time.clock_gettime_ns(time.CLOCK_BOOTTIME) - time.monotonic_ns()  # the machine's time in suspend
+    return started_ticks * NS_PER_S // os.sysconf("SC_CLK_TCK") - asleep

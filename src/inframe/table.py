@@ -1,0 +1,167 @@
+"""The table of processes: what each kind is granted, and the rows that one device file makes of it."""
+
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from inframe.core.budgets import HANG_NS
+from inframe.core.clock import NS_PER_MS
+from inframe.core.config import Device
+from inframe.machine.partition import CoreLayout, Partition, Scheduling, cores_for
+from inframe.machine.seccomp import Network
+from inframe.machine.supervise import ProcessSpec, Restarts
+from inframe.resolve import addresses
+
+
+@dataclass(frozen=True, slots=True)
+class Role:
+    """One row of PROCESSES: what a process of this kind is granted, whatever the device file says."""
+
+    target: str
+    scheduling: Scheduling
+    priority: int
+    """Real-time priority: the display is above the camera, the camera above the models."""
+    hang_ms: int
+    restarts: Restarts
+    lost: str
+    """The event raised while a process of this kind is away."""
+    given_up: str
+    """The event raised when it has used up its restarts."""
+    critical: bool = False
+    """The device stops when it has given up."""
+
+
+HANG = HANG_NS // NS_PER_MS
+PATH, BESIDE = Restarts(limit=20, within_s=60.0, backoff_ms=50), Restarts(limit=10, within_s=60.0, backoff_ms=200)
+
+PROCESSES: dict[str, Role] = {
+    # the frame path: real-time cores
+    "display": Role("inframe.pipeline.display:main", "fifo", 80, HANG, PATH, "DISPLAY_LOST", "PROCESS_GIVEN_UP", critical=True),
+    "capture": Role("inframe.pipeline.capture:main", "fifo", 70, HANG, PATH, "CAPTURE_LOST", "PROCESS_GIVEN_UP"),
+    "worker": Role("inframe.pipeline.worker:main", "fifo", 60, HANG, PATH, "WORKER_LOST", "WORKER_GIVEN_UP"),
+    # beside it: background cores
+    "recorder": Role("inframe.pipeline.record:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP"),
+    "screen": Role("inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "SCREEN_LOST", "PROCESS_GIVEN_UP"),
+    "console": Role("inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "CONSOLE_LOST", "PROCESS_GIVEN_UP"),
+}
+"""A running process is called "role" or "role.what". Its network is "none" but for a camera on the network (its configured
+address) and a web screen (loopback)."""
+
+Shared = Mapping[str, int]
+"""The device's shared memory and eventfds by name; see `device.Running`."""
+
+
+def role_of(process: str) -> Role:
+    """The row of PROCESSES that a running process's name belongs to."""
+    return PROCESSES[process.partition(".")[0]]
+
+
+def names(device: Device) -> tuple[str, ...]:
+    """The processes that this device runs, in the order in which they are started."""
+    workers = sorted({model.worker for model in device.models.values()})
+    screens = [
+        f"{'console' if s.kind == 'web' else 'screen'}.{i}" for i, s in enumerate(device.screens) if s.kind != "none"
+    ]
+    recorder = ["recorder"] if device.records is not None else []
+    return ("display", *(f"capture.{s}" for s in device.streams), *(f"worker.{w}" for w in workers), *recorder, *screens)
+
+
+def layout_of(device: Device) -> CoreLayout:
+    """The cores of both halves: as the device file says, else by this machine's count."""
+    if device.cores is None:
+        return cores_for()
+    real_time, background = frozenset(device.cores.real_time), frozenset(device.cores.background)
+    return CoreLayout(real_time, background, shared=bool(real_time & background))
+
+
+def specs(device: Device, shared: Shared) -> list[ProcessSpec]:
+    """The rows of this device. `device` is resolved. Raises ConfigError for a camera whose host can't be looked up."""
+    layout = layout_of(device)
+    return [_spec(device, name, shared, layout) for name in names(device)]
+
+
+def _spec(device: Device, name: str, shared: Shared, layout: CoreLayout) -> ProcessSpec:
+    role = role_of(name)
+    kind, _, what = name.partition(".")
+    wiring = {"display": _display, "capture": _capture, "worker": _worker, "recorder": _recorder}.get(kind, _screen)
+    args, fds = wiring(device, name, what)
+    common = {"device": device.model_dump(mode="json"), "rows": ["device", *names(device)]}
+    return ProcessSpec(
+        name,
+        role.target,
+        partition_of(device, kind, what, layout),
+        role.restarts,
+        role.critical,
+        role.hang_ms,
+        args={**common, **args},
+        fds={key: shared[value] for key, value in {**fds, "board": "board", "notes": "notes"}.items()},
+    )
+
+
+Wiring = tuple[dict[str, object], dict[str, str]]
+"""A process's own arguments, and which shared things it gets under which name."""
+
+
+def _display(device: Device, name: str, what: str) -> Wiring:
+    models = [key for key, model in device.models.items() if model.stream == device.display]
+    fds = {"frames": f"frames.{device.display}.read", "screen": "screen", "records": "records", "wake": "wake.display"}
+    fds |= {f"results.{key}": f"results.{key}.read" for key in models}
+    fds |= {f"wake.{row}": f"wake.{row}" for row in names(device) if row.startswith(("screen.", "console."))}
+    return {"models": models}, fds
+
+
+def _capture(device: Device, name: str, what: str) -> Wiring:
+    workers = {f"worker.{model.worker}" for model in device.models.values() if model.stream == what}
+    # Workers first: they sleep at the lower priority, and shall be awake on the other core when there is one.
+    readers = [*sorted(workers), *(["display"] if what == device.display else [])]
+    fds = {"ring": f"frames.{what}"} | {f"wake.{reader}": f"wake.{reader}" for reader in readers}
+    return {"stream": what, "ready": ["display", *sorted(workers)]}, fds
+
+
+def _worker(device: Device, name: str, what: str) -> Wiring:
+    models = [key for key, model in device.models.items() if model.worker == what]
+    streams = sorted({device.models[key].stream for key in models})
+    fds = {"wake": f"wake.{name}", "wake.display": "wake.display"}
+    fds |= {f"results.{key}": f"results.{key}" for key in models}
+    fds |= {f"ring.{key}": f"frames.{key}.read" for key in streams}
+    threads = max(device.models[key].engine.threads for key in models)
+    return {"models": models, "streams": streams, "threads": threads}, fds
+
+
+def _recorder(device: Device, name: str, what: str) -> Wiring:
+    file = time.strftime("%Y%m%dT%H%M%SZ.jsonl", time.gmtime())
+    return {"folder": device.records, "file": file}, {"records": "records.read"}
+
+
+def _screen(device: Device, name: str, what: str) -> Wiring:
+    return {"screen": int(what)}, {"frames": "screen.read", "wake": f"wake.{name}"}
+
+
+def partition_of(device: Device, kind: str, what: str, layout: CoreLayout) -> Partition:
+    """What a process of this kind asks of the operating system."""
+    role = PROCESSES[kind]
+    memory = device.worker_memory_mb if kind == "worker" else None
+    network: Network = "loopback" if kind == "console" else "none"
+    reach = addresses(device.streams[what]) if kind == "capture" else frozenset()
+    if reach:
+        network = "camera"
+    if not device.real_time:
+        return Partition(memory_limit_mb=memory, network=network, addresses=reach)
+    real_time = role.scheduling == "fifo"
+    return Partition(
+        role.scheduling,
+        role.priority,
+        _cores(kind, layout) if real_time else layout.background,
+        lock_memory=real_time,
+        memory_limit_mb=memory,
+        network=network,
+        addresses=reach,
+    )
+
+
+def _cores(kind: str, layout: CoreLayout) -> frozenset[int]:
+    """Of the real-time cores the last is the picture's, where there are more than one the others are the models'."""
+    picture = frozenset({max(layout.real_time)})
+    if kind == "worker":
+        return (layout.real_time - picture) or picture
+    return picture
