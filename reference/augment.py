@@ -4,8 +4,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reference.scene.optics import streak
 
-def _move(rng: np.random.Generator, picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+
+def _move(
+    rng: np.random.Generator, picture: NDArray[np.uint8], mask: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Flip, turn, scale (most often closer) and shift; what comes from outside the frame is outside the view."""
     height, width = mask.shape
     scale, angle = float(np.exp(rng.normal(0.08, 0.22))), rng.normal(0, 0.35)
@@ -17,8 +21,10 @@ def _move(rng: np.random.Generator, picture: NDArray[np.uint8], mask: NDArray[np
     black = rng.random() < 0.5
     border = cv2.BORDER_CONSTANT if black else cv2.BORDER_REFLECT
     size = (width, height)
-    return (cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border),
-            cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST, borderMode=border))
+    return (
+        cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border),
+        cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST, borderMode=border),
+    )
 
 
 def _recolour(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
@@ -27,19 +33,19 @@ def _recolour(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[n
     matrix = grey + (np.eye(3) - grey) * np.exp(rng.normal(0, 0.25)) + rng.normal(0, 0.04, (3, 3))
     picture = cv2.transform(picture, matrix)
     steps = np.arange(256) / 255
-    gamma, gain = np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.06, 3)), np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.08, 3))
+    gamma, gain = (
+        np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.06, 3)),
+        np.exp(rng.normal(0, 0.2)) * np.exp(rng.normal(0, 0.08, 3)),
+    )
     tables = np.clip(gain * steps[:, None] ** gamma + max(0.0, rng.normal(0, 0.02)), 0, 1) * 255
-    return cv2.LUT(picture, tables.astype(np.uint8)[None])
+    toned: NDArray[np.uint8] = cv2.LUT(picture, tables.astype(np.uint8)[None])
+    return toned
 
 
 def _spoil(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Blur along a line (a fast camera), a soft focus, sensor noise."""
     if rng.random() < 0.2:
-        length, angle = rng.uniform(2, 9), rng.uniform(0, np.pi)
-        kernel = np.zeros((11, 11), np.float32)
-        end = np.array([np.cos(angle), np.sin(angle)]) * length / 2
-        cv2.line(kernel, tuple(np.round(5 - end).astype(int)), tuple(np.round(5 + end).astype(int)), 1.0)
-        picture = cv2.filter2D(picture, -1, kernel / kernel.sum())
+        picture = streak(picture, rng.uniform(2, 9), rng.uniform(0, np.pi))
     if rng.random() < 0.2:
         picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.6))
     if rng.random() < 0.3:
@@ -48,7 +54,9 @@ def _spoil(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[np.u
     return picture
 
 
-def augment(rng: np.random.Generator, picture: NDArray[np.uint8], mask: NDArray[np.uint8]) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
+def augment(
+    rng: np.random.Generator, picture: NDArray[np.uint8], mask: NDArray[np.uint8]
+) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """RGB uint8 (h, w, 3) and classes uint8 (h, w), changed alike."""
     picture, mask = _move(rng, picture, mask)
     return _spoil(rng, _recolour(rng, picture)), mask

@@ -1,4 +1,4 @@
-"""The segmentation network: a small residual encoder with one decoder step to a quarter, and one to half the input's size."""
+"""The segmentation network: a small residual encoder, and a decoder back to half the input's size."""
 
 import torch
 from torch import Tensor, nn

@@ -28,7 +28,7 @@ class Plan:
     procedures: int = 3000
     frames: int = 4  # of each procedure
     unseen: int = 60
-    steps: int = 4000
+    steps: int = 2500
     batch: int = 16
     rate: float = 3e-3
     seed: int = 7
@@ -45,7 +45,9 @@ def normalise(pictures: NDArray[np.uint8]) -> Tensor:
 
 def batches(plan: Plan, frames: Frames) -> Iterator[tuple[Tensor, Tensor]]:
     rng = np.random.default_rng(plan.seed)
-    order = np.concatenate([rng.permutation(len(frames[0])) for _ in range(plan.steps * plan.batch // len(frames[0]) + 1)])
+    order = np.concatenate(
+        [rng.permutation(len(frames[0])) for _ in range(plan.steps * plan.batch // len(frames[0]) + 1)]
+    )
     for step in range(plan.steps):
         chosen = order[step * plan.batch : (step + 1) * plan.batch]
         pairs = [augment(rng, np.asarray(frames[0][k]), np.asarray(frames[1][k])) for k in chosen]
@@ -84,7 +86,9 @@ def train(plan: Plan, frames: Frames) -> Anatomy:
                 kept.copy_(kept * keep + new * (1 - keep)) if kept.is_floating_point() else kept.copy_(new)
         smooth += (loss.item() - smooth) * max(0.02, 1 / (step + 1))
         if step % 50 == 0:
-            print(f"\rstep {step}/{plan.steps}  loss {smooth:.3f}  {time.monotonic() - started:.0f} s", end="", flush=True)
+            print(
+                f"\rstep {step}/{plan.steps}  loss {smooth:.3f}  {time.monotonic() - started:.0f} s", end="", flush=True
+            )
     print()
     return mean.eval()
 
@@ -105,7 +109,15 @@ def evaluate(model: Anatomy, frames: Frames) -> dict[str, float]:
 
 def export(model: Anatomy, path: Path) -> None:
     part = path.with_suffix(".part")
-    torch.onnx.export(model, (torch.zeros(1, 3, *INPUT),), str(part), opset_version=17, input_names=["image"], output_names=["classes"], dynamo=False)
+    torch.onnx.export(
+        model,
+        (torch.zeros(1, 3, *INPUT),),
+        str(part),
+        opset_version=17,
+        input_names=["image"],
+        output_names=["classes"],
+        dynamo=False,
+    )
     part.replace(path)
 
 

@@ -95,8 +95,10 @@ class Painter:
         stripes, mottle = rng.uniform(*material.streaks), rng.uniform(*material.mottle)
         mix = np.clip(0.5 + 0.45 * coarse + 0.15 * middle + 0.35 * stripes * streak, 0, 1)
         rgb = first + (second - first) * mix
-        rgb *= 1 + mottle * 0.6 * (fine + speck)
-        relief = rng.uniform(*material.bumps) * np.abs(middle) + rng.uniform(*material.pores) * 0.0009 * (fine + 0.6 * speck)
+        rgb *= 1 + mottle * (0.3 * fine + 0.8 * speck)
+        relief = rng.uniform(*material.bumps) * np.abs(middle) + rng.uniform(*material.pores) * 0.0009 * (
+            fine + 0.6 * speck
+        )
         relief += 0.004 * stripes * streak
         return rgb, relief
 
@@ -130,7 +132,9 @@ class Painter:
             self._vessels(rgb, layer.vessels, box)
         alpha = blur(inside, layer.soft * scale)
         shade = 1 - depth * blur(alpha, spread * scale) * (1 - alpha)
-        behind = blur(self.height[box], 0.25 * scale)  # what lies behind carries an organ, but its edges must not show through
+        behind = blur(
+            self.height[box], 0.25 * scale
+        )  # what lies behind carries an organ, but its edges must not show through
         self.rgb[:, *box] = self.rgb[:, *box] * (shade * (1 - alpha)) + rgb * alpha
         self.height[box] += (behind + layer.rise * dome + relief - self.height[box]) * alpha
         self.gloss[box] += (rng.uniform(*material.gloss) - self.gloss[box]) * alpha

@@ -45,15 +45,15 @@ FOREIGN: dict[str, tuple[Callable[[np.random.Generator], Points], tuple[float, f
 def leave(painter: Painter, kind: str, x: float, y: float) -> None:
     """Leave a foreign object at a scene point. Its class is background: it has no name among the organs."""
     outline, colour, rise, gloss = FOREIGN[kind]
-    points = turn(outline(painter.rng), painter.rng.uniform(0, 2 * np.pi)) + (x, y)
+    points = turn(outline(painter.rng), painter.rng.uniform(0, 2 * np.pi)) + np.array([x, y])
     alpha = fill(painter.shape, painter.pixels(points))
     surface = np.broadcast_to(triple(colour), painter.rgb.shape)
     if kind == "gauze":
         weave = 1 - 0.25 * np.abs(np.sin(np.arange(painter.shape[1], dtype=np.float32) * (300 / painter.scale)))
         stain = np.clip(painter.grain.middle - 0.3, 0, 0.7)
         surface = surface * weave + (triple([0.5, 0.05, 0.05]) - surface) * stain
-        rise = rise + 0.006 * painter.grain.fine
     painter.rgb += (surface - painter.rgb) * alpha
-    painter.height += rise * alpha
+    folds = 0.006 * painter.grain.fine if kind == "gauze" else 0.0
+    painter.height += (rise + folds) * alpha
     painter.gloss += (gloss - painter.gloss) * alpha
     painter.label[alpha > 0.5] = BACKGROUND

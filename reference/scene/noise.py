@@ -1,19 +1,22 @@
 """Smooth random fields that look the same at every resolution."""
 
 from functools import cached_property
+from typing import Any
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Field = NDArray[np.float32]
+Field = NDArray[np.floating[Any]]  # float32; numpy's stubs lose track of it
 
 
-def fractal(rng: np.random.Generator, shape: tuple[int, int], extent: tuple[float, float], cell: float, octaves: int) -> Field:
+def fractal(
+    rng: np.random.Generator, shape: tuple[int, int], extent: tuple[float, float], cell: float, octaves: int
+) -> Field:
     """Value noise of shape (h, w), mean 0, variance about 1.
 
-    ``extent`` is the (width, height) of the field and ``cell`` the size of its largest blobs, both in scene units: the random
-    grids depend on these alone, so a low-resolution frame shows the same scene as a high-resolution one.
+    ``extent`` is the (width, height) of the field and ``cell`` the size of its largest blobs, both in scene units: the
+    random grids depend on these alone, so a low-resolution frame shows the same scene as a high-resolution one.
     """
     height, width = shape
     total = np.zeros(shape, np.float32)
@@ -27,7 +30,7 @@ def fractal(rng: np.random.Generator, shape: tuple[int, int], extent: tuple[floa
 
 
 class Grain:
-    """The noise fields of one canvas. Layers share them, each turned over its own way: four fields, not four per organ."""
+    """The noise fields of one canvas. Layers share them, each turned over its own way."""
 
     def __init__(self, rng: np.random.Generator, shape: tuple[int, int], extent: tuple[float, float]) -> None:
         self._seeds = rng.integers(2**32, size=5)

@@ -27,30 +27,78 @@ class Material:
 
 MATERIALS = {
     LIVER: Material(
-        (0.34, 0.09, 0.09), (0.66, 0.30, 0.26), ((0.62, 0.28, 0.30), (0.30, 0.09, 0.12), (0.54, 0.28, 0.20)),
-        (0.03, 0.12), (0.0, 0.005), (0.1, 1.0), (0.5, 1.0), (0.0, 0.5), 3,
+        (0.34, 0.09, 0.09),
+        (0.66, 0.30, 0.26),
+        ((0.62, 0.28, 0.30), (0.30, 0.09, 0.12), (0.54, 0.28, 0.20)),
+        (0.03, 0.12),
+        (0.0, 0.005),
+        (0.1, 1.0),
+        (0.5, 1.0),
+        (0.0, 0.5),
+        3,
     ),
     GALLBLADDER: Material(
-        (0.70, 0.58, 0.40), (0.98, 0.86, 0.70),
-        ((0.80, 0.66, 0.68), (0.66, 0.70, 0.58), (0.88, 0.62, 0.50), (0.98, 0.80, 0.52), (0.55, 0.60, 0.52), (0.78, 0.42, 0.40)),
-        (0.02, 0.08), (0.0, 0.006), (0.0, 0.25), (0.6, 1.0), (0.0, 0.1), 12,
+        (0.70, 0.58, 0.40),
+        (0.98, 0.86, 0.70),
+        (
+            (0.80, 0.66, 0.68),
+            (0.66, 0.70, 0.58),
+            (0.88, 0.62, 0.50),
+            (0.98, 0.80, 0.52),
+            (0.55, 0.60, 0.52),
+            (0.78, 0.42, 0.40),
+        ),
+        (0.02, 0.08),
+        (0.0, 0.003),
+        (0.0, 0.25),
+        (0.6, 1.0),
+        (0.0, 0.1),
+        12,
     ),
     FAT: Material(
-        (0.78, 0.56, 0.22), (1.0, 0.84, 0.52), ((0.90, 0.54, 0.36), (0.98, 0.80, 0.40), (0.84, 0.46, 0.38), (0.96, 0.86, 0.74)),
-        (0.03, 0.10), (0.0, 0.014), (0.0, 0.35), (0.3, 0.9), (0.0, 0.3), 8,
+        (0.78, 0.56, 0.22),
+        (1.0, 0.84, 0.52),
+        ((0.90, 0.54, 0.36), (0.98, 0.80, 0.40), (0.84, 0.46, 0.38), (0.96, 0.86, 0.74)),
+        (0.03, 0.10),
+        (0.0, 0.014),
+        (0.0, 0.35),
+        (0.3, 0.9),
+        (0.0, 0.3),
+        8,
     ),
     BOWEL: Material(
-        (0.80, 0.50, 0.42), (0.98, 0.74, 0.64), ((0.90, 0.56, 0.52), (0.94, 0.70, 0.56), (0.76, 0.40, 0.38)),
-        (0.02, 0.07), (0.0, 0.015), (0.0, 0.2), (0.4, 1.0), (0.0, 0.2), 9,
+        (0.80, 0.50, 0.42),
+        (0.98, 0.74, 0.64),
+        ((0.90, 0.56, 0.52), (0.94, 0.70, 0.56), (0.76, 0.40, 0.38)),
+        (0.02, 0.07),
+        (0.0, 0.015),
+        (0.0, 0.2),
+        (0.4, 1.0),
+        (0.0, 0.2),
+        9,
     ),
     WALL: Material(
-        (0.68, 0.34, 0.26), (0.96, 0.60, 0.46), ((0.92, 0.58, 0.30), (0.84, 0.36, 0.34), (0.94, 0.70, 0.56), (0.62, 0.24, 0.24)),
-        (0.03, 0.10), (0.0, 0.012), (0.0, 0.3), (0.2, 0.7), (0.0, 1.0), 10,
+        (0.68, 0.34, 0.26),
+        (0.96, 0.60, 0.46),
+        ((0.92, 0.58, 0.30), (0.84, 0.36, 0.34), (0.94, 0.70, 0.56), (0.62, 0.24, 0.24)),
+        (0.03, 0.10),
+        (0.0, 0.012),
+        (0.0, 0.3),
+        (0.2, 0.7),
+        (0.0, 0.6),
+        10,
     ),
 }
 LIGAMENT = Material(
-    (0.84, 0.66, 0.60), (0.98, 0.88, 0.82), ((0.90, 0.60, 0.58), (0.96, 0.82, 0.66)),
-    (0.02, 0.06), (0.004, 0.012), (0.0, 0.2), (0.4, 0.9), (0.2, 1.0), 3,
+    (0.84, 0.66, 0.60),
+    (0.98, 0.88, 0.82),
+    ((0.90, 0.60, 0.58), (0.96, 0.82, 0.66)),
+    (0.02, 0.06),
+    (0.004, 0.012),
+    (0.0, 0.2),
+    (0.4, 0.9),
+    (0.2, 1.0),
+    3,
 )
 
 
@@ -95,7 +143,13 @@ def _gallbladder(rng: np.random.Generator) -> tuple[list[Layer], Points]:
     if rng.random() < 0.3:  # the fundus folded down beside the body
         side = rng.choice([-1.0, 1.0]) * width * rng.uniform(1.0, 1.5)
         place = line[4] + turn(np.array([[side, length * rng.uniform(0.05, 0.25)]]), angle)[0]
-        lobe = blob(rng, tuple(place), (width * rng.uniform(0.6, 0.9), length * rng.uniform(0.18, 0.3)), angle + rng.normal(0, 0.2), 0.04)
+        lobe = blob(
+            rng,
+            tuple(place),
+            (width * rng.uniform(0.6, 0.9), length * rng.uniform(0.18, 0.3)),
+            angle + rng.normal(0, 0.2),
+            0.04,
+        )
         layers.insert(int(rng.integers(2)), Layer(GALLBLADDER, lobe, rise * 0.8, width * 0.8, 0.8))
     return layers, np.array([line[2], line[len(line) // 2], line[-4]])
 
@@ -117,24 +171,30 @@ def _bowel(rng: np.random.Generator) -> list[Layer]:
     for _ in range(rng.integers(1, 5)):
         width = rng.uniform(0.06, 0.2)
         x, y = rng.uniform(-1.0, 1.0), rng.uniform(0.15, 0.65)
-        knots = np.array([x, y]) + np.cumsum(rng.normal(0, 1, (4, 2)) * (0.3, 0.09), axis=0)
+        steps = np.stack([rng.uniform(0.2, 0.45, 4) * rng.choice([-1.0, 1.0]), rng.normal(0, 0.09, 4)], axis=1)
+        knots = np.array([x, y]) + np.cumsum(steps, axis=0)
         line = curve(knots)
         pouches = 1 + rng.uniform(0, 0.14) * np.abs(np.sin(np.linspace(0, rng.uniform(4, 12), len(line))))
-        layers.append(Layer(BOWEL, tube(line, width * pouches * capped(len(line), 0.12, 0.12)), width * 0.9, width, 0.4))
+        layers.append(
+            Layer(BOWEL, tube(line, width * pouches * capped(len(line), 0.12, 0.12)), width * 0.9, width, 0.4)
+        )
     return layers
 
 
 def _lobe(rng: np.random.Generator, centre: tuple[float, float]) -> Layer:
     size = rng.uniform(0.35, 0.9)
-    outline = blob(rng, centre, (size * rng.uniform(0.8, 1.5), size * rng.uniform(0.6, 1.0)), rng.uniform(0, np.pi), 0.07)
+    outline = blob(
+        rng, centre, (size * rng.uniform(0.8, 1.5), size * rng.uniform(0.6, 1.0)), rng.uniform(0, np.pi), 0.07
+    )
     return Layer(LIVER, outline, rng.uniform(0.05, 0.3), rng.uniform(0.06, 0.4), 1.0)
 
 
 def _band(rng: np.random.Generator) -> Layer:
     start = np.array([rng.uniform(-0.7, 0.7), rng.uniform(-0.8, -0.3)])
-    knots = start + np.cumsum(rng.normal(0, 0.08, (4, 2)) + (0, rng.uniform(0.1, 0.28)), axis=0)
+    knots = start + np.cumsum(rng.normal(0, 0.08, (4, 2)) + np.array([0.0, rng.uniform(0.1, 0.28)]), axis=0)
     line = curve(knots)
-    outline = tube(line, rng.uniform(0.02, 0.08) * np.linspace(1.4, rng.uniform(0.2, 1.0), len(line)) * capped(len(line), 0.1, 0.1))
+    radius = rng.uniform(0.02, 0.12) * np.linspace(1.4, rng.uniform(0.2, 1.0), len(line))
+    outline = tube(line, radius * capped(len(line), 0.1, 0.1))
     return Layer(FAT, outline, 0.03, 0.03, 0.6, soft=0.006, material=LIGAMENT)
 
 
@@ -143,7 +203,7 @@ def _backdrop(label: int) -> Layer:
 
 
 def arrange(rng: np.random.Generator, gallbladder: bool | None = None) -> tuple[list[Layer], Points]:
-    """The organs of one procedure, back to front, and points of the gallbladder (fundus, body, neck; empty if it isn't there).
+    """The organs of one procedure, back to front, and the gallbladder's fundus, body and neck (empty if it has none).
 
     ``gallbladder`` asks for one or forbids it; by default most procedures have one.
     """
@@ -151,7 +211,9 @@ def arrange(rng: np.random.Generator, gallbladder: bool | None = None) -> tuple[
     layers = [_backdrop(LIVER if rng.random() < 0.45 else WALL)]
     if rng.random() < 0.6:
         side = (rng.choice([-1.0, 1.0]) * rng.uniform(0.5, 1.3), rng.uniform(-0.7, 0.5))
-        layers.append(Layer(WALL, blob(rng, side, (rng.uniform(0.3, 0.7), rng.uniform(0.5, 1.0)), 0.0, 0.12), 0.1, 0.25, 0.1))
+        layers.append(
+            Layer(WALL, blob(rng, side, (rng.uniform(0.3, 0.7), rng.uniform(0.5, 1.0)), 0.0, 0.12), 0.1, 0.25, 0.1)
+        )
     layers += [_lobe(rng, (rng.uniform(-0.9, 0.9), rng.uniform(-0.8, 0.4))) for _ in range(rng.integers(1, 4))]
     if rng.random() < 0.5:
         layers += _bowel(rng)
@@ -164,7 +226,9 @@ def arrange(rng: np.random.Generator, gallbladder: bool | None = None) -> tuple[
         neck = _pads(rng, grips[2], 0.08, int(rng.integers(0, 4)))
         layers += neck + body if rng.random() < 0.5 else body + neck
     if rng.random() < 0.5:  # a lobe close to the lens
-        layers.append(_lobe(rng, (rng.choice([-1.0, 1.0]) * rng.uniform(0.6, 1.2), rng.uniform(-0.7, 0.5))))
+        close = _lobe(rng, (rng.choice([-1.0, 1.0]) * rng.uniform(0.6, 1.2), rng.uniform(-0.7, 0.5)))
+        close.rise += rng.uniform(0.0, 0.25)
+        layers.append(close)
     roll, mirror, zoom = rng.normal(0, 0.5), rng.choice([-1.0, 1.0]), rng.uniform(0.8, 1.6)
     for layer in layers:
         layer.outline = turn(layer.outline * (mirror, 1.0), roll) * zoom

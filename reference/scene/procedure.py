@@ -1,5 +1,6 @@
 """A procedure is a number: ``Procedure(seed)`` fixes organs, light, camera, instruments and everything that happens."""
 
+from dataclasses import dataclass
 from typing import Any
 
 import cv2
@@ -15,8 +16,12 @@ from reference.scene.noise import Field
 from reference.scene.optics import Lens, draw_camera, draw_lamp, light
 from reference.scene.organs import arrange
 from reference.scene.script import HAZE, Script, Use, improvise
+from reference.scene.shapes import Points
 
 Truth = dict[str, Any]
+Mask = NDArray[np.uint8]
+SHUTTER = 0.015  # s that the sensor collects light for one frame
+TRAVEL = 1.6  # scene units that an instrument comes in from, and goes back to
 
 
 def _waver(t: float, rate: float, phase: float) -> float:
@@ -24,10 +29,23 @@ def _waver(t: float, rate: float, phase: float) -> float:
     return float(0.6 * np.sin(2 * np.pi * rate * t + phase) + 0.4 * np.sin(2 * np.pi * rate * 2.3 * t + 2.1 * phase))
 
 
+@dataclass(frozen=True)
+class Aim:
+    """Where the camera looks: canvas point = matrix @ picture point + shift, in scene units."""
+
+    matrix: Points
+    shift: Points
+
+    def picture(self, point: Points) -> Points:
+        return np.asarray(np.linalg.solve(self.matrix, point - self.shift))
+
+
 class Procedure:
     """``size`` is (height, width); the scene is the same at every size. Frames are rendered in any order."""
 
-    def __init__(self, seed: int, size: tuple[int, int] = (180, 320), fps: float = 30.0, script: Script | None = None) -> None:
+    def __init__(
+        self, seed: int, size: tuple[int, int] = (180, 320), fps: float = 30.0, script: Script | None = None
+    ) -> None:
         self.seed, self.size, self.fps = seed, size, fps
         streams = np.random.default_rng(seed).spawn(6)
         self.script = script or improvise(streams[0])
@@ -46,96 +64,112 @@ class Procedure:
             ((np.arange(height) + 0.5 - height / 2) / height).astype(np.float32),
         )
         self._lens = Lens(camera, (self._x, self._y), float(height), streams[4])
-        self._phases = streams[5].uniform(0, 2 * np.pi, 16)
-        self._zoom = streams[5].uniform(1.0, 1.25)
-        self.tools = [instruments.make(use.kind, streams[5], use.defect) for use in self.script.uses]
-        self._flips = streams[5].choice([-1.0, 1.0], len(self.tools))
-        self._tapers = streams[5].uniform(0.0, 0.9, len(self.tools))
-        self._lens.expose(self._lit(0.0, *self._aim(0.0))[0])
+        moves = streams[5]
+        self._phases = moves.uniform(0, 2 * np.pi, 16)
+        self._zoom = moves.uniform(1.0, 1.25)
+        self.tools = [instruments.make(use.kind, moves, use.defect) for use in self.script.uses]
+        self._flips = moves.choice([-1.0, 1.0], len(self.tools))
+        self._tapers = moves.uniform(0.0, 0.9, len(self.tools))
+        self._lens.expose(self._lit(0.0, self._aim(0.0))[0])
 
-    def frame(self, i: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], Truth]:
+    def frame(self, i: int) -> tuple[NDArray[np.uint8], Mask, Truth]:
         """Frame ``i``: RGB uint8 (h, w, 3), classes uint8 (h, w), and what is true of it.
 
-        The truth holds ``tips`` (kind, x, y in 0..1 of the picture), ``defects`` (kind, x, y), and the strengths of ``smoke``,
-        ``smear``, ``fog`` and ``jolt``; what is out of sight is not listed.
+        The truth holds ``tips`` and ``defects`` (each: kind, x, y in 0..1 of the picture; what is out of sight is not
+        listed) and the strength of each of HAZE.
         """
         t = i / self.fps
-        matrix, shift = self._aim(t)
-        rgb, label = self._lit(t, matrix, shift)
+        aim = self._aim(t)
+        rgb, label = self._lit(t, aim)
         truth: Truth = {"tips": [], "defects": []}
         for n, (use, tool) in enumerate(zip(self.script.uses, self.tools, strict=True)):
-            if use.enters < t < use.leaves:
-                self._use(n, use, tool, t, matrix, shift, rgb, label, truth)
+            if not use.enters < t < use.leaves:
+                continue
+            self._draw(n, t, aim, rgb, label)
+            at = instruments.tip_point(tool, self._pose(n, t, aim))
+            if self._sees(at, label, TIP):
+                truth["tips"].append(self._note(use.kind, at))
+                truth["defects"] += [self._note(defect, at) for defect in tool.defects]
         for kind, x, y in self.script.objects:
-            self._note(truth["defects"], kind, *np.linalg.solve(matrix, np.array([x, y]) - shift), label, BACKGROUND)
+            at = aim.picture(np.array([x, y]))
+            if self._sees(at, label, BACKGROUND):
+                truth["defects"].append(self._note(kind, at))
         haze = {kind: max((s.at(t) for s in self.script.spells if s.kind == kind), default=0.0) for kind in HAZE}
         truth.update(haze)
         label[self._lens.view < 0.5] = BACKGROUND
-        return self._lens.picture(rgb, haze, 0.1 * t, np.random.default_rng((self.seed, i))), label, truth
+        return self._lens.picture(rgb, haze, t, np.random.default_rng((self.seed, i))), label, truth
 
-    def _aim(self, t: float) -> tuple[Field, Field]:
-        """Where the camera looks: canvas point = matrix @ picture point + shift, in scene units."""
+    def _aim(self, t: float) -> Aim:
         rate, sway, phase = self.script.beats["sway"], self.script.sway, self._phases
         roll, zoom = 0.8 * sway * _waver(t, rate, phase[2]), self._zoom * (1 + sway * _waver(t, rate, phase[3]))
         cos, sin = np.cos(roll) / zoom, np.sin(roll) / zoom
         shift = np.array([_waver(t, rate, phase[0]) * 1.4, _waver(t, rate, phase[1])]) * sway
-        return np.array([[cos, -sin], [sin, cos]]), shift
+        return Aim(np.array([[cos, -sin], [sin, cos]]), shift)
 
-    def _lit(self, t: float, matrix: Field, shift: Field) -> tuple[Field, NDArray[np.uint8]]:
+    def _lit(self, t: float, aim: Aim) -> tuple[Field, Mask]:
         """Tissue and its classes as the camera sees them, before anything stands in front."""
-        canvas = self._canvas
+        canvas, border = self._canvas, cv2.BORDER_REFLECT
         rows, columns = canvas.label.shape
-        (a, b), (c, d) = (matrix * canvas.scale).astype(np.float32)
-        at_x = a * self._x + b * self._y + np.float32(shift[0] * canvas.scale + columns / 2)
-        at_y = c * self._x + d * self._y + np.float32(shift[1] * canvas.scale + rows / 2)
+        (a, b), (c, d) = (aim.matrix * canvas.scale).astype(np.float32)
+        at_x = a * self._x + b * self._y + np.float32(aim.shift[0] * canvas.scale + columns / 2)
+        at_y = c * self._x + d * self._y + np.float32(aim.shift[1] * canvas.scale + rows / 2)
         breath = self.script.breath * canvas.scale * _waver(t, self.script.beats["breath"], self._phases[4])
-        moved = cv2.remap(canvas.mobility, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        moved = cv2.remap(canvas.mobility, at_x, at_y, cv2.INTER_LINEAR, borderMode=border)
         at_y += np.float32(breath) * moved
         at_x += np.float32(0.3 * breath) * moved
-        albedo, height = (cv2.remap(f, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT) for f in (canvas.albedo, canvas.height))
-        label = cv2.remap(canvas.label, at_x, at_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT)
+        albedo = cv2.remap(canvas.albedo, at_x, at_y, cv2.INTER_LINEAR, borderMode=border)
+        height = cv2.remap(canvas.height, at_x, at_y, cv2.INTER_LINEAR, borderMode=border)
+        label = cv2.remap(canvas.label, at_x, at_y, cv2.INTER_NEAREST, borderMode=border)
         return light(self._lamp, albedo, height, (self._x, self._y), canvas.scale), label
 
-    def _pose(self, n: int, use: Use, t: float, matrix: Field, shift: Field) -> Pose:
+    def _pose(self, n: int, t: float, aim: Aim) -> Pose:
         """Where instrument ``n`` is: on its way in, at work, on its way out."""
-        phase = self._phases[n % 4 + 5]
-        target = np.array(use.target)
+        use, phase = self.script.uses[n], self._phases[n % 4 + 5]
         if use.holds and len(self.grips):
-            target = np.linalg.solve(matrix, self.grips[0] - shift)
+            target = aim.picture(self.grips[0])
         else:
-            target = target + use.roam * np.array([_waver(t, 0.21, phase), _waver(t, 0.17, phase + 2)])
+            target = use.target + use.roam * np.array([_waver(t, 0.21, phase), _waver(t, 0.17, phase + 2)])
         inside = np.clip(min((t - use.enters) / 1.2, (use.leaves - t) / 1.2), 0, 1)
         inside = inside * inside * (3 - 2 * inside)
-        way = np.array([np.cos(use.side), np.sin(use.side)])
-        tip = target + way * (1 - inside) * 1.6
-        swing = 0.12 * _waver(t, 0.1, phase + 1)
-        opening = 0.1 if use.holds else 0.5 + 0.5 * _waver(t, 0.4, phase)
-        return Pose((float(tip[0]), float(tip[1])), use.side + np.pi + swing, use.radius, float(np.clip(opening, 0, 1)),
-                    float(self._tapers[n]), float(self._flips[n]), float(0.7 + 0.5 * (1 - np.hypot(*tip))))
+        x, y = target + np.array([np.cos(use.side), np.sin(use.side)]) * (1 - inside) * TRAVEL
+        angle = use.side + np.pi + 0.12 * _waver(t, 0.1, phase + 1)
+        opening = 0.1 if use.holds else float(np.clip(0.5 + 0.5 * _waver(t, 0.4, phase), 0, 1))
+        glare = float(0.7 + 0.5 * (1 - np.hypot(x, y)))
+        return Pose((float(x), float(y)), angle, use.radius, opening, self._tapers[n], self._flips[n], glare)
 
-    def _use(self, n: int, use: Use, tool: Instrument, t: float, matrix: Field, shift: Field, rgb: Field, label: NDArray[np.uint8], truth: Truth) -> None:
-        pose = self._pose(n, use, t, matrix, shift)
-        instruments.cast(rgb, tool, pose)
-        instruments.draw(rgb, label, tool, pose, self._cover(use, tool, pose, label))
-        x, y = instruments.tip_point(tool, pose)
-        self._note(truth["tips"], use.kind, x, y, label, TIP)
-        for defect in tool.defects:
-            self._note(truth["defects"], defect, x, y, label, TIP)
+    def _draw(self, n: int, t: float, aim: Aim, rgb: Field, label: Mask) -> None:
+        """Draw instrument ``n`` and its shadow; blurred where it moves while the shutter is open."""
+        tool, now, before = self.tools[n], self._pose(n, t, aim), self._pose(n, t - SHUTTER, aim)
+        cover = self._cover(self.script.uses[n], tool, now, label)
+        instruments.cast(rgb, tool, now)
+        moved = np.hypot(now.tip[0] - before.tip[0], now.tip[1] - before.tip[1]) * self._canvas.scale
+        ghosts = []
+        for part in np.linspace(1, 0, min(int(moved / 2), 6), endpoint=False):  # one for every 2 pixels
+            ghosts.append(rgb.copy())
+            instruments.draw(ghosts[-1], label.copy(), tool, self._pose(n, t - SHUTTER * float(part), aim), cover)
+        instruments.draw(rgb, label, tool, now, cover)
+        if ghosts:
+            rgb[:] = (rgb + sum(ghosts)) / (len(ghosts) + 1)
 
-    def _cover(self, use: Use, tool: Instrument, pose: Pose, label: NDArray[np.uint8]) -> Field | None:
+    def _cover(self, use: Use, tool: Instrument, pose: Pose, label: Mask) -> Field | None:
         """Tissue in front of an instrument, 0..1: what it passes behind, and the fold that it holds."""
         cover = np.zeros(label.shape, np.float32)
         if use.behind is not None:
             cover[label == use.behind] = 1
         if use.holds:
             far = np.hypot(self._x - pose.tip[0], self._y - pose.tip[1])
-            cover = np.maximum(cover, np.clip(3 - far / (0.3 * use.radius * tool.hinge), 0, 1) * (label == GALLBLADDER))
+            fold = np.clip(3 - far / (0.3 * use.radius * tool.hinge), 0, 1) * (label == GALLBLADDER)
+            cover = np.maximum(cover, fold)
         return blur(cover, 0.01 * self._canvas.scale) if cover.any() else None
 
-    def _note(self, notes: list[Truth], kind: str, x: float, y: float, label: NDArray[np.uint8], expected: int) -> None:
-        """Note something at a scene point, if what is seen there is of the ``expected`` class: hidden things are not noted."""
+    def _sees(self, at: Points, label: Mask, expected: int) -> bool:
+        """Whether what the picture shows at a scene point is of the ``expected`` class and within the field of view."""
         height, width = self.size
-        column, row = x * height + width / 2, y * height + height / 2
-        seen = 0 <= column < width and 0 <= row < height and self._lens.view[int(row), int(column)] > 0.5
-        if seen and label[int(row), int(column)] == expected:
-            notes.append({"kind": kind, "x": float(column / width), "y": float(row / height)})
+        column, row = int(at[0] * height + width / 2), int(at[1] * height + height / 2)
+        if not (0 <= column < width and 0 <= row < height):
+            return False
+        return bool(self._lens.view[row, column] > 0.5 and label[row, column] == expected)
+
+    def _note(self, kind: str, at: Points) -> Truth:
+        height, width = self.size
+        return {"kind": kind, "x": float(at[0] * height / width + 0.5), "y": float(at[1] + 0.5)}

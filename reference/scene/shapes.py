@@ -1,4 +1,4 @@
-"""Outlines and lines of organs, as (n, 2) float arrays of scene points (x right, y down, one unit = the view's height)."""
+"""Outlines and lines of organs: (n, 2) arrays of scene points, x right, y down, one unit = the view's height."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -8,10 +8,17 @@ Points = NDArray[np.float64]
 
 def turn(points: Points, angle: float) -> Points:
     cos, sin = np.cos(angle), np.sin(angle)
-    return points @ np.array([[cos, sin], [-sin, cos]])
+    turned: Points = points @ np.array([[cos, sin], [-sin, cos]])
+    return turned
 
 
-def blob(rng: np.random.Generator, centre: tuple[float, float], radii: tuple[float, float], angle: float = 0.0, rough: float = 0.08) -> Points:
+def blob(
+    rng: np.random.Generator,
+    centre: tuple[float, float],
+    radii: tuple[float, float],
+    angle: float = 0.0,
+    rough: float = 0.08,
+) -> Points:
     """A closed curve around ``centre``: an ellipse whose radius wavers by about ``rough``."""
     theta = np.linspace(0, 2 * np.pi, 96, endpoint=False)
     waver = np.ones_like(theta)
@@ -27,7 +34,8 @@ def curve(knots: Points, count: int = 48) -> Points:
     place = np.linspace(0, len(knots) - 1 - 1e-9, count)
     i, t = place.astype(int), (place % 1.0)[:, None]
     a, b, c, d = (padded[i + k] for k in range(4))
-    return 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    line: Points = 0.5 * (2 * b + (c - a) * t + (2 * a - 5 * b + 4 * c - d) * t**2 + (3 * b - a - 3 * c + d) * t**3)
+    return line
 
 
 def tube(line: Points, radius: NDArray[np.float64]) -> Points:
@@ -39,11 +47,12 @@ def tube(line: Points, radius: NDArray[np.float64]) -> Points:
 
 
 def capped(count: int, start: float, end: float) -> NDArray[np.float64]:
-    """Radii along a tube, 1 in its middle, rounded off over a share of ``start`` and ``end`` of its length (0: cut off)."""
+    """Radii along a tube, 1 in its middle, rounded off over shares ``start`` and ``end`` of its length (0: cut off)."""
     s = np.linspace(0, 1, count)
     near = np.minimum(s / start if start else 1.0, 1.0)
     far = np.minimum((1 - s) / end if end else 1.0, 1.0)
-    return np.sqrt(np.clip(1 - (1 - near) ** 2, 0, 1)) * np.sqrt(np.clip(1 - (1 - far) ** 2, 0, 1))
+    radii: NDArray[np.float64] = np.sqrt((1 - (1 - near) ** 2) * (1 - (1 - far) ** 2))
+    return radii
 
 
 def branches(rng: np.random.Generator, start: Points, heading: float, length: float, depth: int) -> list[Points]:

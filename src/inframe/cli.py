@@ -9,7 +9,7 @@ import typer
 from rich.console import Console
 
 from inframe import __version__
-from inframe.core.errors import ConfigError, InframeError, one_line
+from inframe.core.errors import AlreadyTold, ConfigError, InframeError, one_line
 
 app = typer.Typer(
     name="inframe",
@@ -138,6 +138,8 @@ def main() -> NoReturn:
     """The entry point of `inframe`."""
     try:
         app()
+    except AlreadyTold as error:
+        sys.exit(error.exit_code)
     except InframeError as error:
         sys.stderr.write(f"inframe: {error}\n")
         sys.exit(error.exit_code)

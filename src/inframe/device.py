@@ -10,8 +10,9 @@ from typing import Self
 
 from inframe.core.clock import NS_PER_MS, NS_PER_S, MonotonicClock
 from inframe.core.config import Device
-from inframe.core.errors import ConfigError, DeviceFault
+from inframe.core.errors import AlreadyTold, DeviceFault
 from inframe.core.types import Controls
+from inframe.drivers.screens.web import listen
 from inframe.machine.launch import launch
 from inframe.machine.supervise import REFUSED_INPUT, Notice, Supervisor
 from inframe.pipeline import record, results, ring
@@ -64,7 +65,7 @@ class Running:
     def step(self) -> bool:
         """Look once at everything; False when the device has come to its end (the recording is over, a screen was closed).
 
-        Raises ConfigError when a process refused its input at the start, DeviceFault when the picture can't be kept up.
+        Raises AlreadyTold when a process refused its input at the start, DeviceFault when the picture can't be kept up.
         """
         self.supervisor.reconcile()
         now = self.clock.now()
@@ -132,6 +133,8 @@ class Running:
     # --- its end -----------------------------------------------------------------------------------------------------
 
     def _over(self, now: int) -> bool:
+        if self.supervisor.refused():
+            raise AlreadyTold(", ".join(self.supervisor.refused()))
         over = {spec.name: spec for spec in self.supervisor.over()}
         for name, spec in over.items():
             if name in self._away and spec.critical:
@@ -156,6 +159,7 @@ def _share(device: Device) -> dict[str, int]:
         shared[name] = ring.create(name, slots, payload)
         shared[f"{name}.read"] = ring.read_only(shared[name])
     shared |= {f"wake.{name}": ring.wake_fd() for name in names(device)}
+    shared |= {f"listener.console.{i}": listen(s).detach() for i, s in enumerate(device.screens) if s.kind == "web"}
     shared["notes.read"], shared["notes"] = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     return shared
 

@@ -101,7 +101,7 @@ class Follower:
 def run(device: Device, path: Path, seconds: float | None = None, tick: Callable[[Running, Follower], None] | None = None) -> Summary:
     """Run until the recording ends, `seconds` are over, a screen is closed, or SIGINT or SIGTERM comes.
 
-    `tick` is called about a hundred times a second. Raises ConfigError when a process refused its input, DeviceFault when the
+    `tick` is called about a hundred times a second. Raises AlreadyTold when a process refused its input, DeviceFault when the
     picture can't be kept up.
     """
     stopped: list[int] = []

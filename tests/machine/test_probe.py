@@ -1,4 +1,3 @@
-import os
 from pathlib import Path
 from typing import Any
 
@@ -68,10 +67,10 @@ def test_a_machine_that_starts_no_process_fails(monkeypatch: pytest.MonkeyPatch)
         raise DeviceFault("no memory")
 
     monkeypatch.setattr(probe, "launch", refuse)
-    before = len(os.listdir("/proc/self/fd"))
+    before = len(list(Path("/proc/self/fd").iterdir()))
     rows = probe.tried_real_time(probe._try(CoreLayout(frozenset({0}), frozenset({0}), shared=True), 1))
     assert [(row.status, row.found) for row in rows] == [("FAIL", "no memory")]
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(list(Path("/proc/self/fd").iterdir())) == before
 
 
 def test_wake_up_latency() -> None:

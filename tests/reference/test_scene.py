@@ -68,7 +68,7 @@ def test_the_stated_tip_is_on_the_instrument(kind: str, defect: str | None) -> N
     for seed in range(5):
         tool = make(kind, np.random.default_rng(seed), defect)
         rgb, label = np.zeros((3, 360, 640), np.float32), np.zeros((360, 640), np.uint8)
-        pose = Pose((0.0, 0.0), 0.7 * seed, 0.08, 0.2 * seed, 0.3)
+        pose = Pose((0.0, 0.0), 0.7 * seed, 0.05, 0.2 * seed, 0.3)
         draw(rgb, label, tool, pose)
         x, y = tip_point(tool, pose)
         near = label[int(y * 360 + 180) - 2 : int(y * 360 + 180) + 3, int(x * 360 + 320) - 2 : int(x * 360 + 320) + 3]
@@ -79,7 +79,9 @@ def test_the_stated_tip_is_on_the_instrument(kind: str, defect: str | None) -> N
 @pytest.mark.parametrize("defect", DEFECTS)
 def test_a_defect_changes_the_picture_and_is_listed(defect: str) -> None:
     sound, broken = (
-        Procedure(2, SMALL, script=Script((Use("grasper", -9, 99, 0.4, (0.0, 0.0), 0.0, 0.08, wrong),), sway=0.0, breath=0.0))
+        Procedure(
+            2, SMALL, script=Script((Use("grasper", -9, 99, 0.4, (0.0, 0.0), 0.0, 0.08, wrong),), sway=0.0, breath=0.0)
+        )
         for wrong in (None, defect)
     )
     assert sound.frame(0)[2]["defects"] == []
@@ -98,7 +100,8 @@ def test_a_foreign_object_is_listed_and_has_no_organ_class(kind: str) -> None:
 @pytest.mark.parametrize("kind", HAZE)
 def test_a_spell_comes_and_goes(kind: str) -> None:
     spoilt, clear = (
-        Procedure(2, SMALL, script=Script(spells=spells, sway=0.0, breath=0.0)) for spells in ((Spell(kind, 1.0, 4.0, 0.9),), ())
+        Procedure(2, SMALL, script=Script(spells=spells, sway=0.0, breath=0.0))
+        for spells in ((Spell(kind, 1.0, 4.0, 0.9),), ())
     )
     assert spoilt.frame(0)[2][kind] == 0.0
     assert spoilt.frame(75)[2][kind] == 0.9

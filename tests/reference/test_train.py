@@ -10,9 +10,17 @@ import pytest
 from reference.scene import CLASSES
 
 
-@pytest.mark.skipif(not __import__("importlib.util").util.find_spec("torch"), reason="torch is not installed (reference/requirements.txt)")
+@pytest.mark.skipif(
+    not __import__("importlib.util").util.find_spec("torch"),
+    reason="torch is not installed (reference/requirements.txt)",
+)
 def test_smoke_training_exports_a_model_that_runs(tmp_path: Path) -> None:
-    done = subprocess.run([sys.executable, "-m", "reference.train", "--smoke", "--out", str(tmp_path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [sys.executable, "-m", "reference.train", "--smoke", "--out", str(tmp_path)],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert done.returncode == 0, done.stderr
     onnxruntime = pytest.importorskip("onnxruntime")
     session = onnxruntime.InferenceSession(tmp_path / "anatomy.onnx", providers=["CPUExecutionProvider"])

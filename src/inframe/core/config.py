@@ -31,7 +31,7 @@ class StreamBase(Part):
     fps: float = Field(gt=0, le=240, description="frames per second; sets the deadline and the watchdogs")
     rotate: Literal[0, 90, 180, 270] = Field(0, description="clockwise, degrees; width and height are those after it")
     stall_ms: PositiveMs = Field(300, description="no frame for this long: NO_SIGNAL")
-    frozen_ms: PositiveMs | None = Field(400, description="the same picture bit for bit for this long: CAMERA_FROZEN; null: never")
+    frozen_ms: PositiveMs | None = Field(300, description="the same picture bit for bit for this long: CAMERA_FROZEN; null: never")
 
 
 class FileStream(StreamBase):

@@ -2,6 +2,7 @@
 
     InframeError
     ├── ConfigError     the integrator: a device file, a model file or an argument is wrong      exit code 2
+    ├── AlreadyTold     the same, said on stderr by the process that found it                    exit code 2
     ├── BundleRefused   the supplier: a bundle is unsigned, changed, incomplete or too new       exit code 2
     ├── UpdateError     service: a repository, a slot or a download                              exit code 2
     └── DeviceFault     the technician: this machine, camera or disk does not do what it must    exit code 3
@@ -24,6 +25,12 @@ class ConfigError(InframeError):
     def __init__(self, where: object, field: str, found: object, expected: str) -> None:
         self.where, self.field, self.found, self.expected = str(where), field, found, expected
         super().__init__(f"{one_line(where)}: {one_line(field)}: found {one_line(found)}, expected {one_line(expected)}")
+
+
+class AlreadyTold(InframeError):
+    """A child process has refused its input and has said why, in one line on stderr; there is nothing to add."""
+
+    exit_code = 2
 
 
 class BundleRefused(InframeError):

@@ -7,7 +7,7 @@ connects the child's own socket through a duplicate, *with the copy*. The call i
 with EACCES and reported.
 
 The alternative, a network namespace with a filter in it, needs root and a firewall tool; this works unprivileged.
-Sources: seccomp_unotify(2), linux/seccomp.h, pidfd_getfd(2). Linux 5.7.
+Sources: seccomp_unotify(2), linux/seccomp.h, pidfd_getfd(2). Linux 5.9.
 """
 
 import errno
@@ -37,6 +37,8 @@ KEPT = 64
 """Refusals kept until somebody takes them; more are counted only."""
 
 Address = tuple[str, int]
+SocketAddress = tuple[str, int] | tuple[str, int, int, int]
+"""Python's, for IPv4 or IPv6."""
 
 
 @dataclass
@@ -45,6 +47,7 @@ class _Pending:
 
     id: int
     mine: socket.socket
+    where: SocketAddress
     deadline_ns: int
 
 
@@ -172,7 +175,7 @@ class Broker:
             os.set_blocking(mine.fileno(), False)
         result = mine.connect_ex(where)
         if blocking and result in (errno.EINPROGRESS, errno.EALREADY):
-            self._pending[mine.fileno()] = _Pending(id_, mine, time.monotonic_ns() + int(CONNECT_S * 1e9))
+            self._pending[mine.fileno()] = _Pending(id_, mine, where, time.monotonic_ns() + int(CONNECT_S * 1e9))
             return mine.fileno()
         if blocking:
             os.set_blocking(mine.fileno(), True)
@@ -182,7 +185,8 @@ class Broker:
 
     def _finish(self, pending: _Pending, error: int | None = None) -> None:
         mine = pending.mine
-        result = mine.getsockopt(socket.SOL_SOCKET, socket.SO_ERROR) if error is None else error
+        # Not SO_ERROR: only this second call moves the socket on to connected, as a blocking connect() would have done
+        result = mine.connect_ex(pending.where) if error is None else error
         os.set_blocking(mine.fileno(), True)
         mine.close()
         self._answer(pending.id, result)
@@ -199,7 +203,7 @@ class Broker:
             return
 
 
-def parse_address(raw: bytes) -> tuple[int, tuple[str, int] | tuple[str, int, int, int]]:
+def parse_address(raw: bytes) -> tuple[int, SocketAddress]:
     """(family, Python's socket address) of a `struct sockaddr`; ("", 0) for what is neither IPv4 nor IPv6, or cut
     short.
 
@@ -216,7 +220,7 @@ def parse_address(raw: bytes) -> tuple[int, tuple[str, int] | tuple[str, int, in
     return family, ("", 0)
 
 
-def describe(family: int, where: tuple[str, int] | tuple[str, int, int, int]) -> str:
+def describe(family: int, where: SocketAddress) -> str:
     """A refused destination for a report."""
     try:
         name = socket.AddressFamily(family).name

@@ -11,6 +11,7 @@ import socket
 import subprocess
 import sys
 import threading
+from contextlib import ExitStack
 
 from inframe.core.errors import DeviceFault
 from inframe.machine.broker import Broker
@@ -60,36 +61,34 @@ def launch(spec: ProcessSpec) -> Process:
 
 
 def _launch(spec: ProcessSpec) -> Child:
-    broker = child_end = None
-    if spec.partition.network == "camera":
-        parent_end, child_end = socket.socketpair()
-        broker = Broker(parent_end, spec.partition.addresses)
-    row = _sealed(spec, None if child_end is None else child_end.fileno())
-    inherited = [row, *spec.fds.values(), *([] if child_end is None else [child_end.fileno()])]
-    # -P: no module is taken from the current folder. The name is for whoever reads a process list.
-    command = [sys.executable, "-P", "-m", "inframe.machine.child", spec.name, str(row)]
-    try:
-        popen = subprocess.Popen(
-            command,
-            pass_fds=inherited,
-            stdin=subprocess.DEVNULL,
-            # The child finds the very modules that the parent found, however its sys.path came about
-            env={**os.environ, "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)},
-            # A session of its own: Ctrl-C and a closed terminal reach the parent only, which then stops its children in
-            # order; and the kernel's autogroup gives a session, not a process, its share of a contended core.
-            start_new_session=True,
-        )
-    except OSError:
-        if broker is not None:
-            broker.close()
-        raise
-    finally:
-        os.close(row)
-        if child_end is not None:
-            child_end.close()
+    with ExitStack() as always, ExitStack() as on_error:
+        broker = channel = None
+        if spec.partition.network == "camera":
+            mine, theirs = socket.socketpair()
+            always.callback(theirs.close)
+            broker, channel = Broker(mine, spec.partition.addresses), theirs.fileno()
+            on_error.callback(broker.close)
+        row = _sealed(spec, channel)
+        always.callback(os.close, row)
+        popen = _popen(spec, row, [row, *spec.fds.values(), *([] if channel is None else [channel])])
+        on_error.pop_all()
     if broker is not None:
         broker.start()
     return Child(popen, broker)
+
+
+def _popen(spec: ProcessSpec, row: int, inherited: list[int]) -> "subprocess.Popen[bytes]":
+    return subprocess.Popen(
+        # -P: no module is taken from the current folder. The name is for whoever reads a process list.
+        [sys.executable, "-P", "-m", "inframe.machine.child", spec.name, str(row)],
+        pass_fds=inherited,
+        stdin=subprocess.DEVNULL,
+        # The child finds the very modules that the parent found, however its sys.path came about
+        env={**os.environ, "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)},
+        # A session of its own: Ctrl-C and a closed terminal reach the parent only, which then stops its children in
+        # order; and the kernel's autogroup gives a session, not a process, its share of a contended core.
+        start_new_session=True,
+    )
 
 
 def _sealed(spec: ProcessSpec, broker_fd: int | None) -> int:

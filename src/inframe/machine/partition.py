@@ -214,6 +214,8 @@ def _each_thread(act: Callable[[int], None]) -> None:
 
 
 def _bind(partition: Partition) -> None:
+    """All threads on the partition's cores. A library that pins threads itself undoes it for the thread that calls it:
+    OpenVINO does at its next run, unless compiled with ENABLE_CPU_PINNING false."""
     if not partition.cores:
         return
     wanted = sorted(partition.cores)

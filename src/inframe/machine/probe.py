@@ -142,7 +142,7 @@ def _camera(answer: dict[str, Any]) -> Row:
     if other in ("", "ECONNREFUSED"):
         return Row(name, "FAIL", found, "use a kernel with CONFIG_SECCOMP_FILTER")
     return Row(
-        name, "WARN", f"{found}: closed entirely", "cameras on IP need Linux 5.7 and user notification of seccomp"
+        name, "WARN", f"{found}: closed entirely", "cameras on IP need Linux 5.9 and user notification of seccomp"
     )
 
 

@@ -235,7 +235,7 @@ def install(network: Network, broker: int | None = None) -> str | None:
             _set_camera_filter(broker)
             return None
         except OSError as error:
-            why = f"connect() can't be handed to the parent, which takes Linux 5.7 ({error.strerror})"
+            why = f"connect() can't be handed to the parent, which takes Linux 5.9 ({error.strerror})"
     _set_filter(program("none", _family()), 0)
     return f"the camera can't be reached: {why}"
 

@@ -16,7 +16,8 @@ from inframe.core.errors import DeviceFault
 from inframe.machine.partition import Partition
 
 REFUSED_INPUT = 2
-"""Exit code of a process whose input is wrong (InframeError.exit_code): to start it again would change nothing."""
+"""Exit code of a process whose input is wrong (InframeError.exit_code): to start it again would change nothing. Only
+before its first heartbeat: an input that has worked once is not what is wrong now (no memory for a model, say)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +111,10 @@ class ProcessState:
     """Killed by us; its end is awaited."""
     over: bool = False
     """Finished or given up: never started again."""
+    proven: bool = False
+    """Some process of this row has had a heartbeat."""
+    refused: bool = False
+    """Given up because its input is wrong."""
     started_ns: int = 0
     deaths_ns: tuple[int, ...] = ()
     """The deaths that still count, oldest first."""
@@ -150,8 +155,10 @@ def _backoff_ns(restarts: Restarts, deaths: int) -> int:
 def died(spec: ProcessSpec, state: ProcessState, exit_code: int, now: int) -> ProcessState:
     """The state after its process ended. Pure."""
     deaths = (*_recent(spec.restarts, state.deaths_ns, now), now)
-    over = exit_code in (0, REFUSED_INPUT)
-    return replace(state, running=False, killed=False, over=over, deaths_ns=deaths)
+    refused = exit_code == REFUSED_INPUT and not state.proven
+    return replace(
+        state, running=False, killed=False, over=exit_code == 0 or refused, refused=refused, deaths_ns=deaths
+    )
 
 
 def exit_reason(exit_code: int) -> str:
@@ -188,20 +195,32 @@ class Supervisor:
         self._stopped = False
 
     def reconcile(self) -> None:
-        """One look at every row, in the table's order: reap what ended, kill what hangs, start what is missing."""
+        """One look at every row, in the table's order: reap what ended, kill what hangs, start what is missing.
+
+        A second call at the same moment finds nothing to do unless the world has changed in between.
+        """
         if self._stopped:
             raise RuntimeError("reconcile after stop")
         for spec in self._specs:
+            if self._heartbeat(spec.name) > self._states[spec.name].started_ns > 0:
+                self._update(spec, proven=True)
             self._reap(spec)
-            action = decide(spec, self._states[spec.name], self._heartbeat(spec.name), self._clock.now())
-            if action is Action.START:
-                self._start(spec)
-            elif action is Action.KILL:
-                self._kill(spec)
-            elif action is Action.GIVE_UP:
-                self._update(spec, over=True)
-                restarts = spec.restarts
-                self._tell(spec, "gave_up", f"more than {restarts.limit} restarts within {restarts.within_s:g} s")
+            # ends: each step uses up a restart, or is the last
+            while (action := self._due(spec)) is not Action.NOTHING:
+                self._do(spec, action)
+
+    def _due(self, spec: ProcessSpec) -> Action:
+        return decide(spec, self._states[spec.name], self._heartbeat(spec.name), self._clock.now())
+
+    def _do(self, spec: ProcessSpec, action: Action) -> None:
+        if action is Action.START:
+            self._start(spec)
+        elif action is Action.KILL:
+            self._kill(spec)
+        elif action is Action.GIVE_UP:
+            self._update(spec, over=True)
+            restarts = spec.restarts
+            self._tell(spec, "gave_up", f"more than {restarts.limit} restarts within {restarts.within_s:g} s")
 
     def pid(self, name: str) -> int | None:
         """The process id of a row, None while it does not run."""
@@ -211,6 +230,10 @@ class Supervisor:
     def over(self) -> tuple[ProcessSpec, ...]:
         """The rows that are not started again: finished or given up."""
         return tuple(spec for spec in self._specs if self._states[spec.name].over)
+
+    def refused(self) -> tuple[str, ...]:
+        """The rows given up because their input is wrong; each has said on stderr what is."""
+        return tuple(spec.name for spec in self._specs if self._states[spec.name].refused)
 
     def stop(self, timeout_s: float) -> tuple[str, ...]:
         """SIGTERM to all, last row first; SIGKILL to those still there after `timeout_s` together. Returns their
@@ -246,7 +269,7 @@ class Supervisor:
             self._tell(spec, "finished", exit_reason(exit_code))
         else:
             self._tell(spec, "died", exit_reason(exit_code))
-        if exit_code == REFUSED_INPUT:
+        if self._states[spec.name].refused:
             self._tell(spec, "gave_up", "its input is refused; a restart would change nothing")
         del self._processes[spec.name]
         process.close()

@@ -35,7 +35,9 @@ def main(ctx: ChildContext) -> None:
     start.ready(ctx, capture.row, capture.clock)
     if isinstance(stream, FileStream) and stream.pace == "fast":
         capture.follow = board.row("display")
-        _wait_until_all_ready(ctx, board)
+        _wait_until_ready(ctx, [board.row(name) for name in ctx.args["readers"]], capture)
+    else:
+        _wait_until_ready(ctx, [board.row("display")], capture)
     _keep_going(ctx, stream, capture)
 
 
@@ -60,12 +62,11 @@ def _keep_going(ctx: ChildContext, stream: Stream, capture: "Capture") -> None:
                 capture.row.beat(capture.clock.now())
 
 
-def _wait_until_all_ready(ctx: ChildContext, board: Board) -> None:
-    """A recording that is played as fast as possible starts when everyone can take it, so that its first frame counts."""
-    others = [board.row(name) for name in ctx.args["ready"]]
-    capture = board.row(ctx.name)
-    while not all(row.get(Count.READY_NS) for row in others) and not ctx.stop.wait(0.005):
-        capture.beat(MonotonicClock().now())
+def _wait_until_ready(ctx: ChildContext, readers: list[Row], capture: "Capture") -> None:
+    """A procedure starts when it can be seen: no frame is captured before there is a display. The models may come later; only
+    a recording that is played as fast as possible waits for them too, so that its first frame counts."""
+    while not all(row.get(Count.READY_NS) for row in readers) and not ctx.stop.wait(0.005):
+        capture.row.beat(capture.clock.now())
 
 
 @dataclass

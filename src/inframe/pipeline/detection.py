@@ -40,14 +40,14 @@ class DetectionDecoder:
     def __call__(self, outputs: Outputs) -> Boxes:
         """At most `limit` boxes, best first, clipped to the frame. Raises InvalidOutput."""
         boxes, scores, classes = self._read(outputs)
+        if not (np.isfinite(boxes).all() and np.isfinite(scores).all()):  # before clipping makes infinity an edge
+            raise InvalidOutput("a box of infinite size")
         if self._suppress:
             kept = suppress(boxes, scores, classes, self._config.iou, self._config.limit)
         else:
             kept = np.argsort(-scores, kind="stable")[: self._config.limit]
         boxes, scores, classes = boxes[kept], scores[kept], classes[kept]
         on_frame = to_frame(boxes / self._unit, self._setting.region)
-        if not (np.isfinite(on_frame).all() and np.isfinite(scores).all()):
-            raise InvalidOutput("a box of infinite size")
         # A box that lies on a letterbox bar has nothing left on the frame.
         seen = (on_frame[:, 2] > on_frame[:, 0]) & (on_frame[:, 3] > on_frame[:, 1])
         return Boxes(on_frame[seen], scores[seen], classes[seen])
@@ -104,7 +104,7 @@ class DetectionDecoder:
         return read
 
     def _objects(self, rows: Floats) -> tuple[Floats, Floats, NDArray[np.int32], NDArray[np.intp]]:
-        """Rows of box, objectness, score per label: those whose objectness * best label score is above the confidence."""
+        """Of rows of box, objectness and label scores, those whose objectness * best label score is confident."""
         # No label's score is above 1, so the objectness alone rules nearly every row out.
         at = np.flatnonzero(rows[:, 4] > self._gate)
         rows = rows[at]
@@ -116,7 +116,7 @@ class DetectionDecoder:
         return rows[good], scores[good], classes[good].astype(np.int32), at[good]
 
     def _yolov8(self, spec: TensorSpec) -> Callable[[Outputs], Candidates]:
-        shape = self._batchless(spec, "1 x (4 + labels) x n", 2)
+        shape = self._batchless(spec, "1 x (4 + labels) x n")
         if shape[0] is None or shape[0] < 5:
             raise self._shape_error(spec, "1 x (4 + labels) x n")
         self._setting.check_labels(shape[0] - 4, spec, "rows after the first 4")
@@ -130,11 +130,14 @@ class DetectionDecoder:
 
     def _boxes_scores(self, outputs: Mapping[str, TensorSpec]) -> Callable[[Outputs], Candidates]:
         config, setting = self._config, self._setting
-        boxes = _any_count(pick(outputs, config.output, setting))
-        scores = _any_count(pick(outputs, config.scores_output, setting, "scores_output"))
+        boxes, scores = (
+            pick(outputs, config.output, setting),
+            pick(outputs, config.scores_output, setting, "scores_output"),
+        )
         if self._columns(boxes, "1 x n x 4", 4) != 4:
             raise self._shape_error(boxes, "1 x n x 4")
         setting.check_labels(self._columns(scores, "1 x n x labels", 1), scores, "columns")
+        boxes, scores = _any_count(boxes), _any_count(scores)
 
         def read(outputs: Outputs) -> Candidates:
             b, s = _rows(take(outputs, boxes)), _rows(take(outputs, scores))
@@ -159,9 +162,9 @@ class DetectionDecoder:
         return boxes[at], best, classes.astype(np.int32)
 
     def _end2end(self, spec: TensorSpec) -> Callable[[Outputs], Candidates]:
-        spec = _any_count(spec)
         if self._columns(spec, "1 x n x 6", 6) != 6:
             raise self._shape_error(spec, "1 x n x 6")
+        spec = _any_count(spec)
         labels = len(self._setting.labels)
 
         def read(outputs: Outputs) -> Candidates:
@@ -183,19 +186,19 @@ class DetectionDecoder:
         self._setting.check_labels(columns - 5, spec, "columns after the first 5")
 
     def _columns(self, spec: TensorSpec, shape: str, least: int) -> int:
-        columns = self._batchless(spec, shape, 2)[-1]
+        columns = self._batchless(spec, shape)[-1]
         if columns is None or columns < least:
             raise self._shape_error(spec, shape)
         return columns
 
-    def _batchless(self, spec: TensorSpec, shape: str, rank: int) -> tuple[int | None, ...]:
+    def _batchless(self, spec: TensorSpec, shape: str) -> tuple[int | None, ...]:
         if spec.dtype.kind != "f":
             found = f"output {spec.name!r} of {spec.dtype}"
             raise self._setting.wrong("decode.output", found, "floating-point numbers")
-        found = spec.shape[1:] if len(spec.shape) == rank + 1 and spec.shape[0] in (1, None) else spec.shape
-        if len(found) != rank:
+        sizes = spec.shape[1:] if len(spec.shape) == 3 and spec.shape[0] in (1, None) else spec.shape
+        if len(sizes) != 2:
             raise self._shape_error(spec, shape)
-        return found
+        return sizes
 
     def _shape_error(self, spec: TensorSpec, expected: str) -> Exception:
         return self._setting.wrong(
@@ -205,7 +208,7 @@ class DetectionDecoder:
 
 def _any_count(spec: TensorSpec) -> TensorSpec:
     """Networks that choose their boxes themselves return another number of them for each picture."""
-    return replace(spec, shape=(*spec.shape[:-2], None, *spec.shape[-1:])) if len(spec.shape) >= 2 else spec
+    return replace(spec, shape=(*spec.shape[:-2], None, spec.shape[-1]))
 
 
 def _rows(array: NDArray[np.generic]) -> Floats:

@@ -47,6 +47,7 @@ def main(ctx: ChildContext) -> None:
         ctx.stop.is_set,
         journal.skipped,
         lambda: journal.beat(None, None),
+        journal.row.get(Count.SEQ),
     )
     wakes = tuple(fd for key, fd in sorted(ctx.fds.items()) if key.startswith("wake."))
     surface = RingSurface(overlay_of(device, labels), RingWriter(ctx.fds["screen"], wakes), size, incoming, clock)
@@ -66,7 +67,7 @@ def overlay_of(device: Device, labels: Mapping[str, tuple[str, ...]]) -> Overlay
     models = {name: device.models[name] for name in labels if device.models[name].stream == device.display}
     looks = {name: look(labels[name], model.colours, _full_scale(model)) for name, model in models.items()}
     texts = [rule.text for rule in device.rules.values()]
-    return Overlay(device.device, looks, stream.width, stream.height, texts, device.overlay.watermark)
+    return Overlay(device.device, looks, stream.width, stream.height, texts=texts, watermark=device.overlay.watermark)
 
 
 def _full_scale(model: ModelConfig) -> float:

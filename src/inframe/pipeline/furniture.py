@@ -4,6 +4,7 @@ It keeps to the edges: endoscopes leave the corners dark, and the middle belongs
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 
 import cv2
 import numpy as np
@@ -12,28 +13,39 @@ from inframe.core.clock import NS_PER_MS, NS_PER_S
 from inframe.core.events import EVENTS
 from inframe.core.types import Alert, Audio, Controls, Decision, Mode, Pixels, Presence, Priority, Verdict
 from inframe.pipeline.alerts import flash_on
-from inframe.pipeline.palette import ALERT, BLACK, FAINT, GOOD, INK, PAPER, WHITE, Rgb
-from inframe.pipeline.text import Lettering, Sprite, row_width, stamp, stamp_row
+from inframe.pipeline.palette import ALERT, BLACK, FAINT, GOOD, PAPER, WHITE, Rgb
+from inframe.pipeline.text import Lettering, Sprite, Style, row_width, stamp, stamp_row
 
 MODES = {Mode.NOMINAL: "NOMINAL", Mode.DEGRADED: "DEGRADED", Mode.VIDEO_ONLY: "VIDEO ONLY", Mode.FAULT: "FAULT"}
 MARKS = {Priority.NONE: "", Priority.LOW: "!", Priority.MEDIUM: "!!", Priority.HIGH: "!!!"}
 """IEC 60601-1-8 table 5: priority also by a sign, for people who can't tell the colours."""
 STATES = {Presence.LATCHED: "  (over, not acknowledged)", Presence.ACKNOWLEDGED: "  (acknowledged)"}
+QUIET = Style(ink=FAINT, weight=400)
+SMALL = Style(ink=FAINT, weight=400, scale=0.85)
+NUMBER = Style(opacity=0.86, weight=600)
+MODE = Style(mark=GOOD, weight=600)
+NOTICE = Style(ink=BLACK, paper=WHITE, opacity=0.9, weight=750)
+"""For what needs attention and is no alert."""
+MARK = Style(ink=BLACK, paper=WHITE, opacity=0.94, scale=1.7, weight=800)
+LOUD = Style(opacity=0.0, scale=1.1, weight=700, pad=0.0)
 BAND_ROWS = 3
 """Alerts shown at once; how many more there are is said."""
 
 
 class Furniture:
-    """Draws it. `texts`: what the rules may say, rendered at the start so that a first alert costs no more than the next."""
+    """Draws it. `texts`: what the rules may say, rendered at the start: a first alert then costs what the next does."""
 
-    def __init__(self, device: str, width: int, height: int, lettering: Lettering, texts: Sequence[str], watermark: str) -> None:
-        self._width, self._height, self._letters = width, height, lettering
+    def __init__(
+        self, device: str, size: tuple[int, int], lettering: Lettering, *, texts: Sequence[str], watermark: str
+    ) -> None:
+        self._width, self._height = width, height = size
+        self._letters = lettering
         self._margin = max(4, round(lettering.size * 0.8))
         self._row = round(lettering.size * 1.9)
-        self._device = lettering.plate(device[:40], ink=FAINT, weight=400)
-        self._watermark = lettering.plate(watermark, ink=FAINT, scale=0.85, weight=400) if watermark else None
+        self._device = lettering.plate(device[:40], QUIET)
+        self._watermark = lettering.plate(watermark, SMALL) if watermark else None
         self._edge = _striped(width, max(4, height // 90)), _striped(max(2, height // 180), height)
-        self._modes = {mode: _mode_plate(lettering, mode) for mode in Mode}
+        self._modes = {m: lettering.plate(MODES[m], MODE if m is Mode.NOMINAL else NOTICE) for m in Mode}
         self._prepare(texts)
 
     def draw(self, into: Pixels, decision: Decision, controls: Controls, now_ns: int) -> int:
@@ -72,16 +84,16 @@ class Furniture:
     def band(self, into: Pixels, alerts: Sequence[Alert], now_ns: int) -> int:
         """The alerts along the lower edge, most urgent first; returns the y where the band begins."""
         present = _present(alerts)
-        present.sort(key=lambda a: (a.presence is not Presence.ON, -a.priority, -a.since_ns))
+        present.sort(key=lambda a: (a.presence is Presence.ACKNOWLEDGED, -a.priority))  # else in the order given
         shown = present[:BAND_ROWS]
         top = y = self._height - self._row * len(shown)
         for alert in shown:
             colour, ink = ALERT[alert.priority]
-            lit = alert.presence is Presence.ON and flash_on(alert.priority, now_ns)
+            lit = alert.presence is not Presence.ACKNOWLEDGED and flash_on(alert.priority, now_ns)
             self._alert_row(into, y, alert, ink if lit else colour, colour if lit else PAPER)
             y += self._row
         if len(present) > len(shown):
-            more = self._letters.plate(f"+{len(present) - len(shown)} more", ink=INK, weight=600)
+            more = self._letters.plate(f"+{len(present) - len(shown)} more", NUMBER)
             stamp(into, more, self._width - self._margin - more.width, y - self._row + (self._row - more.height) // 2)
         return top
 
@@ -96,23 +108,23 @@ class Furniture:
 
     def _alert_text(self, alert: Alert, ink: Rgb) -> Sprite:
         text = f"{MARKS[alert.priority]}  {alert.text}{STATES.get(alert.presence, '')}"
-        return self._letters.plate(text, ink=ink, opacity=0.0, scale=1.1, weight=700, pad=0.0)
+        return self._letters.plate(text, replace(LOUD, ink=ink))
 
     def _right(self, decision: Decision, controls: Controls, now_ns: int) -> list[list[Sprite]]:
         """Rows of plates for the right upper corner: the age of what is shown, and what people have switched."""
         rows: list[list[Sprite]] = []
         age_ms = round(decision.age_ns / NS_PER_MS)
         if decision.verdict is Verdict.HOLD:
-            rows.append(self._letters.number("HELD", age_ms, "ms", ink=BLACK, paper=WHITE, weight=800))
+            rows.append(self._letters.number("HELD", age_ms, "ms", NOTICE))
         elif decision.verdict is Verdict.SHOW and decision.shown:
-            rows.append(self._letters.number("AI", age_ms, "ms"))
+            rows.append(self._letters.number("AI", age_ms, "ms", NUMBER))
         if decision.verdict is Verdict.WITHHOLD and not controls.overlay_on:
-            rows.append([self._letters.plate("OVERLAY OFF", ink=BLACK, paper=WHITE, opacity=0.86, weight=700)])
+            rows.append([self._letters.plate("OVERLAY OFF", NOTICE)])
         if controls.audio is Audio.OFF:
-            rows.append([self._letters.plate("AUDIO OFF", ink=BLACK, paper=WHITE, opacity=0.86, weight=700)])
+            rows.append([self._letters.plate("AUDIO OFF", NOTICE)])
         elif controls.audio is Audio.PAUSED and controls.audio_until_ns > now_ns:
             left = -(-(controls.audio_until_ns - now_ns) // NS_PER_S)
-            rows.append(self._letters.number("AUDIO PAUSED", left, "s", ink=BLACK, paper=WHITE))
+            rows.append(self._letters.number("AUDIO PAUSED", left, "s", NOTICE))
         return rows
 
     def _off(self, into: Pixels, text: str) -> None:
@@ -122,7 +134,7 @@ class Furniture:
         into[-across.shape[0] :] = across
         into[:, : down.shape[1]] = down
         into[:, -down.shape[1] :] = down
-        plate = self._letters.plate(text, ink=BLACK, paper=WHITE, opacity=0.94, scale=1.7, weight=800)
+        plate = self._letters.plate(text, MARK)
         stamp(into, plate, (self._width - plate.width) // 2, self._margin)
 
     def _prepare(self, texts: Sequence[str]) -> None:
@@ -143,15 +155,9 @@ def _present(alerts: Sequence[Alert]) -> list[Alert]:
     return [a for a in alerts if a.presence is not Presence.OFF and a.priority is not Priority.NONE]
 
 
-def _mode_plate(letters: Lettering, mode: Mode) -> Sprite:
-    if mode is Mode.NOMINAL:
-        return letters.plate(MODES[mode], mark=GOOD, weight=600)
-    return letters.plate(MODES[mode], ink=BLACK, paper=WHITE, opacity=0.94, weight=800)
-
-
 def _striped(width: int, height: int) -> Pixels:
     """Diagonal stripes, black and white: unlike any tissue, and no alert's colour."""
-    period = max(16, max(width, height) // 40)
+    period = max(16, width // 40, height // 40)
     y, x = np.mgrid[:height, :width]
     white = ((x + y) // (period // 2)) % 2 == 0
     return np.where(white[..., None], np.uint8(240), np.uint8(16)).repeat(3, axis=2)

@@ -89,13 +89,13 @@ class Incoming:
     skipped: Callable[[int], None]
     idle: Callable[[], None]
     """Called when nothing came for WAIT_NS."""
-    _last: int = 0
+    last: int = 0
+    """The newest frame handled; after a restart that of the process before, so that what was lost between is counted."""
     _last_ns: int = 0
     _card_ns: int = 0
 
     def __iter__(self) -> Iterator[Frame | NoSignal]:
         self._last_ns = self.clock.now() + START_GRACE_NS
-        self._last = self.ring.newest()  # after a restart: go on with the next one
         while not self.stopping():
             frame = self._next()
             if frame is not None:
@@ -114,18 +114,18 @@ class Incoming:
 
     def _next(self) -> Frame | None:
         newest = self.ring.newest()
-        if newest < self._last:
-            self._last = newest  # a damaged note once claimed more than there is
-        first = max(self._last + 1, newest - self.ring.slots + 2)
+        if newest < self.last:
+            self.last = newest  # a damaged note once claimed more than there is
+        first = max(self.last + 1, newest - self.ring.slots + 2)
         now = self.clock.now()
         for seq in range(first, newest + 1):
             header = self.ring.header(seq)
             if header is None or (seq < newest and header.captured_ns + self.deadline_ns - DRAW_NS // 2 < now):
                 continue
-            missed = seq - self._last - 1
-            if missed and self._last:
+            missed = seq - self.last - 1
+            if missed:
                 self.skipped(missed)
-            self._last, self._last_ns = seq, header.captured_ns
+            self.last, self._last_ns = seq, header.captured_ns
             return self._frame(seq, header)
         return None
 

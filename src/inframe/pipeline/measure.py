@@ -1,9 +1,9 @@
 """Measures: the numbers that rules compare, taken from one output. Each is taken once per output, however many rules
 use it.
 
-Costs must not grow with the resolution of a model's mask: areas are counted in every pixel (a compare and a count, 7
-µs at 320x192), distances and parts on a grid of at most GRID square cells across the frame, whatever the aspect of
-frame and mask. Full resolution was rejected: at 1280x720 a distance transform takes 5 ms, the whole drawing budget.
+Areas are counted in every pixel, distances and parts on a grid of at most GRID x GRID square cells, whatever the size
+and aspect of mask and frame. Full resolution was rejected: a distance transform takes 0.3 ms at 320x192 and 5 ms at
+1280x720, all of the time that there is for drawing.
 """
 
 from collections.abc import Iterable
@@ -30,8 +30,10 @@ class Area:
 @dataclass(frozen=True, slots=True)
 class Distance:
     """Segmentation: the shortest distance between two labels as a fraction of the frame's width; 0: they touch.
-    Within 1.5 cells of the true one; whatever is in the mask is found, be it one pixel thin. No value if a label is
-    absent."""
+
+    Whatever is in the mask is found, be it one pixel thin. Below 0.2 it reads at most 0.012 too near and 0.004 too far
+    (found on random rectangles), beyond that at most 0.02 off. No value if a label is absent.
+    """
 
     model: str
     source: int
@@ -85,20 +87,42 @@ class _View:
     """One output and what has been worked out about it so far; lives for one call of `take`."""
 
     output: Output
-    masks: dict[int, Pixels] = field(default_factory=dict)
     areas: dict[int, float] = field(default_factory=dict)
+    cells: dict[int, Pixels] = field(default_factory=dict)
 
-    def mask(self, classes: NDArray[np.uint8], label: int) -> Pixels:
-        """(h, w) uint8, 255 where the label is."""
-        if label not in self.masks:
-            self.masks[label] = np.asarray(cv2.compare(classes, float(label), cv2.CMP_EQ), np.uint8)
-        return self.masks[label]
-
-    def area(self, classes: NDArray[np.uint8], label: int) -> float:
+    def area(self, masks: Masks, label: int) -> float:
         """The label's share of the region."""
         if label not in self.areas:
-            self.areas[label] = cv2.countNonZero(self.mask(classes, label)) / classes.size
+            self.areas[label] = cv2.countNonZero(_mask(masks.classes, label)) / masks.classes.size
         return self.areas[label]
+
+    def grid(self, masks: Masks, label: int, columns: int, rows: int) -> Pixels:
+        """See _pooled."""
+        if label not in self.cells:
+            self.cells[label] = _pooled(masks.classes, label, columns, rows)
+        return self.cells[label]
+
+
+def _pooled(classes: NDArray[np.uint8], label: int, columns: int, rows: int) -> Pixels:
+    """(rows, columns), 1 where any pixel of the cell has the label: a sample would lose what is thinner than a cell.
+
+    Rows first, a few at a time: one dilation of the whole mask takes two buffers of its size from the system anew on
+    each frame, page by page, which at 1280x720 cost six times the work itself.
+    """
+    height, width = classes.shape
+    starts = np.arange(rows) * height // rows
+    pooled = _mask(classes[starts], label)
+    for offset in range(1, -(-height // rows)):
+        pooled |= _mask(classes[np.minimum(starts + offset, height - 1)], label)
+    across = -(-width // columns)
+    if across > 1:
+        pooled = np.asarray(cv2.dilate(pooled, np.ones((1, across), np.uint8), anchor=(0, 0)), np.uint8)
+    return np.asarray(cv2.resize(pooled, (columns, rows), interpolation=cv2.INTER_NEAREST), np.uint8)
+
+
+def _mask(classes: NDArray[np.uint8], label: int) -> Pixels:
+    """(h, w) uint8, 1 where the label is. (cv2.compare was rejected: it takes masks of a few pixels for scalars.)"""
+    return np.equal(classes, label).view(np.uint8)
 
 
 def _value(measure: Measure, view: _View) -> tuple[bool, float | None]:
@@ -118,46 +142,42 @@ def _value(measure: Measure, view: _View) -> tuple[bool, float | None]:
 
 
 def _of_masks(measure: Measure, masks: Masks, view: _View) -> tuple[bool, float | None]:
+    x0, y0, x1, y1 = masks.region
+    if not (x1 > x0 and y1 > y0 and masks.classes.size):  # an integrator's function may return anything
+        return False, None
     match measure:
         case Area():
-            return True, sum(view.area(masks.classes, label) for label in set(measure.labels))
+            return True, sum(view.area(masks, label) for label in set(measure.labels))
         case Distance():
             return True, _distance(measure, masks, view)
         case Count():
-            return True, _parts(measure, masks, view)
+            return True, _parts(measure, masks)
     return False, None
 
 
 def _grid(masks: Masks, aspect: float) -> tuple[int, int]:
-    """Columns and rows of square cells that cover the region."""
+    """Columns and rows of square cells that cover the region, at most GRID of each."""
     x0, y0, x1, y1 = masks.region
-    columns = min(GRID, masks.classes.shape[1])
-    return columns, max(1, round(columns * aspect * (y1 - y0) / (x1 - x0)))
+    tall = aspect * (y1 - y0) / (x1 - x0)
+    columns = min(GRID, masks.classes.shape[1], max(1, int(GRID / tall)))
+    return columns, min(GRID, max(1, round(columns * tall)))
 
 
 def _distance(measure: Distance, masks: Masks, view: _View) -> float | None:
-    if not (view.area(masks.classes, measure.source) and view.area(masks.classes, measure.target)):
-        return None
     columns, rows = _grid(masks, measure.aspect)
-    source, target = (_cells(view.mask(masks.classes, m), columns, rows) for m in (measure.source, measure.target))
-    away = cv2.distanceTransform(cv2.bitwise_not(target), cv2.DIST_L2, cv2.DIST_MASK_5)
+    source, target = (view.grid(masks, label, columns, rows) for label in (measure.source, measure.target))
+    if not (source.any() and target.any()):
+        return None
+    away = cv2.distanceTransform((target == 0).view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_5)
     cells = cv2.minMaxLoc(away, source)[0]
     x0, _, x1, _ = masks.region
     return float(max(0.0, cells - 1) * (x1 - x0) / columns)
 
 
-def _cells(mask: Pixels, columns: int, rows: int) -> Pixels:
-    """A cell holds a label if any of its pixels does: sampling alone would lose what is thinner than a cell."""
-    height, width = mask.shape
-    cell = np.ones((-(-height // rows), -(-width // columns)), np.uint8)
-    whole = cv2.dilate(mask, cell) if cell.size > 1 else mask
-    return np.asarray(cv2.resize(whole, (columns, rows), interpolation=cv2.INTER_NEAREST), np.uint8)
-
-
-def _parts(measure: Count, masks: Masks, view: _View) -> float:
-    if not view.area(masks.classes, measure.label):
+def _parts(measure: Count, masks: Masks) -> float:
+    sampled = cv2.resize(masks.classes, _grid(masks, measure.aspect), interpolation=cv2.INTER_NEAREST)
+    mask = _mask(np.asarray(sampled, np.uint8), measure.label)
+    if not mask.any():
         return 0.0
-    mask = view.mask(masks.classes, measure.label)
-    grid = cv2.resize(mask, _grid(masks, measure.aspect), interpolation=cv2.INTER_NEAREST)
-    _, _, stats, _ = cv2.connectedComponentsWithStats(grid, connectivity=8)
-    return float(np.count_nonzero(stats[1:, cv2.CC_STAT_AREA] >= measure.min_area * grid.size))
+    _, _, stats, _ = cv2.connectedComponentsWithStats(mask, connectivity=8, ltype=cv2.CV_16U)  # 32S takes 3x as long
+    return float(np.count_nonzero(stats[1:, cv2.CC_STAT_AREA] >= measure.min_area * mask.size))

@@ -129,7 +129,8 @@ def _first_decoding(config: ModelConfig, outputs: Outputs, inputs: Inputs, setti
         remember(inputs, outputs)
         decoder(outputs)
     except InvalidOutput as error:
-        raise setting.wrong("decode", error, "finite numbers of the right shape on a grey test frame") from None
+        found, _, expected = str(error).partition(", expected ")
+        raise setting.wrong("decode", found, expected or "finite numbers on a grey test frame") from None
     except Exception as error:  # noqa: BLE001  # an integrator's function may raise anything
         found = f"{type(error).__name__}: {error}"
         raise setting.wrong("decode", found, "a function that takes (outputs, region) and returns an output") from None

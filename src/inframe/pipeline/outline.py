@@ -1,8 +1,8 @@
 """From a coarse mask to smooth outlines at the frame's own resolution.
 
-A mask of 256x256 drawn at 1280x720 as it is shows a staircase of 5x3 pixels. Instead the boundary is traced at the mask's
-resolution, smoothed as a closed curve, and drawn as polygons: the work grows with the length of the boundary, not with
-the frame. Rejected: scaling a soft mask of each label to the frame (about 1 ms a label on one core at 1280x720).
+A mask of 256x256 drawn at 1280x720 as it is shows a staircase of 5x3 pixels. Instead the boundary is traced at the
+mask's resolution, smoothed as a closed curve, and drawn as polygons: the work grows with the boundary, not with the
+frame. Rejected: scaling a soft mask of each label to the frame (over 0.5 ms a label on one core at 1280x720).
 """
 
 from collections.abc import Sequence
@@ -17,12 +17,12 @@ from inframe.core.types import Region
 SHIFT = 4
 """Fractional bits of polygon points, as OpenCV's drawing functions take them."""
 PAD = 8
-"""Mask pixels that the border is repeated outwards, so that curves leave the frame instead of rounding off at its edge."""
+"""Mask pixels that the border is repeated outwards: so curves leave the frame instead of rounding off at its edge."""
 MAX_MASK = 1 << 18
 """A mask of more pixels is thinned out first: 512x512 resolves 2.5 pixels of 1280."""
 MAX_BOUNDARY = 10_000
-"""Boundary pixels beyond which a mask is noise, and tracing it could take longer than a picture may. Five organs at 256x256
-have about 3,000, at 512x512 twice as many."""
+"""Boundary pixels beyond which a mask is noise, and tracing it could take longer than a picture may. Five organs at
+256x256 have about 3,000, at 512x512 twice as many."""
 MAX_CURVES = 160
 """As above: each curve costs some 10 µs, however short."""
 _SEGMENT = 9.0
@@ -44,7 +44,7 @@ def _kernels(sigma: float = 2.6, reach: int = 7) -> tuple[Points, Points]:
     g /= g.sum()
     smooth = 2 * np.pad(g, reach) - np.convolve(g, g)
     slope = np.convolve(smooth, [-0.5, 0.0, 0.5][::-1])
-    return np.float32(np.pad(smooth, 1))[None], np.float32(slope[::-1].copy())[None]
+    return np.array([np.pad(smooth, 1)], np.float32), np.array([slope[::-1]], np.float32)
 
 
 _SMOOTH, _SLOPE = _kernels()
@@ -58,8 +58,8 @@ class Outline:
     fill: list[Polygon]
     """Outer and inner curves, to be filled together (even-odd)."""
     strokes: list[list[Polygon]]
-    """The same curves, one copy per pixel of line width from the inside out: OpenCV draws several lines of one pixel five
-    times faster than a thick one."""
+    """The same curves, one copy per pixel of line width from the inside out: OpenCV draws several lines of one pixel
+    five times faster than a thick one."""
     anchor: tuple[int, int]
     """A point inside the largest part, pixels of the window: where its name belongs."""
     area: float
@@ -88,11 +88,11 @@ class Tracer:
         x0, y0, x1, y1 = region[0] * width, region[1] * height, region[2] * width, region[3] * height
         left, top = min(max(0, round(x0)), width), min(max(0, round(y0)), height)
         self.window = (left, top, max(left, min(width, round(x1))), max(top, min(height, round(y1))))
-        """The part of the frame that the mask covers: x0, y0, x1, y1 in pixels. Outlines are relative to its corner and may
-        reach beyond it: draw them into that part of the picture, and they are cut off there."""
-        self._scale = np.float32([(x1 - x0) / columns, (y1 - y0) / rows])
+        """The part of the frame that the mask covers: x0, y0, x1, y1 in pixels. Outlines are relative to its corner and
+        may reach beyond it: draw them into that part of the picture, and they are cut off there."""
+        self._scale: Points = np.array([(x1 - x0) / columns, (y1 - y0) / rows], np.float32)
         # a mask pixel's centre is at +0.5; OpenCV's frame coordinates have pixel centres at whole numbers
-        self._origin = np.float32([x0 - left, y0 - top]) - 0.5 + self._scale * (0.5 - PAD)
+        self._origin: Points = np.array([x0 - left - 0.5, y0 - top - 0.5], np.float32) + self._scale * (0.5 - PAD)
         self._step = max(1, int(_SEGMENT / float(self._scale.max())))
         self._offsets = [0.9 * i for i in range(-(line - 1), 1)]
         self._padded = np.empty((rows + 2 * PAD, columns + 2 * PAD), np.uint8)
@@ -104,8 +104,8 @@ class Tracer:
     def trace(self, mask: NDArray[np.uint8], values: Sequence[int], nested: bool = False) -> dict[int, Outline] | None:
         """Outlines by value, for those of `values` that occur; `nested`: of value and more, instead of just value.
 
-        `mask`: (rows, columns) uint8 of the shape given at the start. Returns None for a mask too broken up to be traced in
-        the time that a picture may take.
+        `mask`: (rows, columns) uint8 of the shape given at the start. Returns None for a mask too broken up to be
+        traced in the time that a picture may take.
         """
         if _too_fine(mask):
             return None
@@ -137,7 +137,7 @@ class Tracer:
         points = cv2.filter2D(raw, -1, _SMOOTH, borderType=cv2.BORDER_REPLICATE)
         slope = cv2.filter2D(raw, -1, _SLOPE, borderType=cv2.BORDER_REPLICATE)
         normal = _normals(slope)
-        # curves run through the centres of the outermost pixels: half a pixel outwards, less on diagonals, is their edge
+        # curves run through the centres of the outermost pixels; their edge is half a pixel outwards, less on diagonals
         points += normal * (0.5 * np.abs(normal).max(axis=0))
         points = points * self._scale[:, None] + self._origin[:, None]
         self._note_reach(points)
@@ -148,7 +148,8 @@ class Tracer:
     def _note_reach(self, points: Points) -> None:
         x0, y0, x1, y1 = self.window
         spare = self._scale * (_SHORT / 2) + 3  # boxes of short curves reach further than their smoothed points
-        (left, top), (right, bottom) = (points.min(axis=1) - spare).astype(int), (points.max(axis=1) + spare).astype(int)
+        left, top = (points.min(axis=1) - spare).astype(int).tolist()
+        right, bottom = (points.max(axis=1) + spare).astype(int).tolist()
         self.reach = (max(x0, x0 + left), max(y0, y0 + top), min(x1, x0 + right), min(y1, y0 + bottom))
 
     def _cut(self, points: Points, curves: list[Polygon]) -> list[Polygon]:
@@ -168,7 +169,8 @@ class Tracer:
         centre, (w, h), angle = cv2.minAreaRect(curve)
         grow = -0.5 if len(curve) > 3 and cv2.contourArea(curve, oriented=True) > 0 else 0.5
         corners = cv2.boxPoints((centre, (max(w + 2 * grow, 0.1), max(h + 2 * grow, 0.1)), angle))
-        return np.rint((corners * self._scale + self._origin) * (1 << SHIFT)).astype(np.int32)
+        fixed: Polygon = np.rint((corners * self._scale + self._origin) * (1 << SHIFT)).astype(np.int32)
+        return fixed
 
     def _anchor(self, curve: Polygon) -> tuple[tuple[int, int], float]:
         """(a point inside `curve`, pixels of the window; the share of the mask that it encloses)."""
@@ -179,7 +181,7 @@ class Tracer:
                 x = _inside(curve[:, 0], round(y))
         else:
             x, y = (float(v) for v in curve[:, 0].mean(axis=0))
-        fx, fy = np.float32([x, y]) * self._scale + self._origin
+        fx, fy = (np.array([x, y], np.float32) * self._scale + self._origin).tolist()
         return (int(fx), int(fy)), float(m["m00"] + len(curve) / 2 + 1) / self._pixels
 
 

@@ -17,7 +17,10 @@ Outputs = Mapping[str, NDArray[np.generic]]
 
 
 class InvalidOutput(Exception):  # noqa: N818  # says what the output is
-    """A model's output that must not be shown: NaN, infinity, a wrong shape, an impossible label."""
+    """A model's output that must not be shown: NaN, infinity, a wrong shape, an impossible label.
+
+    The text is what was found, or "FOUND, expected EXPECTED".
+    """
 
 
 @dataclass(frozen=True, slots=True)

@@ -1,25 +1,40 @@
 """The overlay: the only place that touches pixels. It draws what the gate has let through, and decides nothing.
 
 How results are drawn (measured at 1280x720 on one core, docs/performance.md): the frame is copied, labels are filled
-opaque as polygons into the copy, and one `addWeighted` with the frame itself makes the fills translucent: outside of them
-it blends a pixel with itself, which leaves it exactly as it was. Rejected, being slower: scaled colour images with masks,
-a lookup table per label, `blendLinear`, numpy arithmetic.
+opaque as polygons into the copy, and one `addWeighted` with the frame itself makes the fills translucent: outside of
+them it blends a pixel with itself, which leaves it exactly as it was. Rejected, being slower: scaled colour images with
+masks, a lookup table per label, `blendLinear`, numpy arithmetic.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from inframe.core.clock import NS_PER_S
-from inframe.core.types import Boxes, Controls, Decision, Heat, Masks, NoSignal, Pixels, Priority, Region, Result, Scores, Verdict
+from inframe.core.types import (
+    Boxes,
+    Controls,
+    Decision,
+    Heat,
+    Masks,
+    NoSignal,
+    Pixels,
+    Priority,
+    Region,
+    Result,
+    Scores,
+    Verdict,
+)
 from inframe.pipeline.furniture import Furniture
 from inframe.pipeline.outline import SHIFT, Outline, Polygon, Tracer, thin_out
-from inframe.pipeline.palette import BLACK, FAINT, HEAT, INK, WHITE, Look, Rgb, lighter
-from inframe.pipeline.text import Lettering, Sprite, row_width, stamp, stamp_row
+from inframe.pipeline.palette import BLACK, FAINT, HEAT, WHITE, Look, Rgb, lighter
+from inframe.pipeline.text import Lettering, Round, Sprite, Style, row_width, stamp, stamp_row
 
+NAME = Style(opacity=0.66)
+CARD = Style(ink=WHITE, paper=BLACK, weight=600)
 BOXES = 100
 """Boxes drawn, best first; how many more there are is said. It bounds the time that a picture takes."""
 NAMED = 24
@@ -47,35 +62,43 @@ class _Canvas:
 
     def touch(self, rect: Rect) -> None:
         """The fills have changed the picture within `rect`."""
-        t = self.touched
-        self.touched = rect if t is None else (min(t[0], rect[0]), min(t[1], rect[1]), max(t[2], rect[2]), max(t[3], rect[3]))
+        x0, y0, x1, y1 = rect
+        t = self.touched or rect
+        self.touched = (min(t[0], x0), min(t[1], y0), max(t[2], x1), max(t[3], y1))
 
 
 class Overlay:
     """Draws the pictures of one stream of `width` x `height`.
 
-    `looks`: by model name, see `palette.look`. `texts`: what the rules of the device may say. `watermark`: small text in the
-    right lower corner of each picture, "" for none.
+    `looks`: by model name, see `palette.look`. `texts`: what the rules of the device may say. `watermark`: small text
+    in the right lower corner of each picture, "" for none.
     """
 
     def __init__(
-        self, device: str, looks: Mapping[str, Look], width: int, height: int, texts: Sequence[str] = (), watermark: str = ""
+        self,
+        device: str,
+        looks: Mapping[str, Look],
+        width: int,
+        height: int,
+        *,
+        texts: Sequence[str] = (),
+        watermark: str = "",
     ) -> None:
         self._shape = (height, width, 3)
         self._looks = dict(looks)
         self._letters = Lettering(max(10, round(min(height, width * 9 / 16) / 42)))
         self._line = max(1, round(height / 400))
-        self._furniture = Furniture(device, width, height, self._letters, texts, watermark)
+        self._furniture = Furniture(device, (width, height), self._letters, texts=texts, watermark=watermark)
         self._tracers: dict[str, tuple[tuple[int, int], Region, Tracer]] = {}
         self._anchors: dict[tuple[str, str], tuple[int, int]] = {}
-        self._percent = [self._plate(f"{p} %", rounded="right") for p in range(101)]
+        self._percent = [self._letters.plate(f"{p} %", NAME, "right") for p in range(101)]
         for look in self._looks.values():
             for label, colour in zip(look.labels, look.colours, strict=True):
-                self._name(label, colour or FAINT)
-                self._name(label, colour or FAINT, rounded="left")
+                self._name(label, colour)
+                self._name(label, colour, "left")
 
     def draw(self, into: Pixels, source: Pixels, decision: Decision, controls: Controls, now_ns: int) -> None:
-        """Write the whole picture into `into` from the frame `source`; both (height, width, 3) uint8 RGB, not the same memory.
+        """Write the whole picture into `into` from the frame `source`; both (height, width, 3) uint8 RGB.
 
         Raises RuntimeError for another shape.
         """
@@ -88,7 +111,7 @@ class Overlay:
         bottom = self._furniture.draw(into, decision, controls, now_ns)
         for finding in decision.findings:
             if finding.priority is Priority.NONE:
-                canvas.lines.append([self._plate(finding.text)])
+                canvas.lines.append([self._letters.plate(finding.text, NAME)])
         if canvas.lines:
             self._furniture.lines(into, canvas.lines, bottom)
 
@@ -99,13 +122,13 @@ class Overlay:
         into.fill(0)
         height, width, _ = self._shape
         seconds = max(0, signal.now_ns - signal.since_ns) // NS_PER_S
-        big = self._letters.plate("NO CAMERA SIGNAL", ink=WHITE, paper=BLACK, scale=min(3.0, width / 320), weight=800)
-        row = self._letters.number(f"{signal.stream}: no picture for", seconds, "s", paper=BLACK)
+        big = self._letters.plate("NO CAMERA SIGNAL", replace(CARD, scale=min(3.0, width / 320), weight=800))
+        row = self._letters.number(f"{signal.stream}: no picture for", seconds, "s", CARD)
         stamp(into, big, (width - big.width) // 2, height // 2 - big.height)
         stamp_row(into, row, (width - row_width(row)) // 2, height // 2 + self._letters.size)
         self._furniture.draw(into, decision, controls, signal.now_ns)
 
-    # --- results -------------------------------------------------------------------------------------------------------
+    # --- results -----------------------------------------------------------------------------------------------------
 
     def _results(self, into: Pixels, source: Pixels, shown: Sequence[Result], opacity: float, canvas: _Canvas) -> None:
         for result in shown:
@@ -117,8 +140,8 @@ class Overlay:
                     self._heat(into, result.model, look, heat, canvas)
                 case Scores(scores):
                     best = int(scores.argmax())
-                    row = [self._name(look.labels[best], look.colours[best] or FAINT, rounded="left"), self._score(scores[best])]
-                    canvas.lines.append(row)
+                    name = self._name(look.labels[best], look.colours[best], "left")
+                    canvas.lines.append([name, self._score(scores[best])])
                 case Boxes() as boxes:
                     canvas.boxes.append((look, boxes))
         self._blend(into, source, opacity, canvas.touched)
@@ -160,7 +183,7 @@ class Overlay:
         tracer = self._tracer(model, levels.shape, heat.region)
         x0, y0, x1, y1 = tracer.window
         window = into[y0:y1, x0:x1]
-        canvas.lines.append([self._plate(f"{model} {heat.score:.2f}")])
+        canvas.lines.append([self._letters.plate(f"{model} {heat.score:.2f}", NAME)])
         if window.size == 0 or not levels.any():
             return
         outlines = tracer.trace(levels, range(1, steps + 1), nested=True)
@@ -186,7 +209,7 @@ class Overlay:
 
     def _boxes(self, into: Pixels, look: Look, boxes: Boxes, canvas: _Canvas) -> None:
         height, width, _ = self._shape
-        size = np.float32([width, height, width, height])
+        size = np.array([width, height, width, height], np.float32)
         corners = np.rint(np.clip(boxes.boxes[:BOXES], -1, 2) * size).astype(int).tolist()
         for i, (x0, y0, x1, y1) in enumerate(corners):
             kind = int(boxes.classes[i])
@@ -197,13 +220,13 @@ class Overlay:
                 ink = BLACK if inset == self._line else colour
                 cv2.rectangle(into, (x0 + inset, y0 + inset), (x1 - inset, y1 - inset), ink, 1)
             if i < NAMED:
-                row = [self._name(look.labels[kind], colour, rounded="left"), self._score(boxes.scores[i])]
+                row = [self._name(look.labels[kind], colour, "left"), self._score(boxes.scores[i])]
                 y = y0 - row[0].height if y0 >= row[0].height else y0 + self._line
                 stamp_row(into, row, min(max(0, x0), width - row_width(row)), y)
         if len(boxes.boxes) > BOXES:
-            canvas.lines.append([self._plate(f"+{len(boxes.boxes) - BOXES} more boxes")])
+            canvas.lines.append([self._letters.plate(f"+{len(boxes.boxes) - BOXES} more boxes", NAME)])
 
-    # --- names ---------------------------------------------------------------------------------------------------------
+    # --- names -------------------------------------------------------------------------------------------------------
 
     def _names(self, into: Pixels, canvas: _Canvas) -> None:
         """Names of regions, the smallest region's first; one that would hide another moves up or down."""
@@ -221,19 +244,18 @@ class Overlay:
             stamp(into, plate, rect[0], rect[1])
 
     def _steady(self, key: tuple[str, str], anchor: tuple[int, int]) -> tuple[int, int]:
-        """Where the name was, unless its region has moved by more than a letter: names must not tremble with the mask."""
+        """Where the name was, unless its region has moved by more than a letter: names must not tremble."""
         old = self._anchors.get(key)
         if old is None or max(abs(old[0] - anchor[0]), abs(old[1] - anchor[1])) > self._letters.size:
             self._anchors[key] = old = anchor
         return old
 
-    def _name(self, label: str, colour: Rgb, rounded: str = "all") -> Sprite:
+    def _name(self, label: str, colour: Rgb | None, rounded: Round = "all") -> Sprite:
         text = label.replace("_", " ")
         text = text if len(text) <= LETTERS else text[: LETTERS - 1] + "…"
-        return self._plate(text if rounded == "all" else text + "  ", mark=colour, rounded=rounded)
-
-    def _plate(self, text: str, mark: Rgb | None = None, rounded: str = "all") -> Sprite:
-        return self._letters.plate(text, ink=INK, mark=mark, rounded=rounded, opacity=0.66)  # type: ignore[arg-type]
+        return self._letters.plate(
+            text if rounded == "all" else text + "  ", replace(NAME, mark=colour or FAINT), rounded
+        )
 
     def _score(self, score: float) -> Sprite:
         return self._percent[min(max(round(float(score) * 100), 0), 100)]

@@ -162,13 +162,15 @@ class _Mapped:
             return survivor if survivor is not None and survivor.seq == seq != 0 else None
         return front if front == back and front.seq == seq != 0 else None
 
-    def head(self) -> int | None:
-        """The newest sequence number as the writer noted it; None if both notes are damaged."""
-        for at in _HEAD_AT:
-            seq, crc = _HEAD.unpack_from(self._map, at)
-            if zlib.crc32(seq.to_bytes(8, "little")) == crc:
-                return int(seq)
-        return None
+    def notes(self) -> tuple[int | None, ...]:
+        """The newest sequence number as the writer noted it, twice; None where a note is damaged, 0 before the first."""
+        return tuple(self._note(at) for at in _HEAD_AT)
+
+    def _note(self, at: int) -> int | None:
+        seq, crc = _HEAD.unpack_from(self._map, at)
+        if seq == crc == 0:
+            return 0
+        return int(seq) if zlib.crc32(seq.to_bytes(8, "little")) == crc else None
 
 
 class RingWriter:
@@ -229,11 +231,12 @@ class RingReader:
 
     def newest(self) -> int:
         """The newest sequence number, 0 if there is none yet."""
-        seq = self._ring.head()
+        notes = self._ring.notes()
+        if None in notes and None in self._ring.notes():
+            self.corrupt += 1  # seen twice: damage, not a note just being rewritten
+        seq = next((note for note in notes if note is not None), None)
         if seq == 0 or (seq is not None and self._ring.whole(seq)):
             return seq
-        if seq is None and self._ring.memory[_HEAD_AT[0] : _HEAD_AT[1] + _HEAD.size].any():
-            self.corrupt += 1
         return self._ring._newest_by_scan()
 
     def header(self, seq: int) -> Header | None:
@@ -249,7 +252,7 @@ class RingReader:
 
     def holds(self, seq: int) -> bool:
         """Whether the slot still holds `seq`, whole: what was read before this call was not overwritten."""
-        return self._ring.whole(seq) is not None
+        return self.header(seq) is not None
 
     @property
     def slots(self) -> int:

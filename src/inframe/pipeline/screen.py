@@ -1,16 +1,96 @@
-"""`screen`, one process per screen of the device file: takes frames as they left the gate to a driver, which may be slow."""
+"""`screen`, one process per screen of the device file: takes pictures as they left the gate to a driver, which may be slow."""
+
+from collections.abc import Callable, Mapping
+from socket import socket
 
 from inframe.core.clock import NS_PER_MS, MonotonicClock
 from inframe.core.config import Device
+from inframe.core.types import Mode, Pixels, Verdict
 from inframe.drivers.screens import open_screen
+from inframe.drivers.screens.commands import CommandScreen, Wish, obey
 from inframe.machine.child import ChildContext
-from inframe.pipeline import ring
-from inframe.pipeline.board import Board, Count
+from inframe.pipeline import ring, start
+from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.ring import RingReader
 
 IDLE_NS = 50 * NS_PER_MS
+BEHIND = 2
+"""A screen that is so many slots short of being overtaken skips to the newest picture."""
 
 
 def main(ctx: ChildContext) -> None:
     """The process's life. Raises DeviceFault when the driver can't go on."""
-    raise NotImplementedError(Device, open_screen, Board, Count, RingReader, ring, IDLE_NS, MonotonicClock)
+    device = Device.model_validate(ctx.args["device"])
+    stream, clock = device.streams[device.display], MonotonicClock()
+    config = device.screens[int(ctx.args["screen"])]
+    board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))
+    driver = open_screen(config, stream.width, stream.height, stream.fps, title=device.device, state=lambda: state(board), listener=_listener(ctx))
+    try:
+        screen = ScreenFeed(driver, RingReader(ctx.fds["frames"]), (stream.height, stream.width), board, board.row(ctx.name))
+        screen.row.set(Count.PORT, getattr(driver, "port", 0))
+        start.ready(ctx, screen.row, clock)
+        while not ctx.stop.is_set():
+            screen.row.beat(clock.now())
+            if ring.wait(ctx.fds["wake"], clock.now() + IDLE_NS, clock):
+                screen.step(ctx.stop.is_set)
+            screen.listen(clock.now())
+        screen.step(lambda: False)  # what was shown before the end belongs into a file too
+    finally:
+        driver.close()
+
+
+def _listener(ctx: ChildContext) -> socket | None:
+    fd = ctx.fds.get("listener")
+    return None if fd is None else socket(fileno=fd)
+
+
+def state(board: Board) -> Mapping[str, object]:
+    """What a page shows beside the picture."""
+    row, controls = board.row("display"), board.controls()
+    return {
+        "mode": Mode(row.get(Count.MODE)).name,
+        "verdict": Verdict(row.get(Count.VERDICT) or Verdict.WITHHOLD).name,
+        "frames": row.get(Count.FRAMES),
+        "missed": row.get(Count.MISSED),
+        "latency_ms": row.get(Count.LATENCY_NS) / NS_PER_MS,
+        "faults": sorted(board.faults()),
+        "opacity": controls.opacity,
+        "overlay_on": controls.overlay_on,
+    }
+
+
+class ScreenFeed:
+    """Every picture in order while the driver keeps up, else the newest."""
+
+    def __init__(self, driver: CommandScreen, reader: RingReader, shape: tuple[int, int], board: Board, row: Row) -> None:
+        height, width = shape
+        self._driver, self._reader, self._board, self.row = driver, reader, board, row
+        self._views: list[Pixels] = [p[: height * width * 3].reshape(height, width, 3) for p in reader.payloads]
+        self._last = row.get(Count.SEQ)
+
+    def step(self, stopping: Callable[[], bool]) -> None:
+        """Show what is new."""
+        while not stopping():
+            newest = self._reader.newest()
+            if newest <= self._last:
+                return
+            seq = self._last + 1
+            if newest - seq > self._reader.slots - 1 - BEHIND:
+                self.row.add(Count.DROPPED, newest - seq)
+                seq = newest
+            self._last = seq
+            self.row.set(Count.SEQ, seq)
+            header = self._reader.header(seq)
+            if header is None:
+                self.row.add(Count.DROPPED)
+                continue
+            self._driver.show(self._views[seq % self._reader.slots], header.tag, header.published_ns)
+            self.row.add(Count.FRAMES)
+
+    def listen(self, now_ns: int) -> None:
+        """Do what people asked for at this screen."""
+        for command in self._driver.poll():
+            if command.wish is Wish.QUIT:
+                self.row.set(Count.COMMAND, 1)
+            else:
+                self._board.set_controls(obey(self._board.controls(), command, now_ns))

@@ -1,10 +1,10 @@
 """Text on the picture: rendered once into small images (sprites), then only stamped, some microseconds each.
 
-The font is the variable TrueType font built into OpenCV 5 (`cv2.FontFace("sans")`, Rubik, SIL Open Font License): no font
-file to ship, no Pillow. Hershey fonts were rejected: no umlauts, and thin strokes that vanish on tissue.
+The font is the variable TrueType font built into OpenCV 5 (`cv2.FontFace("sans")`, Rubik, SIL Open Font License): no
+font file to ship, no Pillow. Hershey fonts were rejected: no umlauts, and thin strokes that vanish on tissue.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import cv2
@@ -62,82 +62,76 @@ def row_width(sprites: list[Sprite]) -> int:
     return sum(sprite.width for sprite in sprites)
 
 
+@dataclass(frozen=True, slots=True)
+class Style:
+    """How a text looks. `scale` is relative to plain text, `pad` (left and right) in font heights."""
+
+    ink: Rgb = INK
+    paper: Rgb = PAPER
+    opacity: float = 0.72
+    scale: float = 1.0
+    weight: int = 500
+    pad: float = 0.45
+    mark: Rgb | None = None
+    """A dot of this colour before the text."""
+
+
 class Lettering:
     """Makes sprites, each once. `size`: height of the font in pixels for plain text."""
 
     def __init__(self, size: int) -> None:
         self.size = size
         self._font: Any = cv2.FontFace("sans")
-        self._made: dict[tuple[object, ...], Sprite] = {}
+        self._made: dict[tuple[str, Style, Round], Sprite] = {}
 
-    def plate(
-        self,
-        text: str,
-        ink: Rgb = INK,
-        paper: Rgb = PAPER,
-        opacity: float = 0.72,
-        scale: float = 1.0,
-        weight: int = 500,
-        mark: Rgb | None = None,
-        rounded: Round = "all",
-        pad: float = 0.45,
-    ) -> Sprite:
-        """`text` on a plate with round corners; `mark`: a dot of this colour at its left; `pad` in font heights."""
-        key = (text, ink, paper, opacity, scale, weight, mark, rounded, pad)
+    def plate(self, text: str, style: Style, rounded: Round = "all") -> Sprite:
+        """`text` on a plate; `rounded`: at which sides its corners are round."""
+        key = (text, style, rounded)
         made = self._made.get(key)
         if made is None:
             if len(self._made) >= _KEPT:
                 self._made.pop(next(iter(self._made)))
-            made = self._made[key] = self._render(text, ink, paper, opacity, scale, weight, mark, rounded, pad)
+            made = self._made[key] = self._render(text, style, rounded)
         return made
 
-    def number(self, before: str, value: int, after: str, ink: Rgb = INK, paper: Rgb = PAPER, weight: int = 600) -> list[Sprite]:
-        """A plate "before value after" put together of cached pieces, so that a new number renders nothing. One row."""
-        style = {"ink": ink, "paper": paper, "weight": weight, "opacity": 0.86}
-        digits = [self.plate(d, rounded="none", pad=0.0, **style) for d in str(value)]  # type: ignore[arg-type]
-        first = self.plate(before + " ", rounded="left", **style)  # type: ignore[arg-type]
-        return [first, *digits, self.plate(" " + after, rounded="right", **style)]  # type: ignore[arg-type]
+    def number(self, before: str, value: int, after: str, style: Style) -> list[Sprite]:
+        """A plate "before value after" put together of kept pieces, so that a new number renders nothing. One row."""
+        digit = replace(style, pad=0.0)
+        digits = [self.plate(d, digit, "none") for d in str(value)]
+        return [self.plate(before + " ", style, "left"), *digits, self.plate(" " + after, style, "right")]
 
-    def _render(
-        self,
-        text: str,
-        ink: Rgb,
-        paper: Rgb,
-        opacity: float,
-        scale: float,
-        weight: int,
-        mark: Rgb | None,
-        rounded: Round,
-        pad: float,
-    ) -> Sprite:
-        letters = max(8, round(self.size * scale))
-        coverage = self._letters(text, letters, weight, pad, rounded, 0 if mark is None else letters)
+    def _render(self, text: str, style: Style, rounded: Round) -> Sprite:
+        coverage = self._letters(text, style, rounded)
         height, width = coverage.shape
-        shape = _plate_shape(width, height, rounded) * opacity
+        shape = _plate_shape(width, height, rounded) * np.float32(style.opacity)
         colour = np.empty((height, width, 3), np.float32)
-        colour[:] = paper
-        if mark is not None:
-            dot = _dot(width, height, round(letters * 0.75))
-            colour += (np.float32(mark) - colour) * dot[..., None]
+        colour[:] = style.paper
+        if style.mark is not None:
+            dot = _dot(width, height, round(self._height(style) * 0.75))
+            colour += (np.array(style.mark, np.float32) - colour) * dot[..., None]
             shape = np.maximum(shape, dot)
-        alpha = coverage + shape * (1 - coverage)
-        premultiplied = colour * (shape * (1 - coverage))[..., None] + np.float32(ink) * coverage[..., None]
-        keep = np.repeat(((1 - alpha) * 255)[..., None], 3, axis=2)
+        behind = shape * (1 - coverage)
+        premultiplied = colour * behind[..., None] + np.array(style.ink, np.float32) * coverage[..., None]
+        keep = np.repeat(((1 - coverage - behind) * 255)[..., None], 3, axis=2)
         return Sprite(_frozen(premultiplied), _frozen(keep))
 
-    def _letters(self, text: str, size: int, weight: int, pad: float, rounded: Round, mark: int) -> NDArray[np.float32]:
+    def _letters(self, text: str, style: Style, rounded: Round) -> NDArray[np.float32]:
         """Coverage 0..1 of the letters on a canvas with the plate's padding; (h, w) float32."""
         shown = "".join(c if c.isprintable() else "?" for c in text)
-        # measured between two letters: so a space at the end counts, and pieces put side by side keep their distance
+        size, weight = self._height(style), style.weight
+        # measured between two letters: so a space at the end counts, and pieces side by side keep their distance
         width = self._measure(f"0{shown}0", size, weight)[2] - self._measure("00", size, weight)[2]
         _, top, _, height = self._measure("Ájgy", size, weight)
-        shift = round(size * pad)
-        left = (shift if rounded in ("all", "left") else 0) + mark
+        shift = round(size * style.pad)
+        left = (shift if rounded in ("all", "left") else 0) + (size if style.mark is not None else 0)
         right = shift if rounded in ("all", "right") else 0
         rise = round(size * 0.06)
         canvas = np.zeros((height + 2 * rise, max(1, width + left + right), 3), np.uint8)
         cv2.putText(canvas, shown, (left, rise - top), (255, 255, 255), self._font, size, weight)
-        return np.asarray(canvas[..., 0], np.float32) / 255
+        return canvas[..., 0].astype(np.float32) / np.float32(255)
+
+    def _height(self, style: Style) -> int:
+        return max(8, round(self.size * style.scale))
 
     def _measure(self, text: str, size: int, weight: int) -> tuple[int, int, int, int]:
         x, y, width, height = cv2.getTextSize((0, 0), text, (0, 0), self._font, size, weight)
@@ -145,7 +139,7 @@ class Lettering:
 
 
 def _plate_shape(width: int, height: int, rounded: Round) -> NDArray[np.float32]:
-    """Coverage 0..1 of a rectangle with round corners at the sides named; drawn four times as large for smooth edges."""
+    """Coverage 0..1 of a rectangle with round corners at the sides named; drawn four times as large: smooth edges."""
     fine, radius = 4, height  # radius: a quarter of the height, four times as large
     big = np.zeros((height * fine, width * fine), np.uint8)
     left = 0 if rounded in ("all", "left") else -2 * radius
@@ -156,14 +150,15 @@ def _plate_shape(width: int, height: int, rounded: Round) -> NDArray[np.float32]
     for x in (left + radius, right - radius):
         for y in (radius, bottom - radius):
             cv2.circle(big, (x, y), radius, 255, -1)
-    return np.asarray(cv2.resize(big, (width, height), interpolation=cv2.INTER_AREA), np.float32) / 255
+    small = np.asarray(cv2.resize(big, (width, height), interpolation=cv2.INTER_AREA), np.float32)
+    return small / np.float32(255)
 
 
 def _dot(width: int, height: int, x: int) -> NDArray[np.float32]:
     """Coverage 0..1 of a disc at column `x`, half-way down."""
     dot = np.zeros((height, width), np.uint8)
     cv2.circle(dot, (x * 16, height * 8 - 8), round(height * 3.3), 255, -1, cv2.LINE_AA, 4)
-    return np.asarray(dot, np.float32) / 255
+    return dot.astype(np.float32) / np.float32(255)
 
 
 def _frozen(values: NDArray[np.float32]) -> Pixels:

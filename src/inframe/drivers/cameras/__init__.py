@@ -6,9 +6,10 @@ from inframe.core.ports import Camera
 
 
 def open_camera(stream: Stream, clock: Clock) -> Camera:
-    """The driver for `stream`. Returns at once for live cameras: they connect in a thread of their own, and `read` tells.
+    """The driver for `stream`. Returns at once for live cameras: they connect in a thread of their own.
 
-    Raises ConfigError when the device file and the source contradict each other, DeviceFault when the source can't be read.
+    Raises ConfigError when the device file and the source contradict each other, DeviceFault when the source can't be
+    read; for live cameras, the first `read` that knows raises them.
     """
     # imported late: a device with the synthetic camera needs no FFmpeg in its capture process
     match stream:

@@ -49,12 +49,15 @@ def pts_ns(pts: int | None, time_base: Fraction | None) -> int | None:
 
 
 class Damage:
-    """Which frames are damaged. A frame that is predicted from a damaged one is damaged too, although the decoder reports
-    it as sound; so from the first error on everything is, up to the next sound key frame (intra coded). A source that is
-    joined between key frames begins damaged."""
+    """Which frames are damaged. A frame that is predicted from a damaged one is damaged too, although the decoder
+    reports it as sound; so from the first error on everything is, up to the next sound key frame (intra coded). A
+    source that is joined between key frames begins damaged. `intra_only`: the codec predicts nothing (MJPEG, raw), all
+    frames are key frames.
+    """
 
-    def __init__(self) -> None:
+    def __init__(self, *, intra_only: bool) -> None:
         self.errors = 0
+        self._intra_only = intra_only
         self._damaged = True
 
     def error(self) -> None:
@@ -66,7 +69,7 @@ class Damage:
         """The flag of the next frame; `concealed`: the decoder says that it invented parts of it."""
         if concealed:
             self.error()
-        elif key:
+        elif key or self._intra_only:
             self._damaged = False
         return FrameFlag.CORRUPT if self._damaged else FrameFlag.NONE
 
@@ -86,7 +89,7 @@ class Decoder:
         self.stream: VideoStream = stream
         stream.codec_context.thread_count = 1
         stream.thread_type = "NONE"
-        self.damage = Damage()
+        self.damage = Damage(intra_only=stream.codec_context.codec.intra_only)
 
     def frames(self) -> Iterator[Decoded]:
         """All frames up to the end of the source. Raises DeviceFault when it can't be read any further."""
@@ -129,9 +132,9 @@ def decode(packet: Callable[[], Sequence[VideoFrame]], arrived_ns: int, damage: 
 
 
 class PictureWriter:
-    """Writes decoded pictures as RGB into the caller's buffer: colour conversion (swscale), then one copy that also turns
-    the picture. Rejected: PyAV can't convert into a given buffer (VideoReformatter always allocates), and OpenCV, which
-    can, knows only BT.601 in limited range."""
+    """Writes decoded pictures as RGB into the caller's buffer: colour conversion (swscale), then one copy that also
+    turns the picture. Rejected: PyAV can't convert into a given buffer (VideoReformatter always allocates), and
+    OpenCV, which can, knows only BT.601 in limited range."""
 
     def __init__(self, where: str, stream: StreamBase) -> None:
         self._where, self._turn = where, stream.rotate
@@ -141,14 +144,18 @@ class PictureWriter:
     def check(self, frame: VideoFrame) -> None:
         """That the source is what the device file declares. Raises ConfigError.
 
-        The device file is the only authority on rotation: a rotation noted in the source must be the declared one. Applying
-        it in silence would turn the picture under a device that was validated upright; ignoring it, likewise.
+        The device file is the only authority on rotation: a rotation noted in the source must be the declared one.
+        Applying it in silence would turn the picture under a device that was validated upright; ignoring it, likewise.
         """
         noted = _noted_rotation(frame)
         if noted is None:
-            raise ConfigError(self._where, "rotate", "a mirrored or skewed display matrix in the source", "a plain rotation")
+            raise ConfigError(
+                self._where, "rotate", "a mirrored or skewed display matrix in the source", "a plain rotation"
+            )
         if noted not in (0, self._turn):
-            raise ConfigError(self._where, "rotate", f"{noted} degrees noted in the source", f"rotate: {noted} in the device file")
+            raise ConfigError(
+                self._where, "rotate", f"{noted} degrees noted in the source", f"rotate: {noted} in the device file"
+            )
         found = self._turned(frame.width, frame.height)
         if found != self._size:
             raise ConfigError(
@@ -159,9 +166,8 @@ class PictureWriter:
             )
 
     def write(self, frame: VideoFrame, into: Pixels) -> FrameFlag:
-        """Fill `into` ((height, width, 3) uint8 as declared). A picture of another size is letterboxed and flagged RESIZED;
-        one whose noted rotation changed is flagged so too. Raises RuntimeError for a buffer of the wrong shape."""
-        check_buffer(into, *self._size)
+        """Fill `into` ((height, width, 3) uint8 as declared). A picture of another size is letterboxed and flagged
+        RESIZED; one whose noted rotation changed is flagged so too."""
         inner, flag = into, FrameFlag.NONE
         wide, high = frame.width, frame.height
         if self._turned(wide, high) != self._size:
@@ -199,17 +205,10 @@ class PictureWriter:
             format="rgb24",
             src_colorspace=matrix,
             src_color_range=limits,
-            dst_color_range=ColorRange.JPEG,
             # swscale's exact conversion (ACCURATE_RND) costs 3 to 5 times as much and changes no value by more than 2
             interpolation=Interpolation.BILINEAR,
             threads=1,  # 0, the default, starts one on each core
         )
-
-
-def check_buffer(into: Pixels, width: int, height: int) -> None:
-    """Raises RuntimeError unless `into` is (height, width, 3) uint8 in C order."""
-    if into.shape != (height, width, 3) or into.dtype != np.uint8 or not into.flags.c_contiguous:
-        raise RuntimeError(f"read into {into.shape} {into.dtype}, expected ({height}, {width}, 3) uint8 in C order")
 
 
 def reason(error: BaseException) -> str:
@@ -228,7 +227,7 @@ def _letterbox(into: Pixels, width: int, height: int) -> Pixels:
 
 
 def _noted_rotation(frame: VideoFrame) -> int | None:
-    """The clockwise rotation in the frame's display matrix (0 if it has none); None if it does more than rotate by quarters.
+    """The clockwise rotation in the frame's display matrix (0 if it has none); None if it is no quarter turn.
 
     The matrix: nine 32-bit numbers, of which 0, 1, 3, 4 are the linear part in 16.16 (FFmpeg, libavutil/display.h).
     """

@@ -12,11 +12,14 @@ from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.ports import EndOfStream, Shot
 from inframe.core.types import Pixels
 from inframe.drivers.cameras.avsource import Decoded, Decoder, PictureWriter, pts_ns, reason
+from inframe.drivers.cameras.buffer import check_buffer
 from inframe.drivers.cameras.pace import Lead, Timeline, Wait, sleep_until
 
-# Only containers that hold the video themselves. Playlists and descriptions (hls, dash, concat, sdp, image2 …) make FFmpeg
-# open other files and addresses.
-FORMATS = "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,m4v,mjpeg,ogg,flv,asf,mxf,yuv4mpegpipe,ivf,obu,dv,nut"
+# Only containers that hold the video themselves. Playlists and descriptions (hls, dash, concat, sdp, image2 …) make
+# FFmpeg open other files and addresses.
+FORMATS = (
+    "mov,mp4,matroska,webm,avi,mpegts,mpeg,mpegvideo,h264,hevc,m4v,mjpeg,ogg,flv,asf,mxf,yuv4mpegpipe,ivf,obu,dv,nut"
+)
 EXPECTED = "a video file (MP4, Matroska, AVI, MPEG-TS …)"
 
 CATCH_UP_NS = 100 * NS_PER_MS
@@ -35,9 +38,9 @@ class _Picture:
 
 
 class FileCamera:
-    """pace realtime: a frame is due at start + its position, the start being the first `read`. `captured_ns` is the moment at
-    which it was both due and decoded, `source_ns` its position. Frames whose successor is due too are dropped and counted.
-    pace fast: every frame, at once.
+    """pace realtime: a frame is due at start + its position, the start being the first `read`. `captured_ns` is the
+    moment at which it was both due and decoded, `source_ns` its position. Frames whose successor is due too are
+    dropped and counted. pace fast: every frame, at once.
 
     Raises ConfigError if the file is not a video of the declared size.
     """
@@ -57,18 +60,16 @@ class FileCamera:
             self._decoder = Decoder(stream.path, self._container, clock)
             self._frames = self._decoder.frames()
             self._writer = PictureWriter(stream.path, stream)
-            self._pending = self._decode()
-            if self._pending is None:
-                raise ConfigError(stream.path, "video", "no picture that can be decoded", EXPECTED)
-            self._writer.check(self._pending.decoded.frame)
+            self._pending: _Picture | None = self._first()
         except (ConfigError, DeviceFault):
             self.close()
             raise
 
     def read(self, into: Pixels, timeout_s: float) -> Shot | None:
-        """See `core.ports.Camera`. Raises EndOfStream at the end unless it loops, DeviceFault if the file can't be read on."""
+        """See `core.ports.Camera`. Raises EndOfStream at the end unless the recording loops."""
         if self._container is None:
             raise RuntimeError("read after close")
+        check_buffer(into, self.width, self.height)
         entered = self._clock.now()
         limit = entered + int(timeout_s * NS_PER_S)
         if self._start is None:
@@ -95,6 +96,13 @@ class FileCamera:
         if self._container is not None:
             self._container.close()
             self._container = None
+
+    def _first(self) -> _Picture:
+        picture = self._decode()
+        if picture is None:
+            raise ConfigError(self._path, "video", "no picture that can be decoded", EXPECTED)
+        self._writer.check(picture.decoded.frame)
+        return picture
 
     def _newest_due(self, entered: int) -> _Picture | None:
         """The next picture, or a later one if that is due already at `entered`."""
@@ -141,7 +149,8 @@ def _open(path: str) -> InputContainer:
     """Opens a regular file and nothing else, whatever its content asks for. Raises ConfigError."""
     try:
         if not Path(path).is_file():  # a pipe would wait for a writer, for ever
-            found = "a folder" if Path(path).is_dir() else "something else than a file" if Path(path).exists() else "no such file"
+            other = "a folder" if Path(path).is_dir() else "something else than a file"
+            found = other if Path(path).exists() else "no such file"
             raise ConfigError(path, "path", found, EXPECTED)
         if Path(path).stat().st_size == 0:
             raise ConfigError(path, "path", "an empty file", EXPECTED)

@@ -1,17 +1,16 @@
-"""What cameras that send whether we read or not have in common: the newest frame wins, `read` never blocks on the source.
+"""What cameras that send whether we read or not have in common: the newest frame wins, `read` never blocks on it.
 
 FFmpeg's read call can't be bounded by us: a V4L2 driver may hang in the kernel, and a network read ends only at its own
-limit. So each live camera connects, reads and decodes in a thread of its own, which leaves the newest decoded picture in
-one slot; `read` waits for that slot with a time limit and converts straight into the caller's buffer. There is no queue:
-the decoder's own pictures are handed over by reference, so that a picture nobody fetches costs no copy.
+limit. So each live camera connects, reads and decodes in a thread of its own, which leaves the newest decoded picture
+in one slot; `read` waits for that slot with a time limit and converts straight into the caller's buffer. There is no
+queue: the decoder's own pictures are handed over by reference, so that a picture nobody fetches costs no copy.
 
-The thread inherits scheduling class and core from the thread that opens the camera. `close` does not wait for it: hung in
-the kernel it would take the caller with it; a thread left behind ends at its own limit or with the process.
+The thread inherits scheduling class and core from the thread that opens the camera. `close` does not wait for it: hung
+in the kernel it would take the caller with it; a thread left behind ends at its own limit or with the process.
 """
 
 import threading
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from typing import Protocol
 
 from inframe.core.clock import NS_PER_S, Clock
@@ -19,7 +18,8 @@ from inframe.core.config import StreamBase
 from inframe.core.errors import DeviceFault, InframeError
 from inframe.core.ports import Shot
 from inframe.core.types import Pixels
-from inframe.drivers.cameras.avsource import Damage, Decoded, PictureWriter, check_buffer
+from inframe.drivers.cameras.avsource import Damage, Decoded, PictureWriter
+from inframe.drivers.cameras.buffer import check_buffer
 
 LOST_NS = 2 * NS_PER_S
 """A live camera without a frame for so long is lost: `read` raises, so that the caller connects again. (The alert comes
@@ -42,28 +42,9 @@ class Source(Protocol):
         ...
 
 
-@dataclass
-class Backoff:
-    """How long to wait before connecting again: doubling from `first_s` up to `limit_s`; after a frame, from the start."""
-
-    first_s: float = 0.1
-    limit_s: float = 2.0
-    _next_s: float | None = None
-
-    def next_s(self) -> float:
-        """Seconds to wait now; the next wait is twice as long."""
-        now = self._next_s or self.first_s
-        self._next_s = min(now * 2, self.limit_s)
-        return now
-
-    def reset(self) -> None:
-        """A frame came."""
-        self._next_s = None
-
-
 class LiveCamera:
-    """Connects in its thread. `read` raises what went wrong there: ConfigError if the source is not what the device file
-    declares, DeviceFault if it is lost."""
+    """Connects in its thread. `read` raises what went wrong there: ConfigError if the source is not what the device
+    file declares, DeviceFault if it is lost."""
 
     def __init__(self, where: str, stream: StreamBase, clock: Clock, connect: Callable[[], Source]) -> None:
         self.width, self.height = stream.width, stream.height
@@ -118,7 +99,7 @@ class LiveCamera:
             self._pump(source)
         except InframeError as found:
             error = found
-        except Exception as found:  # noqa: BLE001  # a thread that died in silence would look like a camera without frames
+        except Exception as found:  # noqa: BLE001  # dying in silence would look like a camera without frames
             error = DeviceFault(f"{self._where}: {type(found).__name__}: {found}")
         finally:
             if source is not None:

@@ -8,11 +8,11 @@ from fractions import Fraction
 from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock
 
 Wait = Callable[[int], None]
-"""Return at this moment of the device clock (ns) or later. Injected, so that a test moves its clock instead of sleeping."""
+"""Return at this moment of the device clock (ns) or later. Injected: a test moves its clock instead of sleeping."""
 
 SPIN_NS = NS_PER_MS // 4
-"""The last stretch is polled: waking an idle core of a virtual machine alone takes 180 to 640 µs, and a due time that is
-missed by that would be measured as latency of the device."""
+"""The last stretch is polled: waking an idle core of a virtual machine alone takes 180 to 640 µs, and a due time that
+is missed by that would be measured as latency of the device."""
 
 LEAD_MARGIN_NS = 2 * NS_PER_MS
 LEAD_MEMORY = 32

@@ -1,9 +1,10 @@
-"""RTP packets to access units (whole coded pictures): RFC 3550 (RTP), RFC 6184 (H.264), RFC 7798 (H.265). Bytes in, values
-out; no input or output of its own.
+"""RTP packets to access units (whole coded pictures): RFC 3550 (RTP), RFC 6184 (H.264), RFC 7798 (H.265). Bytes in,
+values out; no input or output of its own.
 
-Not FFmpeg's, for two reasons found by test. FFmpeg hands out a picture only when the first packet of the next one is there
-(its parser must see the end), one frame period late and without saying so; RTP marks the last packet of a picture. And FFmpeg
-decodes on over lost packets without flagging what is predicted from the lost picture; RTP numbers its packets.
+Not FFmpeg's, for two reasons found by test. FFmpeg hands out a picture only when the first packet of the next one is
+there (its parser must see the end), one frame period late and without saying so; RTP marks the last packet of a
+picture. And FFmpeg decodes on over lost packets without flagging what is predicted from the lost picture; RTP numbers
+its packets.
 """
 
 import struct

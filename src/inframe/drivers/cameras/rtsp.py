@@ -16,8 +16,8 @@ from inframe.drivers.cameras.rtsp_session import RtspSession, without_password
 
 
 class RtspCamera(LiveCamera):
-    """`stream.url`; returns at once and connects in its thread. `captured_ns` is when the last packet of a picture was there,
-    `source_ns` the camera's own time stamp."""
+    """`stream.url`; returns at once and connects in its thread. `captured_ns` is when the last packet of a picture was
+    there, `source_ns` the camera's own time stamp."""
 
     def __init__(self, stream: RtspStream, clock: Clock) -> None:
         super().__init__(without_password(stream.url), stream, clock, lambda: RtspSource(stream.url, clock))
@@ -27,7 +27,7 @@ class RtspSource:
     """A connected camera and its decoder; see `live.Source`."""
 
     def __init__(self, url: str, clock: Clock) -> None:
-        self.damage = Damage()
+        self.damage = Damage(intra_only=False)
         self._clock = clock
         self._session = RtspSession(url, OPEN_TIMEOUT_S, READ_TIMEOUT_S)
         media = self._session.media

@@ -1,5 +1,6 @@
-"""The RTSP conversation with a camera (RFC 2326), RTP over the same TCP connection (section 10.12). Our own since FFmpeg's
-gives neither the end of a picture nor the loss of a packet away (see `rtp.py`); with it, no network code of FFmpeg runs.
+"""The RTSP conversation with a camera (RFC 2326), RTP over the same TCP connection (section 10.12). Our own since
+FFmpeg's gives neither the end of a picture nor the loss of a packet away (see `rtp.py`); with it, no network code of
+FFmpeg runs.
 """
 
 import base64
@@ -39,8 +40,8 @@ class _Reply:
 
 
 class RtspSession:
-    """Connects, asks for the video, and yields RTP packets. Raises DeviceFault when the camera can't be reached or hangs up,
-    ConfigError when it refuses the credentials or offers no video that we can decode."""
+    """Connects, asks for the video, and yields RTP packets. Raises DeviceFault when the camera can't be reached or
+    hangs up, ConfigError when it refuses the credentials or offers no video that we can decode."""
 
     def __init__(self, url: str, open_timeout_s: float, read_timeout_s: float) -> None:
         parts = urllib.parse.urlsplit(url)
@@ -53,8 +54,14 @@ class RtspSession:
         self._session: dict[str, str] = {}
         self._keep_alive_s = 30.0
         try:
-            self._socket = socket.create_connection((parts.hostname or "", parts.port or 554), open_timeout_s)
-        except (OSError, ValueError) as error:
+            address = (parts.hostname or "", parts.port or 554)
+        except ValueError:  # its message quotes a part of the URL, which may be the password's
+            raise ConfigError(
+                self.where, "url", "a port that is no number", "rtsp://user:p%40ss@host:554/path"
+            ) from None
+        try:
+            self._socket = socket.create_connection(address, open_timeout_s)
+        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that is none
             raise DeviceFault(f"{self.where}: no connection: {error}") from None
         self._stream = self._socket.makefile("rb")
         try:
@@ -73,8 +80,8 @@ class RtspSession:
         try:
             while True:
                 channel, data = self._interleaved()
-                # a camera with Nagle's algorithm on holds a picture's end back until we acknowledge what came before it,
-                # which Linux delays by 40 ms; the option lasts only until the kernel changes its mind
+                # a camera with Nagle's algorithm on holds a picture's end back until we acknowledge what came before
+                # it, which Linux delays by 40 ms; the option lasts only until the kernel changes its mind
                 self._socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_QUICKACK, 1)
                 if channel == self._channel:
                     yield data
@@ -221,8 +228,8 @@ def authorization(challenge: str, user: str, password: str, method: str, url: st
 
 
 def without_password(url: str) -> str:
-    """For messages and records."""
-    return re.sub(r"//[^/@]*@", "//", url)
+    """For messages and records. Up to the last @, wherever it is: rather too much hidden."""
+    return re.sub(r"//.*@", "//", url)
 
 
 def _md5(text: str) -> str:

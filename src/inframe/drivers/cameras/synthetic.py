@@ -1,8 +1,8 @@
 """A test camera that codes the frame number into the picture, so that a test can prove which frame is on the screen.
 
-The number (32 bits) and its CRC-16 are 48 black or white blocks, 8 by 6, drawn twice: at the middle of the left and of the
-right edge, away from the bands and texts that an overlay puts at the top and at the bottom. Blocks of 16 pixels outlast
-H.264 and a translucent fill up to an opacity of about 0.45; one copy that can be read is enough.
+The number (32 bits) and its CRC-16 are 48 black or white blocks, 8 by 6, drawn twice: at the middle of the left and of
+the right edge, away from the bands and texts that an overlay puts at the top and at the bottom. Blocks of 16 pixels
+outlast H.264 and a translucent fill up to an opacity of about 0.45; one copy that can be read is enough.
 """
 
 import binascii
@@ -16,6 +16,7 @@ from inframe.core.config import SyntheticStream
 from inframe.core.errors import ConfigError
 from inframe.core.ports import EndOfStream, Shot
 from inframe.core.types import Pixels
+from inframe.drivers.cameras.buffer import check_buffer
 from inframe.drivers.cameras.pace import Lead, Wait, sleep_until
 
 COLUMNS, ROWS = 8, 6
@@ -55,8 +56,8 @@ def _patches(pixels: Pixels) -> tuple[Pixels, Pixels]:
 
 
 def _background(width: int, height: int) -> NDArray[np.uint8]:
-    """(height + SPAN, width, 3): a picture that repeats every SPAN rows, so that each window of `height` rows into it is
-    one of SPAN different pictures and writing one is a single memory copy."""
+    """(height + SPAN, width, 3): a picture that repeats every SPAN rows, so that each window of `height` rows into it
+    is one of SPAN different pictures and writing one is a single memory copy."""
     y = np.arange(SPAN, dtype=np.float32)[:, None] * np.float32(2 * np.pi / SPAN)
     x = np.arange(width, dtype=np.float32)[None, :] * np.float32(2 * np.pi / 320)
     phases = (0.0, 2.1, 4.2)
@@ -70,8 +71,9 @@ def _background(width: int, height: int) -> NDArray[np.uint8]:
 
 
 class SyntheticCamera:
-    """Frame n (1, 2, 3 …) is due at start + (n - 1) / fps; the start is the first `read`. If the reader is late, frames are
-    skipped and counted, as with a real camera: `captured_ns` is when the frame was due, not when it was fetched."""
+    """Frame n (1, 2, 3 …) is due at start + (n - 1) / fps; the start is the first `read`. If the reader is late,
+    frames are skipped and counted, as with a real camera: `captured_ns` is when the frame was due, not when it was
+    fetched."""
 
     def __init__(self, stream: SyntheticStream, clock: Clock, wait: Wait | None = None) -> None:
         if stream.rotate:
@@ -88,6 +90,7 @@ class SyntheticCamera:
         """See `core.ports.Camera`. Raises EndOfStream after `frames` frames."""
         if self._background is None:
             raise RuntimeError("read after close")
+        check_buffer(into, self.width, self.height)
         entered = self._clock.now()
         if self._start is None:
             self._start = entered

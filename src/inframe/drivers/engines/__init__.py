@@ -1,6 +1,8 @@
 """Inference engines, one file each. An engine's module is imported only when a device file names it: each costs tens of
 megabytes and up to a second."""
 
+from importlib.util import find_spec
+
 from inframe.core.config import EngineConfig
 from inframe.core.ports import Engine
 from inframe.drivers.engines.wire import check_onnx
@@ -23,3 +25,12 @@ def load_engine(model: bytes, where: str, config: EngineConfig) -> Engine:
             from inframe.drivers.engines.openvino_engine import OpenVinoEngine
 
             return OpenVinoEngine(model, where, config)
+
+
+def installed_engines() -> list[EngineConfig]:
+    """The engines whose packages are on this machine, each with its default settings."""
+    found = [
+        EngineConfig(name="onnxruntime") if find_spec("onnxruntime") else None,
+        EngineConfig(name="openvino") if find_spec("openvino") else None,
+    ]
+    return [config for config in found if config is not None]

@@ -1,7 +1,7 @@
 """ONNX Runtime, the portable engine: CPU, and CUDA, TensorRT, OpenVINO … by execution provider."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 import numpy as np
 from numpy.typing import NDArray
@@ -129,3 +129,11 @@ def _reduce(message: str) -> tuple[str, str]:
     # Source file, line and C++ signature tell the integrator nothing.
     first = re.sub(r"^\S*\.(cc|h|cpp):\d+ .*?\) ", "", first)
     return first.strip(), known
+
+
+def lacks(operators: Iterable[str]) -> list[str]:
+    """Which of these operators ("Name" or "domain:Name") it has no schema for: it names only the first by itself."""
+    from onnxruntime.capi.onnxruntime_pybind11_state import get_all_operator_schema
+
+    known = {(schema.domain, schema.name) for schema in get_all_operator_schema()}
+    return [key for key in operators if (key.rpartition(":")[0], key.rpartition(":")[2]) not in known]

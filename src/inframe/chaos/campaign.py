@@ -1,0 +1,194 @@
+"""`inframe chaos`: one fault after the other on a running device; what each did to the picture, and whether the bars held."""
+
+import signal
+import sys
+import tempfile
+from collections.abc import Callable
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.progress import Progress
+from rich.table import Table
+
+from inframe.chaos import camera
+from inframe.chaos.faults import FAULTS, CanNot, Fault, release, small_disk
+from inframe.chaos.stage import FPS, Stage
+from inframe.core.clock import NS_PER_MS, NS_PER_S
+from inframe.core.errors import ConfigError
+from inframe.core.types import Mode
+
+RECOVERY_LIMIT_S = 20.0
+KILLED_WORKER_RECOVERS_MS = 1500.0
+CAMERA_ALERT_MS = 500.0
+PERIOD_NS = NS_PER_S // FPS
+
+
+@dataclass
+class Outcome:
+    """What one fault did. Times in ms from the strike; None: it did not happen."""
+
+    name: str
+    frames_expected: int = 0
+    frames_lost: int = 0
+    """Not on the screen by their deadline."""
+    overlay_off_ms: float = 0.0
+    """How long, all together, the picture was without an overlay."""
+    wrongly_shown: int = 0
+    """Frames with an overlay that was neither theirs nor young enough to be held."""
+    recovered_ms: float | None = None
+    """NOMINAL again and the fault's alert gone."""
+    alert: str | None = None
+    alert_ms: float | None = None
+    skipped: str | None = None
+    bars: str = "held"
+    """"held", or what was not."""
+
+
+def break_and_show(out: Console, only: list[str] | None) -> dict[str, Any]:
+    """Run the campaign, print the table, return the report: {"faults": [...], "held": bool}."""
+    every = (*FAULTS, *camera.FAULTS)
+    chosen = [fault for fault in every if not only or fault.name in only]
+    unknown = set(only or ()) - {fault.name for fault in every}
+    if unknown:
+        raise ConfigError("inframe chaos", "--only", ", ".join(sorted(unknown)), "of: " + ", ".join(f.name for f in every))
+    with Progress(console=out, transient=True) as progress:
+        task = progress.add_task("starting", total=len(chosen))
+        outcomes = run_all(chosen, lambda name: progress.update(task, advance=1, description=name))
+    _show(out, outcomes)
+    return {"faults": [asdict(outcome) for outcome in outcomes], "held": all(outcome.bars == "held" for outcome in outcomes)}
+
+
+def run_all(faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
+    """The outcomes of `faults`, those of the camera on a device of their own."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that devices and hogs are ended in order
+    outcomes: list[Outcome] = []
+    with tempfile.TemporaryDirectory(prefix="inframe-chaos-") as name:
+        plain = [fault for fault in faults if not fault.camera]
+        if plain:
+            folder = Path(name) / "device"
+            (folder / "records").mkdir(parents=True)
+            small_disk(folder / "records")
+            try:
+                outcomes += _on_stage(Stage.start(folder, {"camera": "synthetic"}), plain, tick)
+            finally:
+                release(folder / "records")
+        own = [fault for fault in faults if fault.camera]
+        if own:
+            folder = Path(name) / "camera"
+            (folder / "records").mkdir(parents=True)
+            with camera.Feed() as feed:
+                outcomes += _on_stage(camera.CameraStage.of(folder, feed), own, tick)
+    return outcomes
+
+
+def _on_stage(stage: Stage, faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
+    try:
+        outcomes = []
+        for fault in faults:
+            tick(fault.name)
+            stage.settle()
+            outcomes.append(_one(stage, fault))
+        return outcomes
+    finally:
+        stage.close()
+
+
+def _one(stage: Stage, fault: Fault) -> Outcome:
+    stage.records.clear()
+    struck = stage.now()
+    try:
+        mend = fault.strike(stage)
+    except CanNot as reason:
+        return Outcome(fault.name, skipped=str(reason))
+    try:
+        stage.watch(fault.lasts_s - (stage.now() - struck) / NS_PER_S)
+    finally:
+        mend()
+    recovered = stage.watch(RECOVERY_LIMIT_S, lambda: _well(stage, fault))
+    recovered_ms = (stage.now() - struck) / NS_PER_MS if recovered else None
+    stage.watch(0.3)
+    return judge(fault, stage.records, struck, stage.now() - 2 * PERIOD_NS, recovered_ms, stage.max_age_ns)
+
+
+def _well(stage: Stage, fault: Fault) -> bool:
+    if not stage.records or stage.mode() is not Mode.NOMINAL:
+        return False
+    if fault.ai and stage.records[-1]["verdict"] != "SHOW":
+        return False
+    return _first_alert(stage.records, fault) is not None or fault.alert is None
+
+
+def _first_alert(records: list[dict[str, Any]], fault: Fault) -> int | None:
+    return next((r["shown_ns"] for r in records if r.get("alerts", {}).get(fault.alert) in ("ON", "ACKNOWLEDGED")), None)
+
+
+def judge(fault: Fault, records: list[dict[str, Any]], struck: int, end: int, recovered_ms: float | None, max_age_ns: int) -> Outcome:
+    """The outcome from the records of what was shown. Pure."""
+    frames = [r for r in records if "seq" in r and struck <= r["captured_ns"] < end]
+    expected = len(_due(frames, struck, end)) if not fault.camera else (end - struck) // PERIOD_NS
+    in_time = sum(bool(r["shown_ns"]) and r["shown_ns"] <= r["deadline_ns"] for r in frames)
+    alert_ns = _first_alert(records, fault)
+    outcome = Outcome(
+        fault.name,
+        expected,
+        expected - in_time,
+        sum(r["verdict"] == "WITHHOLD" for r in frames) * PERIOD_NS / NS_PER_MS,
+        sum(_wrong(r, max_age_ns) for r in frames),
+        recovered_ms,
+        fault.alert if alert_ns is not None else None,
+        (alert_ns - struck) / NS_PER_MS if alert_ns is not None else None,
+    )
+    outcome.bars = "; ".join(_broken_bars(fault, outcome)) or "held"
+    return outcome
+
+
+def _due(frames: list[dict[str, Any]], struck: int, end: int) -> range:
+    """The synthetic camera's frames are due at exact multiples of its period: which ones fell between strike and end."""
+    if not frames:
+        return range((end - struck) // PERIOD_NS)
+    first = frames[0]["captured_ns"]
+    return range(-((first - struck) // PERIOD_NS), (end - 1 - first) // PERIOD_NS + 1)
+
+
+def _wrong(record: dict[str, Any], max_age_ns: int) -> bool:
+    """An overlay that this frame should not have had: SHOW without each model's result of this very frame."""
+    if record["verdict"] == "SHOW":
+        return not all(isinstance(result, dict) and result["seq"] == record["seq"] for result in record["results"].values())
+    return bool(record["verdict"] == "HOLD" and record["age_ns"] > max_age_ns)
+
+
+def _broken_bars(fault: Fault, outcome: Outcome) -> list[str]:
+    broken = []
+    if outcome.frames_lost and not fault.camera:
+        broken.append(f"{outcome.frames_lost} frames lost")
+    if outcome.wrongly_shown:
+        broken.append(f"{outcome.wrongly_shown} overlays that were not the frame's")
+    if fault.alert is not None and outcome.alert is None:
+        broken.append(f"no {fault.alert}")
+    if outcome.recovered_ms is None:
+        broken.append(f"not NOMINAL within {RECOVERY_LIMIT_S:g} s")
+    elif fault.name == "worker_killed" and outcome.recovered_ms > KILLED_WORKER_RECOVERS_MS:
+        broken.append(f"NOMINAL only after {outcome.recovered_ms:.0f} ms")
+    if fault.camera and (outcome.alert_ms is None or outcome.alert_ms > CAMERA_ALERT_MS):
+        broken.append(f"alert later than {CAMERA_ALERT_MS:g} ms")
+    return broken
+
+
+def _show(out: Console, outcomes: list[Outcome]) -> None:
+    table = Table(title="inframe chaos: one fault at a time, ms from the strike")
+    for column in ("fault", "frames", "lost", "overlay off", "recovered", "alert", "after", "bars"):
+        table.add_column(column, justify="left" if column in ("fault", "alert", "bars") else "right", overflow="fold")
+    for one in outcomes:
+        if one.skipped is not None:
+            table.add_row(one.name, "-", "-", "-", "-", "-", "-", f"SKIPPED: {one.skipped}")
+            continue
+        times = [_ms(value) for value in (one.overlay_off_ms, one.recovered_ms)]
+        style = None if one.bars == "held" else "bold red"
+        table.add_row(one.name, str(one.frames_expected), str(one.frames_lost), *times, one.alert or "-", _ms(one.alert_ms), one.bars, style=style)
+    out.print(table)
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.0f}"

@@ -1,0 +1,143 @@
+"""A running device with everything needed to break it, and the records of what it showed."""
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import yaml
+
+from inframe.chaos import model
+from inframe.core.clock import NS_PER_MS, NS_PER_S
+from inframe.core.config import Device, ModelConfig
+from inframe.core.errors import DeviceFault
+from inframe.core.types import Mode
+from inframe.core.yamlfile import read_device
+from inframe.device import Running
+from inframe.machine.supervise import Notice
+from inframe.pipeline.board import Count
+from inframe.pipeline.record import RecordReader
+from inframe.pipeline.ring import RingReader
+from inframe.reference_device import device_file
+from inframe.resolve import resolve
+
+FPS = 30
+STEP_S = 0.005
+WORKER_MB = 768
+NOMINAL_LIMIT_S = 20.0
+
+
+def device_for(folder: Path, camera: dict[str, Any]) -> Path:
+    """A device file in `folder`: the reference device on `camera`, its model's decoder breakable, recorder and page running."""
+    reference = device_file()
+    device = resolve(read_device(reference), reference)
+    values = device.model_dump(mode="json")
+    stream = {**camera, "width": 1280, "height": 720, "fps": FPS}
+    models = {name: _breakable(config, device.models[name]) for name, config in values["models"].items()}
+    screens = [{"kind": "web", "port": 0}]
+    changes = {"streams": {device.display: stream}, "models": models, "screens": screens, "records": str(folder / "records")}
+    changes["worker_memory_mb"] = WORKER_MB
+    path = folder / "device.yaml"
+    path.write_text(yaml.safe_dump(values | changes, sort_keys=False), "utf-8")
+    return path
+
+
+def _breakable(values: dict[str, Any], config: ModelConfig) -> dict[str, Any]:
+    if config.decode.kind != "segmentation":
+        return values
+    function = {"kind": "function", "function": "inframe.chaos.model:decode", "returns": "segmentation"}
+    return {**values, "decode": function, "budget_ms": 20}
+
+
+@dataclass
+class Stage:
+    """One running device. Call `watch` instead of sleeping: it keeps the device going and collects its records."""
+
+    folder: Path
+    path: Path
+    running: Running
+    control: Path
+    records: list[dict[str, Any]] = field(default_factory=list)
+    notices: list[Notice] = field(default_factory=list)
+    reader: RecordReader | None = None
+
+    @staticmethod
+    def start(folder: Path, camera: dict[str, Any]) -> "Stage":
+        """Start the device of `device_for`; use `close` at the end."""
+        control = folder / "misdeed"
+        control.write_bytes(b"\0")
+        os.environ[model.CONTROL] = str(control)
+        path = device_for(folder, camera)
+        device: Device = resolve(read_device(path), path)
+        notices: list[Notice] = []
+        running = Running(device, path, notices.append).__enter__()
+        return Stage(folder, path, running, control, [], notices, RecordReader(RingReader(running.shared["records.read"])))
+
+    def close(self) -> None:
+        """Stop the device."""
+        self.running.stop()
+
+    @property
+    def max_age_ns(self) -> int:
+        """How old an overlay may be at most: the strictest of the required models'."""
+        models = self.running.device.models.values()
+        return int(min(model.max_age_ms for model in models if model.required) * NS_PER_MS)
+
+    def now(self) -> int:
+        """The device's clock, ns."""
+        return self.running.clock.now()
+
+    def watch(self, seconds: float, until: Callable[[], bool] = lambda: False) -> bool:
+        """Keep the device going for so long, or until something is true; says whether it became true."""
+        end = time.monotonic() + seconds
+        while time.monotonic() < end:
+            self.running.step()
+            self._take()
+            if until():
+                return True
+            time.sleep(STEP_S)
+        return False
+
+    def _take(self) -> None:
+        if self.reader is not None:
+            self.records += [json.loads(data) for data in self.reader.take()]
+
+    def settle(self) -> None:
+        """Wait until all is well: NOMINAL for a second, every process ready, no fault posted. Raises DeviceFault."""
+        calm_since = self.now()
+
+        def calm() -> bool:
+            nonlocal calm_since
+            if self.mode() is not Mode.NOMINAL or not self._all_ready() or self.running.board.faults():
+                calm_since = self.now()
+            return self.now() - calm_since > NS_PER_S
+
+        if not self.watch(NOMINAL_LIMIT_S, calm):
+            raise DeviceFault(f"the device is not NOMINAL after {NOMINAL_LIMIT_S:g} s: {sorted(self.running.board.faults())}")
+
+    def _all_ready(self) -> bool:
+        return all(self.row(name).get(Count.READY_NS) for name in self.running.board.names if name != "device")
+
+    def mode(self) -> Mode:
+        """The device's mode now."""
+        return Mode(self.row("display").get(Count.MODE))
+
+    def row(self, name: str) -> Any:
+        """A process's row on the board."""
+        return self.running.board.row(name)
+
+    def pid(self, kind: str) -> int:
+        """The process of this kind (there is one each). Raises DeviceFault while it is away."""
+        for name in self.running.board.names:
+            pid = self.running.supervisor.pid(name) if name != "device" else None
+            if name.partition(".")[0] == kind and pid is not None:
+                return pid
+        raise DeviceFault(f"no process of kind {kind} is running")
+
+    def misdeed(self, what: model.Misdeed) -> None:
+        """What the model's decoder shall do from now on."""
+        with self.control.open("r+b") as file:
+            file.write(bytes((what,)))

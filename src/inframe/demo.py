@@ -1,0 +1,116 @@
+"""What `inframe run` and `inframe demo` show on the terminal: a line while they run, a table at the end."""
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+
+from inframe.core.config import Device, FileScreen, WebScreen
+from inframe.core.types import Mode
+from inframe.core.yamlfile import read_device
+from inframe.device import Running
+from inframe.pipeline.board import Count
+from inframe.procedure import Follower, Summary, run
+from inframe.reference_device import device_file
+from inframe.resolve import resolve
+from inframe.table import names
+
+DEMO_FILE = Path("out") / "demo.mkv"
+
+
+def demo(out: Console, seconds: float | None) -> dict[str, Any]:
+    """The reference device on its procedure, shown on a page of this machine and kept as a video."""
+    path = device_file()
+    DEMO_FILE.parent.mkdir(parents=True, exist_ok=True)
+    screens = (FileScreen(kind="file", path=str(DEMO_FILE.absolute())), WebScreen(kind="web", port=0))
+    device = resolve(read_device(path), path).model_copy(update={"screens": screens})
+    out.print("inframe demo: a rendered procedure; models for demonstration, never for clinical use")
+    report = _show(out, device, path, seconds)
+    out.print(f"what was on the screen: {DEMO_FILE}")
+    return report
+
+
+def run_and_show(out: Console, path: Path, seconds: float | None) -> dict[str, Any]:
+    """Run a device file until it ends."""
+    return _show(out, resolve(read_device(path), path), path, seconds)
+
+
+def _show(out: Console, device: Device, path: Path, seconds: float | None) -> dict[str, Any]:
+    if not out.is_terminal:
+        summary = run(device, path, seconds, _announce(out))
+    else:
+        with Live(console=out, refresh_per_second=8, transient=True) as live:
+            announce = _announce(out)
+
+            def tick(running: Running, follower: Follower) -> None:
+                announce(running, follower)
+                live.update(_line(running, follower))
+
+            summary = run(device, path, seconds, tick)
+    out.print(closing_table(summary))
+    _notes(out, summary)
+    return summary.as_json()
+
+
+def _announce(out: Console) -> Callable[[Running, Follower], None]:
+    """Print each page's address once it is known."""
+    said: set[str] = set()
+
+    def tick(running: Running, _follower: Follower) -> None:
+        for name in names(running.device):
+            port = running.board.row(name).get(Count.PORT)
+            if port and name not in said:
+                said.add(name)
+                out.print(f"watch it: http://127.0.0.1:{port}/")
+
+    return tick
+
+
+def _line(running: Running, follower: Follower) -> str:
+    row = running.board.row("display")
+    latency = row.get(Count.LATENCY_NS) / 1e6
+    found = ", ".join(finding["rule"] for finding in follower.last.get("findings", ())) or "-"
+    mode = Mode(row.get(Count.MODE)).name
+    return f"frame {row.get(Count.SEQ)}  {mode}  {latency:.1f} ms  missed {row.get(Count.MISSED)}  findings {found}"
+
+
+def closing_table(summary: Summary) -> Table:
+    """How every frame fared."""
+    table = Table(title=f"{summary.device}: how every frame fared", show_header=False)
+    table.add_column("what")
+    table.add_column("value", justify="right")
+    shown = summary.shown + summary.missed
+    by_deadline = f"{100 * (1 - summary.missed / shown):.2f} %" if shown else "-"
+    verdicts = summary.verdicts
+    rows = [
+        ("frames captured", str(summary.frames)),
+        (f"on the screen by their deadline ({summary.deadline_ms:.1f} ms)", by_deadline),
+        ("missed (late or never shown)", str(summary.missed)),
+        ("with the overlay of this very frame (SHOW)", str(verdicts.get("SHOW", 0))),
+        ("with an overlay held from before (HOLD)", str(verdicts.get("HOLD", 0))),
+        ("without an overlay (WITHHOLD)", str(verdicts.get("WITHHOLD", 0))),
+        ("capture to screen, median / p99 / max", " / ".join(_ms(v) for v in (summary.p50_ms, summary.p99_ms, summary.max_ms))),
+        ("first frame / first overlay after the start", " / ".join(_ms(v) for v in (summary.first_frame_ms, summary.first_overlay_ms))),
+    ]
+    rows += [(f"finding: {rule}", f"{count} x") for rule, count in sorted(summary.findings.items())]
+    rows += [(f"alert: {name}", f"{count} x") for name, count in sorted(summary.alerts.items())]
+    rows += [(f"restarted: {name}", f"{count} x") for name, count in summary.restarts.items()]
+    for row in rows:
+        table.add_row(*row)
+    return table
+
+
+def _notes(out: Console, summary: Summary) -> None:
+    """What the operating system refused, each thing once."""
+    refused: dict[tuple[str, str], list[str]] = {}
+    for process, what, why in summary.gave_up:
+        refused.setdefault((what, why), []).append(process)
+    for (what, why), processes in refused.items():
+        out.print(f"not granted: {what} ({why}) to {', '.join(processes)}", markup=False, style="yellow")
+
+
+def _ms(value: float | None) -> str:
+    return "-" if value is None else f"{value:.1f} ms"

@@ -1,0 +1,16 @@
+"""What the trail raises. (Proposed for core/errors.py, as a fifth branch of its tree.)"""
+
+from inframe.core.errors import InframeError, one_line
+
+
+class TrailDamaged(InframeError):  # noqa: N818  # named like the others in core/errors.py
+    """The auditor must look: bytes of the trail are changed, missing, torn, or not signed by the key that was given.
+
+    `place` names the file, leaf or byte. Exit code 4, so that a script can tell it from a wrong argument.
+    """
+
+    exit_code = 4
+
+    def __init__(self, place: object, found: object, expected: str) -> None:
+        self.place, self.found, self.expected = one_line(place), one_line(found), expected
+        super().__init__(f"{self.place}: found {self.found}, expected {expected}")

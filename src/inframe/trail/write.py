@@ -1,0 +1,281 @@
+"""Appending to the trail. One process does it: the recorder.
+
+What is written in which order, so that a crash or a power cut at any byte leaves a trail that opens, verifies and says what
+is missing (docs/trail.md walks through each step):
+
+    commit    append the batch with its signed checkpoint to the tail, sync                     the one write of each second
+    publish   bundle and tiles, sync; their folders, sync; checkpoint.new, sync, rename, sync folder      every 256 leaves,
+              then (every 256 leaves) an empty tail.new, sync, rename, sync folder                    when docked, at the end
+    open      a tail that is torn: its good part and a signed gap leaf as tail.new, sync, rename, sync folder
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from hashlib import sha256
+
+from inframe.core.clock import NS_PER_S
+from inframe.trail import tail as tails
+from inframe.trail.counter import Counter
+from inframe.trail.errors import TrailDamaged
+from inframe.trail.files import Files, make_folders, parent, put
+from inframe.trail.leaf import decode, encode
+from inframe.trail.note import Checkpoint, Key, Scheme, Signer, signed, verified
+from inframe.trail.read import CHECKPOINT, MINIMUM, WITNESSED, Log
+from inframe.trail.records import NO_ID, EventKind, EventLeaf, EventRecord, FrameLeaf, Header, Leaf, Moment
+from inframe.trail.tiles import HEIGHT, MAX_ENTRY, WIDTH, bundle, entries_path, tile_path
+from inframe.trail.tree import EMPTY_ROOT, fold, leaf_hash
+
+MAX_PAYLOAD = 48 << 10
+"""How much of a torn tail a gap leaf keeps; of the rest it has the digest."""
+Now = Callable[[], Moment]
+
+
+class Writer:
+    """The trail, open for appending. Any OSError leaves it unusable: make a new one, which repairs what there is to repair.
+
+    `signers`: the log's Ed25519 key first; its ML-DSA key, if any, then also signs what is published. `waiting`: the
+    leaves that a predecessor which failed still had in its own `waiting`. Raises DeviceFault where another process writes,
+    TrailDamaged where bytes changed that had been safe.
+    """
+
+    def __init__(
+        self,
+        files: Files,
+        signers: Sequence[Signer],
+        now: Now,
+        counter: Counter | None = None,
+        waiting: Sequence[bytes] = (),
+    ) -> None:
+        if not signers or signers[0].key.scheme is not Scheme.ED25519:
+            raise RuntimeError("the log's first signer is its Ed25519 key")
+        self._files, self._signers, self._now, self._counter = files, tuple(signers), now, counter
+        self._usable = False
+        files.lock()
+        if files.read(CHECKPOINT) is None and files.read(tails.PATH) in (None, tails.head(0)):
+            put(files, tails.PATH, tails.head(0))
+            put(files, CHECKPOINT, signed(Checkpoint(self.key.name, 0, EMPTY_ROOT).text(), signers, self._time_s()))
+        self._load(Log(files, self.key))
+        self.waiting = list(waiting)
+        """Leaves, encoded, that are appended and not yet durable."""
+        self._usable = True
+
+    @property
+    def key(self) -> Key:
+        """The log's own key; its name is the origin."""
+        return self._signers[0].key
+
+    def _time_s(self) -> int:
+        return self._now().wall_ns // NS_PER_S
+
+    # --- opening -----------------------------------------------------------------------------------------------------
+
+    def _load(self, log: Log) -> None:
+        tail = log.tail
+        if tail.torn and (len(tail.entries) == WIDTH or tails.signed_within(tail.torn, self.key) > 1):
+            raise TrailDamaged(f"tail: byte {tail.good}", f"{len(tail.torn)} changed bytes", "what was safely written")
+        last = log.entry(log.size - 1) if log.size else None
+        self._start, self._entries, self._hashes = tail.start, tail.entries, tail.hashes
+        self._frontier = log.frontier(log.size)
+        self._published = log.published
+        self._edge = [list(log.tile(level, tail.start >> HEIGHT * (level + 1))) for level in range(1, 64 // HEIGHT)]
+        self._edge = [row[: (tail.start >> HEIGHT * level) % WIDTH] for level, row in enumerate(self._edge, 1)]
+        if len(self._entries) == WIDTH:
+            self._roll()
+        gaps = self._gaps(tail.torn, last)
+        if tail.torn:
+            raw = self._files.read(tails.PATH) or b""
+            self._grow([encode(EventLeaf(self.header(gaps[0].at_ns), tuple(gaps)))], raw[: tail.good])
+        elif gaps:
+            self._grow([encode(EventLeaf(self.header(gaps[0].at_ns), tuple(gaps)))])
+        if len(self._entries) == WIDTH:
+            self._roll()
+
+    def _gaps(self, torn: bytes, entry: bytes | None) -> list[EventRecord]:
+        """What a look at the end of the log says is missing, as events; takes the counter to its next value."""
+        gaps = []
+        at = self._now().mono_ns
+        last = decode(entry) if entry else None
+        closed = last is None or (isinstance(last, EventLeaf) and last.events[-1].kind is EventKind.STOP)
+        since = {} if last is None else {"boot": last.header.moment.boot.hex(), "wall_ns": str(last.header.moment.wall_ns)}
+        if torn:
+            told = {"bytes": str(len(torn)), "leaves": str(tails.whole_entries(torn)), "sha256": sha256(torn).hexdigest()}
+            text = "the last batch was torn; its bytes follow"
+            gaps.append(EventRecord(EventKind.GAP, at, "TORN", text, "recorder", since | told, torn[:MAX_PAYLOAD]))
+        elif not closed:
+            text = "the log was not closed; what came after its last leaf is lost"
+            gaps.append(EventRecord(EventKind.GAP, at, "NOT_CLOSED", text, "recorder", since))
+        self.counter = before = 0 if last is None else last.header.counter
+        if self._counter is not None:
+            found = self._counter.read()
+            self.counter = self._counter.increment() if found <= before else found
+            if not before <= found <= before + 1:
+                text = "the counter does not follow on the log's last leaf: the end is missing, or the counter was replaced"
+                told = {"counter": str(found), "log": str(before)}
+                gaps.append(EventRecord(EventKind.GAP, at, "ROLLED_BACK", text, "recorder", since | told))
+            elif not gaps and self.counter > before:
+                gaps.append(EventRecord(EventKind.START, at, "OPENED", who="recorder"))
+        return gaps
+
+    # --- appending ---------------------------------------------------------------------------------------------------
+
+    @property
+    def size(self) -> int:
+        """How many leaves are safely written."""
+        return self._frontier.size
+
+    def header(self, first_ns: int, procedure: bytes = NO_ID) -> Header:
+        """The header of a leaf made now, whose earliest record is of `first_ns`."""
+        return Header(self._now(), first_ns, procedure, self.counter)
+
+    def append(self, leaf: Leaf) -> None:
+        """Take a leaf; `commit` writes it. One too long for an entry (65,535 bytes) becomes two."""
+        self.waiting += _encoded(leaf)
+
+    def commit(self) -> int:
+        """Make all that was appended durable, under a signed checkpoint; returns the new size. Raises OSError."""
+        if not self._usable:
+            raise RuntimeError("the trail failed before; open it anew")
+        self._usable = False
+        while self.waiting:
+            some = self.waiting[: WIDTH - len(self._entries)]
+            self._grow(some)
+            del self.waiting[: len(some)]
+            if len(self._entries) == WIDTH:
+                self._roll()
+        self._usable = True
+        return self.size
+
+    def _grow(self, entries: list[bytes], good: bytes | None = None) -> None:
+        """Write a batch behind the tail, or, after a tear, behind its `good` part in a new file that replaces it."""
+        grown, hashes = self._frontier.copy(), [leaf_hash(entry) for entry in entries]
+        for hashed in hashes:
+            grown.push(hashed)
+        note = signed(Checkpoint(self.key.name, grown.size, grown.root()).text(), self._signers[:1], self._time_s())
+        if good is None:
+            self._files.append(tails.PATH, tails.batch(entries, note))
+            self._files.sync(tails.PATH)
+        else:
+            put(self._files, tails.PATH, good + tails.batch(entries, note))
+        self._frontier = grown
+        self._entries += entries
+        self._hashes += hashes
+
+    def anchor(self) -> None:
+        """Take the monotonic counter one further: an older copy of the log will then be found out. A TPM's counter wears:
+        once in some minutes is enough."""
+        if self._counter is not None:
+            self.counter = self._counter.increment()
+
+    # --- publishing --------------------------------------------------------------------------------------------------
+
+    def publish(self) -> bytes:
+        """Write the tiles and the checkpoint, so that anybody's tools can read all up to now; returns the checkpoint."""
+        self.commit()
+        index, width = self._start // WIDTH, len(self._entries)
+        if self._published.size == self.size:
+            return self._files.read(CHECKPOINT) or b""
+        self._usable = False
+        hashes = b"".join(self._hashes)
+        self._save({entries_path(index, width): bundle(self._entries), tile_path(0, index, width): hashes})
+        note = self._sign()
+        self._usable = True
+        return note
+
+    def _roll(self) -> None:
+        """The bundle is full: publish it and begin the next tail."""
+        index = self._start // WIDTH
+        saved = {entries_path(index): bundle(self._entries), tile_path(0, index): b"".join(self._hashes)}
+        full = [entries_path(index), tile_path(0, index)]
+        above = fold(self._hashes)
+        for level, row in enumerate(self._edge, 1):
+            row.append(above)
+            place = self._start >> HEIGHT * (level + 1)
+            saved[tile_path(level, place, len(row))] = b"".join(row)
+            if len(row) < WIDTH:
+                break
+            full.append(tile_path(level, place))
+            above = fold(row)
+            row.clear()
+        self._save(saved)
+        if self._published.size < self.size:
+            self._sign()
+        self._start += WIDTH
+        put(self._files, tails.PATH, tails.head(self._start))
+        self._entries, self._hashes = [], []
+        for path in full:
+            remove_partial(self._files, path)
+
+    def _save(self, contents: dict[str, bytes]) -> None:
+        """Write tiles, durably. One that is there already (a crash came before the checkpoint) is only synced again: what
+        a checkpoint may refer to is never written over."""
+        for path, data in contents.items():
+            make_folders(self._files, parent(path))
+            if self._files.read(path) != data:
+                self._files.write(path, data)
+            self._files.sync(path)
+        for folder in sorted({parent(path) for path in contents}):
+            self._files.sync_folder(folder)
+
+    def _sign(self) -> bytes:
+        self._published = Checkpoint(self.key.name, self.size, self._frontier.root())
+        note = signed(self._published.text(), self._signers, self._time_s())
+        put(self._files, CHECKPOINT, note)
+        return note
+
+    def keep_witnessed(self, note: bytes, witnesses: Sequence[Key]) -> None:
+        """Keep the newest checkpoint that a witness has cosigned beside the log. Raises TrailDamaged if none has."""
+        verified(note, witnesses)
+        verified(note, [self.key])
+        put(self._files, WITNESSED, note)
+
+    def prune(self, minimum: int, why: str, who: str) -> None:
+        """Delete the bundles and tiles that lie wholly before leaf `minimum` (tlog-tiles, "Pruning"); the tree stays whole,
+        and an event says so."""
+        if not 0 <= minimum <= self.size:
+            raise RuntimeError(f"no leaf {minimum} among {self.size}")
+        data = {"minimum": str(minimum)}
+        event = EventRecord(EventKind.PRUNE, self._now().mono_ns, "PRUNE", why, who, data)
+        self.append(EventLeaf(self.header(event.at_ns), (event,)))
+        self.publish()
+        put(self._files, MINIMUM, f"{minimum}\n".encode())
+        for path in pruned_paths(self._files, minimum):
+            self._files.remove(path)
+
+    def close(self, text: str = "") -> None:
+        """Append a STOP event, publish, and let no more come."""
+        event = EventRecord(EventKind.STOP, self._now().mono_ns, "CLOSED", text, "recorder")
+        self.append(EventLeaf(self.header(event.at_ns), (event,)))
+        self.publish()
+        self._usable = False
+
+
+def _encoded(leaf: Leaf) -> list[bytes]:
+    entry = encode(leaf)
+    if len(entry) <= MAX_ENTRY:
+        return [entry]
+    if isinstance(leaf, FrameLeaf):
+        half = len(leaf.frames) // 2
+        later = replace(leaf.header, first_ns=leaf.frames[half].shown_ns)
+        parts: list[Leaf] = [replace(leaf, frames=leaf.frames[:half]), replace(leaf, header=later, frames=leaf.frames[half:])]
+    else:
+        half = len(leaf.events) // 2
+        parts = [replace(leaf, events=leaf.events[:half]), replace(leaf, events=leaf.events[half:])]
+    return [entry for part in parts for entry in _encoded(part)]
+
+
+def remove_partial(files: Files, path: str) -> None:
+    """Delete the partial tiles of a tile that is now there in full."""
+    names = files.names(f"{path}.p")
+    for name in names:
+        files.remove(f"{path}.p/{name}")
+    if names:
+        files.remove_folder(f"{path}.p")
+
+
+def pruned_paths(files: Files, minimum: int) -> list[str]:
+    """The files of the bundles and tiles whose end index is at most `minimum`."""
+    paths = [entries_path(index) for index in range(minimum // WIDTH)]
+    for level in range(64 // HEIGHT):
+        paths += [tile_path(level, index) for index in range(minimum >> HEIGHT * (level + 1))]
+    there = {folder: set(files.names(folder)) for folder in {parent(path) for path in paths}}
+    return [path for path in paths if path.rpartition("/")[2] in there[parent(path)]]

@@ -1,0 +1,97 @@
+"""Models and configs for the tests of `pipeline.model`."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from inframe.core.config import ModelConfig
+from inframe.core.types import Pixels
+from inframe.pipeline.model import Model, load_model
+from tests.drivers import onnx_models as om
+
+FRAME = (64, 48)
+PREPROCESS: dict[str, Any] = {
+    "size": [32, 32],
+    "fit": "stretch",
+    "colour": "rgb",
+    "layout": "nchw",
+    "dtype": "float32",
+    "scale": 1 / 255,
+}
+
+
+class TickClock:
+    """Each look at it is one later."""
+
+    def __init__(self) -> None:
+        self.count = 0
+
+    def now(self) -> int:
+        self.count += 1
+        return self.count
+
+
+def configure(**changes: Any) -> ModelConfig:
+    """A segmentation of 4 labels by 32x32 float32 rgb; `preprocess` is merged, the rest replaced."""
+    base: dict[str, Any] = {
+        "stream": "camera",
+        "file": "model.onnx",
+        "budget_ms": 10,
+        "decode": {"kind": "segmentation"},
+        "labels": ["background", "liver", "gallbladder", "tool"],
+    }
+    preprocess = PREPROCESS | changes.pop("preprocess", {})
+    return ModelConfig.model_validate(base | changes | {"preprocess": preprocess})
+
+
+def load(folder: Path, data: bytes, **changes: Any) -> Model:
+    """`data` saved in `folder` and loaded."""
+    om.save(folder, data)
+    return load_model("organs", configure(**changes), folder, FRAME)
+
+
+def frame(value: int = 200, size: tuple[int, int] = FRAME) -> Pixels:
+    """A frame of one grey."""
+    return np.full((size[1], size[0], 3), value, np.uint8)
+
+
+def noise(seed: int = 0, size: tuple[int, int] = FRAME) -> Pixels:
+    """A frame of noise."""
+    return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
+
+
+def logarithm() -> bytes:
+    """One number per frame, log(mean - 0.2): finite on grey and white, NaN on black."""
+    return om.model(
+        [
+            om.node("ReduceMean", "x", "mean", axes=[1, 2, 3], keepdims=0),
+            om.node("Sub", "mean offset", "m"),
+            om.node("Log", "m", "y"),
+        ],
+        om.image(),
+        [om.value("y", (1,))],
+        {"offset": np.array([0.2], np.float32)},
+    )
+
+
+def counter() -> bytes:
+    """Recurrent: h_out = h + 1, and y = h_out + log(mean - 0.2) - log(mean - 0.2), so that black makes NaN of both."""
+    return om.model(
+        [
+            om.node("ReduceMean", "x", "mean", axes=[1, 2, 3], keepdims=0),
+            om.node("Sub", "mean offset", "m"),
+            om.node("Log", "m", "l"),
+            om.node("Sub", "l l", "nothing"),
+            om.node("Add", "h one", "more"),
+            om.node("Add", "more nothing", "h_out"),
+            om.node("Identity", "h_out", "y"),
+        ],
+        [*om.image(), om.value("h", (1,))],
+        [om.value("y", (1,)), om.value("h_out", (1,))],
+        {"offset": np.array([0.2], np.float32), "one": np.array([1], np.float32)},
+    )
+
+
+HEAT: dict[str, Any] = {"decode": {"kind": "heat"}, "labels": ["score"]}
+COUNTER: dict[str, Any] = HEAT | {"preprocess": {"input": "x"}, "state": {"h_out": "h"}}

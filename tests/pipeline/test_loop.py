@@ -1,0 +1,212 @@
+"""The frame's way, in one process and on a manual clock: real rings, real decisions, a scripted world instead of processes."""
+
+import heapq
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+import numpy as np
+import pytest
+
+from inframe.core.budgets import DRAW_NS
+from inframe.core.clock import NS_PER_MS, NS_PER_S, ManualClock
+from inframe.core.config import Device
+from inframe.core.types import Controls, Decision, Frame, Masks, Missed, MissedReason, Mode, NoSignal, Output, Result, Results, Steps, Verdict
+from inframe.pipeline import loop, results, ring
+from inframe.pipeline.decide import make_plan
+from inframe.pipeline.ring import Header, RingReader, RingWriter
+
+PERIOD = 33 * NS_PER_MS
+LABELS = ("background", "tissue")
+
+
+def device(**model: object) -> Device:
+    preprocess = {"size": [8, 8], "fit": "stretch", "colour": "rgb", "layout": "nchw", "dtype": "float32", "scale": 1}
+    base = {"stream": "endoscope", "file": "m.onnx", "budget_ms": 10, "preprocess": preprocess, "decode": {"kind": "segmentation"}}
+    return Device.model_validate(
+        {
+            "device": "test",
+            "streams": {"endoscope": {"camera": "synthetic", "width": 16, "height": 16, "fps": 1000 / 33}},
+            "display": "endoscope",
+            "deadline_ms": 33,
+            "models": {"m": {**base, "labels": LABELS, **model}},
+        }
+    )
+
+
+@dataclass
+class World:
+    """Things that happen at moments; waiting moves the clock to the next one."""
+
+    device: Device
+    clock: ManualClock = field(default_factory=ManualClock)
+    shown: list[tuple[int, Decision, int]] = field(default_factory=list)
+    signals: list[tuple[int, Decision]] = field(default_factory=list)
+    lost: int = 0
+    draw_ns: int = 2 * NS_PER_MS
+    _events: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
+    _woken: bool = False
+
+    def __post_init__(self) -> None:
+        frames, outputs = ring.create("frames", 8, 16 * 16 * 3), ring.create("results", 4, results.capacity(64))
+        self.frames, self.outputs = RingWriter(frames, ()), RingWriter(outputs, ())
+        self.reader, self.results = RingReader(frames), RingReader(outputs)
+        self.plan = make_plan(self.device, {"m": LABELS})
+
+    def at(self, ns: int, event: Callable[[], None]) -> None:
+        heapq.heappush(self._events, (ns, len(self._events), event))
+
+    def frame(self, ns: int) -> None:
+        """A frame is captured at `ns`."""
+
+        def happen() -> None:
+            self.frames.begin()
+            self.frames.commit(Header(0, captured_ns=ns))
+
+        self.at(ns, happen)
+
+    def result(self, ns: int, seq: int, captured: int, output: Output | MissedReason | None = None) -> None:
+        """The model speaks about frame `seq` at `ns`."""
+        said = output if output is not None else Masks(np.ones((8, 8), np.uint8))
+        self.at(ns, lambda: results.write(self.outputs, seq, captured, said, Steps(ns, ns, ns, ns), ns))
+
+    def wait(self, until_ns: int) -> bool:
+        if self._events and self._events[0][0] <= until_ns:
+            ns, _, event = heapq.heappop(self._events)
+            self.clock.set(max(ns, self.clock.now()))
+            event()
+            return True
+        self.clock.set(max(until_ns, self.clock.now()))
+        return False
+
+    # --- what the loop calls
+
+    def show(self, frame: Frame | NoSignal, decision: Decision, controls: Controls) -> int:
+        self.clock.advance(self.draw_ns)
+        if isinstance(frame, NoSignal):
+            self.signals.append((self.clock.now(), decision))
+        else:
+            self.shown.append((frame.seq, decision, self.clock.now() - frame.captured_ns))
+        return self.clock.now()
+
+    def note(self, frame: Frame | NoSignal, results: Results, decision: Decision, shown_ns: int) -> None:
+        assert all(isinstance(one, Result | Missed) for one in results.values())
+
+    def skipped(self, frames: int) -> None:
+        self.lost += frames
+
+    def beat(self, frame: Frame | NoSignal | None, decision: Decision | None) -> None:
+        pass
+
+    def faults(self) -> Mapping[str, int]:
+        return {}
+
+    def controls(self) -> Controls:
+        return Controls()
+
+    def run(self, until_ns: int) -> None:
+        incoming = loop.Incoming(
+            "endoscope",
+            self.reader,
+            [p.reshape(16, 16, 3) for p in self.reader.payloads],
+            self.device.deadline_ns,
+            300 * NS_PER_MS,
+            self.clock,
+            self.wait,
+            lambda: self.clock.now() >= until_ns,
+            self.skipped,
+            lambda: None,
+        )
+        models = loop.ModelResults(self.plan, {"m": self.results}, self.clock, self.wait)
+        loop.run(incoming, models, self.plan, self, self, self, self)
+
+
+def steady(world: World, frames: int, latency_ns: int | None = 9 * NS_PER_MS, first: int = 1) -> int:
+    """So many frames at the camera's pace from number `first` on, each with its result after `latency_ns` (None: none).
+    Returns when the last one is over, ns."""
+    start = world.clock.now() + 10 * NS_PER_MS + (first - 1) * PERIOD
+    for i in range(frames):
+        captured = start + i * PERIOD
+        world.frame(captured)
+        if latency_ns is not None:
+            world.result(captured + latency_ns, first + i, captured)
+    return start + frames * PERIOD
+
+
+def test_the_overlay_is_on_its_own_frame_as_soon_as_the_result_is_there() -> None:
+    world = World(device())
+    world.run(steady(world, 20))
+    assert [seq for seq, _, _ in world.shown] == list(range(1, 21))
+    for seq, decision, latency in world.shown[15:]:
+        assert decision.verdict is Verdict.SHOW
+        assert [result.seq for result in decision.shown] == [seq]
+        assert latency == 9 * NS_PER_MS + world.draw_ns
+    assert world.lost == 0
+
+
+@pytest.mark.parametrize("latency_ms", [None, 32, 50, 500])
+def test_the_picture_never_waits_for_the_model(latency_ms: int | None) -> None:
+    world = World(device())
+    world.run(steady(world, 30, None if latency_ms is None else latency_ms * NS_PER_MS))
+    assert [seq for seq, _, _ in world.shown] == list(range(1, 31))
+    for _, decision, latency in world.shown:
+        assert latency == 33 * NS_PER_MS - DRAW_NS + world.draw_ns
+        assert decision.verdict is Verdict.WITHHOLD
+        assert decision.shown == ()
+    assert world.lost == 0
+
+
+def test_a_hung_worker_is_withheld_on_its_first_frame_and_shown_again_after_recovery() -> None:
+    world = World(device())
+    steady(world, 20)
+    steady(world, 10, None, first=21)
+    world.run(steady(world, 30, first=31))
+    before, after = world.shown[19][1], world.shown[20][1]
+    assert (before.verdict, after.verdict) == (Verdict.SHOW, Verdict.WITHHOLD)
+    assert world.shown[-1][1].verdict is Verdict.SHOW
+    assert world.shown[-1][1].mode is Mode.NOMINAL
+    assert [seq for seq, _, _ in world.shown] == list(range(1, 61))
+
+
+def test_hold_is_shown_up_to_its_age_and_not_a_frame_longer() -> None:
+    world = World(device(max_age_ms=70))
+    steady(world, 20)
+    world.run(steady(world, 5, None, first=21))
+    verdicts = [decision.verdict for _, decision, _ in world.shown[19:]]
+    assert verdicts == [Verdict.SHOW, Verdict.HOLD, Verdict.HOLD, Verdict.WITHHOLD, Verdict.WITHHOLD, Verdict.WITHHOLD]
+    assert [decision.age_ns // NS_PER_MS for _, decision, _ in world.shown[20:22]] == [33, 66]
+
+
+def test_a_result_of_another_frame_is_never_taken_for_this_ones() -> None:
+    world = World(device())
+    start = world.clock.now() + PERIOD
+    for i in range(1, 30):  # always one frame behind: the result of frame i comes just after frame i + 1 was captured
+        world.frame(start + i * PERIOD)
+        world.result(start + (i + 1) * PERIOD + NS_PER_MS, i, start + i * PERIOD)
+    world.run(start + 31 * PERIOD)
+    assert {decision.verdict for _, decision, _ in world.shown} == {Verdict.WITHHOLD}
+
+
+def test_no_frame_for_the_stall_time_is_no_signal_and_a_frame_ends_it() -> None:
+    world = World(device())
+    steady(world, 5)
+    end = steady(world, 20, first=41)
+    for i in range(20):  # the ring counts what it carries: the frames after the pause are 6, 7 …
+        world.result(NS_PER_S + 10 * NS_PER_MS + (40 + i) * PERIOD + 9 * NS_PER_MS, 6 + i, NS_PER_S + 10 * NS_PER_MS + (40 + i) * PERIOD)
+    world.run(end)
+    last_captured = NS_PER_S + 10 * NS_PER_MS + 4 * PERIOD
+    at, decision = world.signals[0]
+    assert 300 <= (at - last_captured) / NS_PER_MS < 400
+    assert decision.mode is Mode.FAULT
+    assert any(alert.key == "NO_SIGNAL" for alert in decision.alerts)
+    assert all(at < last_captured + 36 * PERIOD + 2 * world.draw_ns for at, _ in world.signals)
+    assert world.shown[-1][1].mode is not Mode.FAULT
+
+
+def test_a_loop_that_was_held_up_goes_on_with_a_frame_that_can_still_be_in_time() -> None:
+    world = World(device())
+    end = steady(world, 6)
+    for _ in range(12):
+        world.wait(end)  # six frames and six results came while the loop was not run
+    world.run(world.clock.now() + PERIOD)
+    assert [seq for seq, _, _ in world.shown] == [6]
+    assert world.lost == 5
