@@ -14,17 +14,19 @@ from numpy.typing import NDArray
 
 from reference.scene import CLASSES, Procedure
 from reference.scene.procedure import Truth
-from reference.scene.script import Script, Spell, Use
+from reference.scene.script import HAZE, Script, Spell, Use
 
 SEED = 9077
 SIZE, FPS = (720, 1280), 30
 TRUTH_SIZE = (96, 160)  # what the model answers in
+# Ways to go: (time, x, y). Both come near the gallbladder for a while, and go away again.
+_HOOK = ((4.5, 0.46, 0.20), (7.0, 0.10, 0.10), (8.5, 0.08, 0.12), (10.0, 0.30, 0.30))
+_GRASPER = ((18.5, 0.52, -0.10), (20.5, 0.24, -0.08), (21.5, 0.24, -0.08), (23.0, 0.50, -0.15))
 DEMO = Script(
     uses=(
-        Use("grasper", -5.0, 40.0, -2.2, (0.0, 0.0), holds=True, radius=0.032),
-        Use("hook", 2.5, 13.5, 0.35, (0.12, 0.08), roam=0.10, radius=0.034, defect="missing insulation"),
-        Use("scissors", 8.5, 15.0, 2.6, (-0.18, 0.05), roam=0.07, radius=0.03),
-        Use("grasper", 15.5, 24.0, 0.8, (0.18, 0.0), roam=0.08, radius=0.036, defect="bent jaw"),
+        Use("hook", 1.5, 14.0, 0.35, (0, 0), 0.015, 0.034, "missing insulation", stops=_HOOK),
+        Use("scissors", 8.0, 15.5, 2.7, (0.42, 0.24), 0.03, 0.03),
+        Use("grasper", 15.5, 24.0, -0.5, (0, 0), 0.02, 0.036, "bent jaw", stops=_GRASPER),
     ),
     spells=(Spell("smoke", 9.5, 13.0, 0.65), Spell("smear", 17.5, 21.0, 0.7)),
     sway=0.035,
@@ -75,7 +77,7 @@ def render(folder: Path, workers: int) -> None:
                 print(f"\r{i}/{count} frames", end="", flush=True)
         file.mux(stream.encode())
     print()
-    haze = np.array([[truth[kind] for kind in ("smoke", "smear", "fog")] for truth in truths], np.float32)
+    haze = np.array([[truth[kind] for kind in HAZE] for truth in truths], np.float32)
     with (folder / "truth.part").open("wb") as truth_file:
         np.savez_compressed(
             truth_file, masks=masks, tips=_notes(truths, "tips"), defects=_notes(truths, "defects"), haze=haze

@@ -28,7 +28,7 @@ class Plan:
     procedures: int = 3000
     frames: int = 4  # of each procedure
     unseen: int = 60
-    steps: int = 2500
+    steps: int = 1500
     batch: int = 16
     rate: float = 3e-3
     seed: int = 7
@@ -130,6 +130,7 @@ def main() -> None:
     plan = SMOKE if options.smoke else Plan()
     options.out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
+    torch.set_num_threads(1)  # the same sums in the same order on every machine
     started = time.monotonic()
     data = options.data or options.out / "frames"
     frames = build(data, "train", range(plan.procedures), plan.frames)

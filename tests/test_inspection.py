@@ -15,7 +15,6 @@ from hypothesis import strategies as st
 from onnx import helper
 from rich.console import Console
 
-from inframe import inspection
 from inframe.core.errors import ConfigError
 from inframe.core.types import MissedReason
 from inframe.core.yamlfile import parse_device
@@ -59,7 +58,7 @@ def test_starters_of_the_shared_models_run(name: str) -> None:
 def say(outputs: dict[str, tuple[tuple[int, ...], type]], **image: Any) -> bytes:
     """A model that gives noise in 0..1 of these shapes."""
     rng = np.random.default_rng(0)
-    arrays = {name: rng.random(shape).astype(dtype) for name, (shape, dtype) in outputs.items()}
+    arrays: dict[str, Any] = {name: rng.random(shape).astype(dtype) for name, (shape, dtype) in outputs.items()}
     return om.constant(arrays, om.image(**image))
 
 
@@ -202,14 +201,14 @@ def test_a_child_hands_its_error_on(tmp_path: Path) -> None:
     ],
 )
 def test_a_crash_is_one_line(child: Any, found: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(inspection.subprocess, "run", lambda command, **_: child(command))
+    monkeypatch.setattr("inframe.inspection.subprocess.run", lambda command, **_: child(command))
     with pytest.raises(ConfigError, match=found):
         inspect_apart(tmp_path / "m.onnx")
 
 
 def test_a_real_crash_and_a_real_hang(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     fake = tmp_path / "python"
-    monkeypatch.setattr(inspection.sys, "executable", str(fake))
+    monkeypatch.setattr("inframe.inspection.sys.executable", str(fake))
     for body, found in (("kill -ABRT $$", "SIGABRT"), ("exec sleep 600", "not read and run within 0.2 s")):
         fake.write_text(f"#!/bin/sh\n{body}\n")
         fake.chmod(0o755)

@@ -7,8 +7,9 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reference.scene.materials import MATERIALS, Material
 from reference.scene.noise import Field, Grain
-from reference.scene.organs import MATERIALS, Layer, Material
+from reference.scene.organs import Layer
 from reference.scene.shapes import Points
 
 MARGIN = 1.35  # the canvas is this much larger than the view, so that the camera can move

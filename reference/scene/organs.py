@@ -1,105 +1,12 @@
-"""What organs are made of, and how they are arranged in one procedure, back to front."""
+"""How organs are arranged in one procedure, back to front."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
 from reference.scene.classes import BOWEL, FAT, GALLBLADDER, LIVER, WALL
+from reference.scene.materials import LIGAMENT, MATERIALS, Material
 from reference.scene.shapes import Points, blob, branches, capped, curve, tube, turn
-
-Colour = tuple[float, float, float]
-
-
-@dataclass(frozen=True)
-class Material:
-    """Ranges from which a procedure draws the look of one kind of tissue. Colours are RGB 0..1 under full light."""
-
-    low: Colour
-    high: Colour
-    tint: tuple[Colour, ...]  # a second colour mixed in by patches
-    mottle: tuple[float, float]  # strength of fine colour noise
-    bumps: tuple[float, float]  # height of pillow-like lobes
-    pores: tuple[float, float]  # height of fine granulation: breaks highlights into sparkles
-    gloss: tuple[float, float]
-    streaks: tuple[float, float]  # strength of stripes: fibres, folds
-    vessels: int
-
-
-MATERIALS = {
-    LIVER: Material(
-        (0.34, 0.09, 0.09),
-        (0.66, 0.30, 0.26),
-        ((0.62, 0.28, 0.30), (0.30, 0.09, 0.12), (0.54, 0.28, 0.20)),
-        (0.03, 0.12),
-        (0.0, 0.005),
-        (0.1, 1.0),
-        (0.5, 1.0),
-        (0.0, 0.5),
-        3,
-    ),
-    GALLBLADDER: Material(
-        (0.70, 0.58, 0.40),
-        (0.98, 0.86, 0.70),
-        (
-            (0.80, 0.66, 0.68),
-            (0.66, 0.70, 0.58),
-            (0.88, 0.62, 0.50),
-            (0.98, 0.80, 0.52),
-            (0.55, 0.60, 0.52),
-            (0.78, 0.42, 0.40),
-        ),
-        (0.02, 0.08),
-        (0.0, 0.003),
-        (0.0, 0.25),
-        (0.6, 1.0),
-        (0.0, 0.1),
-        12,
-    ),
-    FAT: Material(
-        (0.78, 0.56, 0.22),
-        (1.0, 0.84, 0.52),
-        ((0.90, 0.54, 0.36), (0.98, 0.80, 0.40), (0.84, 0.46, 0.38), (0.96, 0.86, 0.74)),
-        (0.03, 0.10),
-        (0.0, 0.014),
-        (0.0, 0.35),
-        (0.3, 0.9),
-        (0.0, 0.3),
-        8,
-    ),
-    BOWEL: Material(
-        (0.80, 0.50, 0.42),
-        (0.98, 0.74, 0.64),
-        ((0.90, 0.56, 0.52), (0.94, 0.70, 0.56), (0.76, 0.40, 0.38)),
-        (0.02, 0.07),
-        (0.0, 0.015),
-        (0.0, 0.2),
-        (0.4, 1.0),
-        (0.0, 0.2),
-        9,
-    ),
-    WALL: Material(
-        (0.68, 0.34, 0.26),
-        (0.96, 0.60, 0.46),
-        ((0.92, 0.58, 0.30), (0.84, 0.36, 0.34), (0.94, 0.70, 0.56), (0.62, 0.24, 0.24)),
-        (0.03, 0.10),
-        (0.0, 0.012),
-        (0.0, 0.3),
-        (0.2, 0.7),
-        (0.0, 0.6),
-        10,
-    ),
-}
-LIGAMENT = Material(
-    (0.84, 0.66, 0.60),
-    (0.98, 0.88, 0.82),
-    ((0.90, 0.60, 0.58), (0.96, 0.82, 0.66)),
-    (0.02, 0.06),
-    (0.004, 0.012),
-    (0.0, 0.2),
-    (0.4, 0.9),
-    (0.2, 1.0),
-    3,
-)
 
 
 @dataclass

@@ -128,7 +128,9 @@ class Procedure:
         if use.holds and len(self.grips):
             target = aim.picture(self.grips[0])
         else:
-            target = use.target + use.roam * np.array([_waver(t, 0.21, phase), _waver(t, 0.17, phase + 2)])
+            times, *ways = zip(*(use.stops or ((0.0, *use.target),)), strict=True)
+            target = np.array([np.interp(t, times, way) for way in ways])
+            target += use.roam * np.array([_waver(t, 0.21, phase), _waver(t, 0.17, phase + 2)])
         inside = np.clip(min((t - use.enters) / 1.2, (use.leaves - t) / 1.2), 0, 1)
         inside = inside * inside * (3 - 2 * inside)
         x, y = target + np.array([np.cos(use.side), np.sin(use.side)]) * (1 - inside) * TRAVEL

@@ -23,6 +23,7 @@ class Use:
     defect: str | None = None
     holds: bool = False  # holds the gallbladder's fundus and moves with it
     behind: int | None = None  # class of the tissue that it passes behind
+    stops: tuple[tuple[float, float, float], ...] = ()  # (time, x, y): a way to go instead of staying at the target
 
 
 @dataclass(frozen=True)

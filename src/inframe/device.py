@@ -50,7 +50,7 @@ class Running:
         self._digest = _digest(path)
         self._watched_ns = self.clock.now()
         self._wall_ns = time.time_ns() - self.clock.now()
-        self.supervisor = Supervisor(specs(device, self.shared), self.clock, launch, self._notice, self._beat)
+        self.supervisor = Supervisor(specs(device, self.shared), self.clock, launch, self._notice, self._beat, self._proven)
         self._ended_ns = 0
 
     def __enter__(self) -> Self:
@@ -94,6 +94,9 @@ class Running:
 
     def _beat(self, name: str) -> int:
         return self.board.row(name).heartbeat_ns
+
+    def _proven(self, name: str) -> bool:
+        return self.board.row(name).get(Count.FRAMES) > 0
 
     def _post_faults(self, now: int) -> None:
         """Raise and clear the events that the parent is the one to know of."""

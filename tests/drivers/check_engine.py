@@ -1,6 +1,7 @@
 """What every engine must do, whatever is behind it (the port: `inframe.core.ports.Engine`)."""
 
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -28,14 +29,14 @@ def check_engine(make: Make) -> None:
 def _check_specs(make: Make) -> None:
     engine = make(om.identity((1, "n", None, 4), np.uint8))
     (spec,) = engine.inputs
-    assert (spec.name, spec.shape, spec.dtype) == ("x", (1, None, None, 4), np.uint8), "inputs as declared"
+    assert (spec.name, spec.shape, spec.dtype) == ("x", (1, None, None, 4), np.dtype(np.uint8)), "inputs as declared"
     (spec,) = engine.outputs
-    assert (spec.name, spec.dtype) == ("y", np.uint8), "outputs as declared"
+    assert (spec.name, spec.dtype) == ("y", np.dtype(np.uint8)), "outputs as declared"
     assert len(engine.name.split()) == 3, "engine, version and where it runs"
     engine.close()
 
 
-def values_of(dtype: np.dtype[np.generic], shape: tuple[int, ...]) -> NDArray[np.generic]:
+def values_of(dtype: np.dtype[Any], shape: tuple[int, ...]) -> NDArray[np.generic]:
     """Every kind of number that `dtype` has: extremes, tiny ones, minus zero."""
     rng = np.random.default_rng(3)
     if dtype == np.bool_:
@@ -108,10 +109,12 @@ def _check_close(make: Make) -> None:
 
 def _check_refusals(make: Make) -> None:
     for name, data in broken_models().items():
-        with pytest.raises(ConfigError) as caught:
+        try:
             make(data)
+        except ConfigError as error:
+            text = str(error)
+        else:
             pytest.fail(f"{name}: loaded")
-        text = str(caught.value)
         assert "\n" not in text, f"{name}: one line"
         assert "onnxruntime_src" not in text, f"{name}: nothing of the engine's own source"
         assert "src/" not in text, f"{name}: nothing of the engine's own source"

@@ -1,11 +1,11 @@
 """Small ONNX models, made when a test needs them. None is kept as a file."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
-from numpy.typing import NDArray
 from onnx import TensorProto, helper, numpy_helper
 
 Shape = Sequence[int | str | None]
@@ -31,7 +31,7 @@ def model(
     nodes: Sequence[onnx.NodeProto],
     inputs: Sequence[onnx.ValueInfoProto],
     outputs: Sequence[onnx.ValueInfoProto],
-    weights: dict[str, NDArray[np.generic]] | None = None,
+    weights: Mapping[str, Any] | None = None,
     *,
     opset: int = 17,
     ir_version: int = 8,
@@ -55,14 +55,14 @@ def node(operator: str, inputs: str, outputs: str, **attributes: object) -> onnx
     return helper.make_node(operator, inputs.split(), outputs.split(), **attributes)
 
 
-def constant(outputs: dict[str, NDArray[np.generic]], inputs: Sequence[onnx.ValueInfoProto]) -> bytes:
-    """A model that always says the same: `outputs` plus 0 times the first input's sum, which engines can't fold away."""
+def constant(outputs: dict[str, Any], inputs: Sequence[onnx.ValueInfoProto]) -> bytes:
+    """A model that always says `outputs`: plus 0 times the first input's sum, which engines can't fold away."""
     nodes = [
         node("Cast", inputs[0].name, "as_float", to=TensorProto.FLOAT),
         node("ReduceSum", "as_float", "sum", keepdims=0),
         node("Mul", "sum zero", "nothing"),
     ]
-    weights: dict[str, NDArray[np.generic]] = {"zero": np.float32(0)[...]}
+    weights: dict[str, Any] = {"zero": np.array(0, np.float32)}
     made = []
     for name, array in outputs.items():
         element = ELEMENTS[array.dtype]

@@ -132,6 +132,13 @@ def test_one_sight_raises_what_is_sure_and_three_what_may_be_chance() -> None:
     assert step_sightings(set(), sightings, NS_PER_S + 3, NS_PER_S) == ()
 
 
+def test_what_is_raised_stands_while_it_is_still_seen_now_and_then() -> None:
+    sightings = step_sightings({"AI_LATE"}, (), 0, NS_PER_S)
+    for tenth in (4, 8, 16):
+        sightings = step_sightings({"AI_LATE"}, sightings, tenth * NS_PER_S // 10, NS_PER_S)
+    assert [raised for _, _, raised in sightings] == [True]
+
+
 def test_three_sights_over_more_than_the_window_raise_nothing() -> None:
     sightings = step_sightings({"AI_LATE"}, (), 0, NS_PER_S)
     for now in (NS_PER_S - 1, 2 * NS_PER_S - 2):

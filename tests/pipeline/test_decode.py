@@ -1,6 +1,7 @@
 """Segmentation, classification and heat against plain references; what each refuses at load and at run time."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -25,7 +26,7 @@ def spec(array: NDArray[np.generic], name: str = "y") -> dict[str, TensorSpec]:
     return {name: TensorSpec(name, array.shape, array.dtype)}
 
 
-def segment(array: NDArray[np.generic], labels: int, region: Region = WHOLE, **config: object) -> Masks:
+def segment(array: NDArray[np.generic], labels: int, region: Region = WHOLE, **config: Any) -> Masks:
     made = DecodeSegmentation.model_validate({"kind": "segmentation", **config})
     decoder = SegmentationDecoder(made, spec(array), setting(labels, region))
     masks = decoder({"y": array})
@@ -54,7 +55,7 @@ def test_argmax_is_numpys(array: NDArray[np.float32], layout: str) -> None:
 
 @pytest.mark.parametrize("dtype", [np.float16, np.float64, np.uint8, np.int8, np.int32])
 def test_argmax_of_other_numbers(dtype: type) -> None:
-    array = (np.random.default_rng(0).standard_normal((1, 5, 6, 7)) * 50).astype(dtype)
+    array: NDArray[np.generic] = (np.random.default_rng(0).standard_normal((1, 5, 6, 7)) * 50).astype(dtype)
     assert np.array_equal(segment(array, 5).classes, array[0].argmax(0))
 
 
@@ -78,7 +79,7 @@ def test_sigmoid_against_the_threshold(array: NDArray[np.float32], threshold: fl
 @pytest.mark.parametrize("dtype", [np.uint8, np.int64, np.int32, np.float32, np.bool_])
 @pytest.mark.parametrize("shape", [(1, 3, 4), (1, 1, 3, 4), (1, 1, 1, 3, 4)])
 def test_indices_as_they_come(dtype: type, shape: tuple[int, ...]) -> None:
-    array = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
+    array: NDArray[np.generic] = np.random.default_rng(0).integers(0, 2, shape).astype(dtype)
     assert np.array_equal(segment(array, 2, activation="none").classes, array.reshape(3, 4))
 
 
@@ -95,7 +96,7 @@ def test_impossible_indices_are_invalid(wrong: int) -> None:
 @pytest.mark.parametrize("at", [0, 1, 17, -1])
 @pytest.mark.parametrize("dtype", [np.float32, np.float16, np.float64])
 def test_no_nan_gets_through(dtype: type, at: int, value: float) -> None:
-    array = np.random.default_rng(0).standard_normal((1, 3, 4, 5)).astype(dtype)
+    array: NDArray[Any] = np.random.default_rng(0).standard_normal((1, 3, 4, 5)).astype(dtype)
     decoder = SegmentationDecoder(DecodeSegmentation(kind="segmentation"), spec(array), setting(3))
     decoder({"y": array})
     array.reshape(-1)[at] = value
@@ -181,7 +182,7 @@ def test_classification(array: NDArray[np.float32]) -> None:
     assert np.array_equal(classify(array.reshape(1, 6, 1, 1), "none"), array[0])
 
 
-def heat(array: NDArray[np.generic], region: Region = WHOLE, **config: object) -> Heat:
+def heat(array: NDArray[np.generic], region: Region = WHOLE, **config: Any) -> Heat:
     made = DecodeHeat.model_validate({"kind": "heat", **config})
     decoder = HeatDecoder(made, spec(array), setting(1, region))
     found = decoder({"y": array})
@@ -230,7 +231,7 @@ def test_logit_undoes_sigmoid() -> None:
             {},
             (1, 8, 4, 4),
             5,
-            r"m.onnx: models.m.labels: found 5 labels, expected 8 \(output 'y' has 8 channels in layout nchw: 1x8x4x4\)",
+            r"m.onnx: models.m.labels: found 5 labels, expected 8 \(output 'y' has 8 channels in layout nchw: 1x8x4x4",
         ),
         ({"layout": "nhwc"}, (1, 4, 4, 8), 4, r"found 4 labels, expected 8 \(output 'y' has 8 channels in layout nhwc"),
         ({}, (1, 1, 4, 4), 1, r"decode.activation: found argmax of one channel .* expected sigmoid .* or none"),
@@ -243,7 +244,7 @@ def test_logit_undoes_sigmoid() -> None:
     ],
 )
 def test_segmentation_that_does_not_fit(
-    config: dict[str, object], shape: tuple[int, ...], labels: int, message: str
+    config: dict[str, Any], shape: tuple[int, ...], labels: int, message: str
 ) -> None:
     with pytest.raises(ConfigError, match=message):
         segment(np.zeros(shape, np.float32), labels, **config)

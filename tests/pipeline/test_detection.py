@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from typing import Any
 
 import numpy as np
 import pytest
@@ -18,19 +19,19 @@ from inframe.pipeline.outputs import InvalidOutput, Setting
 
 SIZE = (64, 32)
 Floats = NDArray[np.float32]
-Outputs = dict[str, NDArray[np.generic]]
+Outputs = dict[str, NDArray[Any]]
 
 
-def decoder(outputs: Outputs, labels: int = 3, region: Region = WHOLE, **config: object) -> DetectionDecoder:
+def decoder(outputs: Outputs, labels: int = 3, region: Region = WHOLE, **config: Any) -> DetectionDecoder:
     made = DecodeDetection.model_validate({"kind": "detection", **config})
     specs = {name: TensorSpec(name, array.shape, array.dtype) for name, array in outputs.items()}
     return DetectionDecoder(made, specs, Setting("m.onnx", "m", tuple("abcdefgh"[:labels]), SIZE, region))
 
 
-def decode(outputs: Outputs, labels: int = 3, region: Region = WHOLE, **config: object) -> Boxes:
+def decode(outputs: Outputs, labels: int = 3, region: Region = WHOLE, **config: Any) -> Boxes:
     made = decoder(outputs, labels, region, **config)
     found = made(outputs)
-    assert (found.boxes.dtype, found.scores.dtype, found.classes.dtype) == (np.float32, np.float32, np.int32)
+    assert [str(a.dtype) for a in (found.boxes, found.scores, found.classes)] == ["float32", "float32", "int32"]
     assert found.boxes.nbytes + found.scores.nbytes + found.classes.nbytes <= made.capacity
     return found
 
@@ -75,7 +76,7 @@ box = st.tuples(corner, corner, st.integers(-1, 8), st.integers(-1, 8)).map(
 )
 def test_suppression_is_the_plain_one(rows: list[tuple[tuple[int, ...], int, int]], iou: float, limit: int) -> None:
     boxes = np.array([row[0] for row in rows], np.float32).reshape(-1, 4)
-    scores = np.array([row[1] for row in rows], np.float32) / 8
+    scores = np.array([row[1] / 8 for row in rows], np.float32)
     classes = np.array([row[2] for row in rows], np.int32)
     assert suppress(boxes, scores, classes, iou, limit).tolist() == plain_suppress(boxes, scores, classes, iou, limit)
 
@@ -146,11 +147,13 @@ WRITERS = {
     "boxes_scores": as_boxes_scores,
     "end2end": as_end2end,
 }
-TWO = {"boxes_scores": {"output": "b", "scores_output": "s"}}
+TWO: dict[str, Any] = {"boxes_scores": {"output": "b", "scores_output": "s"}}
 
 
 def logit(p: Floats) -> Floats:
-    return np.log(np.clip(p, 1e-7, 1 - 1e-7) / (1 - np.clip(p, 1e-7, 1 - 1e-7))).astype(np.float32)
+    inside = np.clip(p, 1e-7, 1 - 1e-7)
+    x: Floats = np.log(inside / (1 - inside)).astype(np.float32)
+    return x
 
 
 @pytest.mark.parametrize("activation", ["none", "sigmoid"])
@@ -207,7 +210,7 @@ def test_orders_and_units(order: str, units: str) -> None:
     array = np.array([[written]], np.float32)
     if units == "fraction":
         w, h = SIZE
-        array = array / np.array([h, w, h, w] if order == "yxyx" else [w, h, w, h], np.float32)
+        array /= np.array([h, w, h, w] if order == "yxyx" else [w, h, w, h], np.float32)
     outputs: Outputs = {"b": array.astype(np.float32), "s": np.array([[[0, 0.5, 0]]], np.float32)}
     found = decode(outputs, format="boxes_scores", output="b", scores_output="s", box=order, units=units)
     np.testing.assert_allclose(found.boxes * np.array([*SIZE, *SIZE]), boxes, atol=1e-4)
@@ -223,7 +226,7 @@ def test_boxes_go_back_through_letterbox_and_crop() -> None:
 
 
 def test_boxes_are_clipped_and_empty_ones_dropped() -> None:
-    known = [((-10, -10, 32, 16), 0.9, 0), ((70, 10, 80, 20), 0.8, 0), ((30, 10, 30, 20), 0.7, 0)]
+    known: list[Known] = [((-10, -10, 32, 16), 0.9, 0), ((70, 10, 80, 20), 0.8, 0), ((30, 10, 30, 20), 0.7, 0)]
     found = decode(as_boxes_scores(known, lambda x: x), format="boxes_scores", **TWO["boxes_scores"])
     assert found.boxes.tolist() == [[0.0, 0.0, 0.5, 0.5]]
 
@@ -281,9 +284,9 @@ def test_settings_that_do_not_fit() -> None:
     with pytest.raises(ConfigError, match="scores_output: found 's', expected nothing"):
         decoder(y, format="yolov5", scores_output="s")
     two: Outputs = {"b": np.zeros((1, 5, 4), np.float32), "s": np.zeros((1, 5, 3), np.float32)}
-    with pytest.raises(ConfigError, match="decode.output: found nothing, expected one of the model's outputs: b, s"):
+    with pytest.raises(ConfigError, match=r"decode\.output: found nothing, expected one of the model's outputs: b, s"):
         decoder(two, format="boxes_scores")
-    with pytest.raises(ConfigError, match="decode.scores_output: found 'z'"):
+    with pytest.raises(ConfigError, match=r"decode\.scores_output: found 'z'"):
         decoder(two, format="boxes_scores", output="b", scores_output="z")
     with pytest.raises(ConfigError, match="found output 'y' of int64, expected floating-point"):
         decoder({"y": np.zeros((1, 42, 8), np.int64)}, format="yolov5")

@@ -9,9 +9,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from inframe.core.clock import NS_PER_MS
-from inframe.core.types import Decision, FrameFlag, MissedReason, Mode, Result, Verdict
-from inframe.pipeline.gate import looks_at
-from tests.pipeline.script import NOTHING, PERIOD_NS, Run, device, masks, model, result
+from inframe.core.types import Decision, Frame, FrameFlag, MissedReason, Mode, Result, Verdict
+from inframe.pipeline.gate import Memory, judge, looks_at
+from tests.pipeline.script import NOTHING, PERIOD_NS, PIXELS, Run, device, masks, model, result
 
 LATE, INVALID, FAILED = MissedReason.LATE, MissedReason.INVALID, MissedReason.FAILED
 SHOW, HOLD, WITHHOLD = Verdict.SHOW, Verdict.HOLD, Verdict.WITHHOLD
@@ -180,6 +180,20 @@ def test_a_late_result_may_be_held_for_what_is_left_of_its_age() -> None:
     decision = slow.frame(word)
     assert (decision.verdict, decision.age_ns, decision.shown) == (HOLD, PERIOD_NS, (word,))
     assert slow.frame(LATE).verdict is WITHHOLD
+
+
+def test_a_late_result_that_is_too_old_to_be_held_is_no_evidence_either() -> None:
+    slow = run()
+    word = result(slow.seq, slow.last_ns)
+    gated, _ = judge(
+        slow.plan.models, frame_after(slow), {"organs": word}, replace(slow.state.gate, memories=(Memory(),))
+    )
+    assert gated.fresh == ()
+
+
+def frame_after(now: Run) -> Frame:
+    at = now.last_ns + PERIOD_NS
+    return Frame("endoscope", now.seq + 1, at, at + PERIOD_NS, PIXELS)
 
 
 def test_a_late_result_from_before_a_flag_is_refused() -> None:

@@ -67,6 +67,11 @@ def test_a_single_pixel_is_not_overlooked_however_fine_the_mask(shape: tuple[int
         assert found == pytest.approx((width // 2 + at % 11 - 1) / width, abs=2.5 / min(GRID, width))
 
 
+@pytest.mark.parametrize(("y", "x"), [(0, 0), (0, 1279), (719, 0), (719, 1279), (360, 1275), (713, 640)])
+def test_nor_is_one_at_the_very_edge(y: int, x: int) -> None:
+    assert value(Distance(M, 1, 0, 9 / 16), draw((720, 1280), (1, x, y, 1, 1))) == 0
+
+
 RECT = st.tuples(st.integers(0, 70), st.integers(0, 40), st.integers(1, 12), st.integers(1, 12))
 
 

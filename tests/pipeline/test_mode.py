@@ -69,6 +69,13 @@ def test_before_it_has_recovered_every_miss_counts() -> None:
     assert out[-1] is NOMINAL
 
 
+def test_one_miss_while_it_recovers_keeps_it_degraded() -> None:
+    frames = [seen(NS_PER_S + PERIOD_NS * i, missed=i == 5) for i in range(30)]
+    clean = -(-RECOVER_NS // PERIOD_NS)
+    out = modes(frames, first_mode(NS_PER_S))
+    assert out == [VIDEO_ONLY] * clean + [DEGRADED] * 5 + [NOMINAL] * (25 - clean)
+
+
 def test_nothing_to_draw_for_half_a_second_is_video_only() -> None:
     frames = [seen(PERIOD_NS * i, withheld=True) for i in range(30)]
     out = modes(frames)

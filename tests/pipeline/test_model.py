@@ -240,7 +240,11 @@ def two_inputs() -> bytes:
             COUNTER | {"state": {"h_out": "h", "y": "h"}},
             r"state: found input 'h' twice, expected each input once",
         ),
-        (counter(), COUNTER | {"state": {"h_out": "x"}}, r"preprocess.input: found 'x', which is in state too"),
+        (
+            om.identity((1, 3, 32, 32)),
+            {"state": {"y": "x"}, "preprocess": {"input": "x"}},
+            r"preprocess.input: found 'x', which is in state too",
+        ),
         (counter(), COUNTER | {"shapes": {"h": [2]}}, r"shapes.h: found 2, expected 1"),
         (counter(), COUNTER | {"shapes": {"k": [2]}}, r"shapes: found 'k', expected one of the model's inputs: x, h"),
         (om.convolution(), {"shapes": {"x": [1, 3, 8, 8]}}, r"shapes.x: found 1x3x8x8, expected 1x3x32x32"),
@@ -300,7 +304,7 @@ def test_nan_on_a_grey_frame_is_refused_at_load(tmp_path: Path) -> None:
         [om.node("Log", "m", "l"), om.node("Mul", "x l", "y")],
         om.image((1, 3, 32, 32)),
         [om.value("y", (1, 3, 32, 32))],
-        {"m": np.float32(-1)[...]},
+        {"m": np.array(-1, np.float32)},
     )
     with pytest.raises(ConfigError, match=r"decode: found NaN or infinity in output 'y', expected finite numbers"):
         load(tmp_path, data, labels=["a", "b", "c"])
@@ -311,7 +315,7 @@ def test_a_model_that_can_not_run_is_refused_at_load(tmp_path: Path) -> None:
         [om.node("Reshape", "x s", "y")], om.image(("n", 3, "h", "w")), [om.value("y", (1, 7))], {"s": np.array([1, 7])}
     )
     with pytest.raises(
-        ConfigError, match="models.organs: found .* expected a model that runs on a grey test frame"
+        ConfigError, match=r"models\.organs: found .* expected a model that runs on a grey test frame"
     ) as caught:
         load(tmp_path, data)
     assert "\n" not in str(caught.value)
@@ -408,7 +412,7 @@ def test_known_answer_with_the_background_row_is_refused() -> None:
 
 
 def test_known_answer_by_openvino(tmp_path: Path) -> None:
-    """OpenVINO lacks one of this file's operators and says so; with that one written out it gives the same answers."""
+    """OpenVINO lacks one of this file's operators and says so; with that one written out it gives the right answer."""
     pytest.importorskip("openvino")
     if not KNOWN.is_dir():
         pytest.skip(f"{KNOWN} is absent")
@@ -420,8 +424,10 @@ def test_known_answer_by_openvino(tmp_path: Path) -> None:
     om.save(
         tmp_path, without_quantised_pool((KNOWN / "mobilenet_v2_quant.onnx").read_bytes()), "mobilenet_v2_quant.onnx"
     )
-    for numbers, answer in ((RIGHT, 950), ({"scale": 1 / 127.5, "mean": (1.0,)}, 951), ({"scale": 1.0}, 644)):
-        assert known_answer(tmp_path, numbers, **openvino)[0] == answer
+    # On this int8 model the two engines' scores are up to 8 apart, so what wrong preprocessing answers differs too.
+    assert known_answer(tmp_path, RIGHT, **openvino)[:2] == (950, "orange")
+    for numbers in ({"scale": 1 / 127.5, "mean": (1.0,)}, {"scale": 1.0}):
+        assert known_answer(tmp_path, numbers, **openvino)[0] != 950
 
 
 def without_quantised_pool(data: bytes) -> bytes:

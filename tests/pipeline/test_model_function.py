@@ -125,12 +125,12 @@ def test_a_function_of_an_installed_package(tmp_path: Path, monkeypatch: pytest.
             r"decode: found score nan, expected a finite",
         ),
         (
-            "def read(o, r): return Boxes(np.zeros((2, 4), np.float32), np.zeros(3, np.float32), np.zeros(2, np.int32))",
+            "def read(o, r): return Boxes(np.zeros((2, 4), 'f'), np.zeros(3, 'f'), np.zeros(2, np.int32))",
             "detection",
             r"decode: found scores is 3 float32, expected 2 float32",
         ),
         (
-            "def read(o, r): return Boxes(np.zeros((1, 4), np.float32), np.zeros(1, np.float32), np.full(1, 4, np.int32))",
+            "def read(o, r): return Boxes(np.zeros((1, 4), 'f'), np.zeros(1, 'f'), np.full(1, 4, np.int32))",
             "detection",
             r"decode: found an impossible label in classes, expected 0..3",
         ),

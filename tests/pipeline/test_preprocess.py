@@ -49,7 +49,7 @@ def reference(config: Preprocess, pixels: Pixels) -> NDArray[np.generic]:
     if config.dtype in ("uint8", "int8"):
         limits = np.iinfo(config.dtype)
         values = np.clip(np.round(values), limits.min, limits.max)
-    out = values.astype(config.dtype)[None]
+    out: NDArray[np.generic] = values.astype(config.dtype)[None]
     return out if config.layout == "nhwc" else out.transpose(0, 3, 1, 2)
 
 
@@ -169,7 +169,7 @@ def test_region_says_where_each_pixel_comes_from(fit: str, size: tuple[int, int]
 
 def test_letterbox_of_a_camera_picture() -> None:
     made = Preprocessor(config(size=(256, 256), fit="letterbox"), 1280, 720)
-    assert made.region == (0.0, pytest.approx(-56 / 144), 1.0, pytest.approx(200 / 144))
+    assert made.region == pytest.approx((0.0, -56 / 144, 1.0, 200 / 144))
 
 
 def test_the_array_is_reused_and_the_frame_left_alone() -> None:

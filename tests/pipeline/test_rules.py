@@ -57,6 +57,17 @@ def test_a_finding_says_what_since_when_and_how_much() -> None:
     assert found == (Finding("r", "ORGAN LARGE", Priority.HIGH, NS_PER_S + 2 * PERIOD_NS, 0.6),)
 
 
+def test_a_finding_that_comes_again_has_its_own_beginning() -> None:
+    said = story(rule(persist={"k": 1, "n": 5}, clear_s=0), [HIGH, LOW, LOW, HIGH, LOW])
+    assert [[f.since_ns for f in found] for found in said] == [
+        [NS_PER_S + PERIOD_NS],
+        [],
+        [],
+        [NS_PER_S + 4 * PERIOD_NS],
+        [],
+    ]
+
+
 def test_k_of_n() -> None:
     k_of_n = rule(persist={"k": 3, "n": 5}, clear_s=0)
     assert stands(k_of_n, [HIGH, LOW, HIGH, LOW, HIGH, LOW]) == "....#."

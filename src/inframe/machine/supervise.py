@@ -17,7 +17,7 @@ from inframe.machine.partition import Partition
 
 REFUSED_INPUT = 2
 """Exit code of a process whose input is wrong (InframeError.exit_code): to start it again would change nothing. Only
-before its first heartbeat: an input that has worked once is not what is wrong now (no memory for a model, say)."""
+before it has proved itself: an input that has worked once is not what is wrong now (no memory for a model, say)."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -112,7 +112,7 @@ class ProcessState:
     over: bool = False
     """Finished or given up: never started again."""
     proven: bool = False
-    """Some process of this row has had a heartbeat."""
+    """Some process of this row has done what it is for."""
     refused: bool = False
     """Given up because its input is wrong."""
     started_ns: int = 0
@@ -175,7 +175,8 @@ class Supervisor:
     """Keeps the processes of `specs` running, within their restart bounds.
 
     All calls from one thread, which must outlive the processes: the kernel ends them when the thread that started them
-    ends. `heartbeat(name)` is a process's last heartbeat, ns of `clock`, 0 for none; `on_notice` is told what happens.
+    ends. `heartbeat(name)` is a process's last heartbeat, ns of `clock`, 0 for none; `on_notice` is told what happens;
+    `proven(name)` says whether a process of this row has ever done what it is for.
     """
 
     def __init__(
@@ -185,11 +186,13 @@ class Supervisor:
         launch: Launch,
         on_notice: Callable[[Notice], None],
         heartbeat: Callable[[str], int] = lambda _name: 0,
+        proven: Callable[[str], bool] = lambda _name: False,
     ) -> None:
         if len({spec.name for spec in specs}) != len(specs):
             raise RuntimeError("two processes of one name")
         self._specs = tuple(specs)
-        self._clock, self._launch, self._on_notice, self._heartbeat = clock, launch, on_notice, heartbeat
+        self._clock, self._launch, self._on_notice = clock, launch, on_notice
+        self._heartbeat, self._proven = heartbeat, proven
         self._states = {spec.name: ProcessState() for spec in specs}
         self._processes: dict[str, Process] = {}
         self._stopped = False
@@ -202,7 +205,7 @@ class Supervisor:
         if self._stopped:
             raise RuntimeError("reconcile after stop")
         for spec in self._specs:
-            if self._heartbeat(spec.name) > self._states[spec.name].started_ns > 0:
+            if not self._states[spec.name].proven and self._proven(spec.name):
                 self._update(spec, proven=True)
             self._reap(spec)
             # ends: each step uses up a restart, or is the last

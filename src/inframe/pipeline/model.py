@@ -14,7 +14,7 @@ from inframe.core.types import MissedReason, Output, Pixels, Steps
 from inframe.drivers.engines import load_engine
 from inframe.pipeline.decode import Decoder, make_decoder
 from inframe.pipeline.inputs import Inputs, match_inputs
-from inframe.pipeline.outputs import InvalidOutput, Outputs, Setting, check_finite
+from inframe.pipeline.outputs import InvalidOutput, Outputs, Setting, check_finite, shape_text
 from inframe.pipeline.preprocess import Preprocessor
 
 _MAX_LABEL_BYTES = 1 << 20
@@ -117,11 +117,8 @@ def _first_decoding(config: ModelConfig, outputs: Outputs, inputs: Inputs, setti
     """The decoder for outputs of these shapes, after it has read them."""
     for source, (target, array) in inputs.state.items():
         if outputs[source].shape != array.shape:
-            found, expected = (
-                f"{kind} {key!r} of {shape}"
-                for kind, key, shape in (("output", source, outputs[source].shape), ("input", target, array.shape))
-            )
-            raise setting.wrong("state", found, f"the shape of {expected}")
+            found = f"output {source!r} of {shape_text(outputs[source].shape)}"
+            raise setting.wrong("state", found, f"{shape_text(array.shape)} (input {target!r})")
     named = {getattr(config.decode, key, None) for key in ("output", "scores_output")}
     seen = {key: array for key, array in outputs.items() if key not in inputs.state or key in named}
     decoder = make_decoder(config.decode, _specs(seen), setting, base)
@@ -151,7 +148,9 @@ def remember(inputs: Inputs, outputs: Outputs) -> None:
     for source, (_, array) in inputs.state.items():
         check_finite(outputs[source], source)
         if outputs[source].shape != array.shape:
-            raise InvalidOutput(f"state {source!r} is {outputs[source].shape}, expected {array.shape}")
+            raise InvalidOutput(
+                f"state {source!r} of {shape_text(outputs[source].shape)}, expected {shape_text(array.shape)}"
+            )
         np.copyto(array, outputs[source])
 
 

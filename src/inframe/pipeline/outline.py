@@ -5,6 +5,7 @@ mask's resolution, smoothed as a closed curve, and drawn as polygons: the work g
 frame. Rejected: scaling a soft mask of each label to the frame (over 0.5 ms a label on one core at 1280x720).
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -28,7 +29,7 @@ MAX_CURVES = 160
 _SEGMENT = 9.0
 """Frame pixels between the points of a drawn curve."""
 _SHORT = 12
-"""Curves of fewer points are drawn as boxes: too short to smooth."""
+"""Curves of fewer points are drawn as ellipses: too short to smooth."""
 
 Polygon = NDArray[np.int32]
 Points = NDArray[np.float32]
@@ -49,6 +50,7 @@ def _kernels(sigma: float = 2.6, reach: int = 7) -> tuple[Points, Points]:
 
 _SMOOTH, _SLOPE = _kernels()
 _WRAP = _SMOOTH.size // 2
+_CIRCLE: Points = np.stack([f(np.arange(12) * (math.pi / 6)) for f in (np.cos, np.sin)], axis=1).astype(np.float32)
 
 
 @dataclass(frozen=True, slots=True)
@@ -147,29 +149,32 @@ class Tracer:
 
     def _note_reach(self, points: Points) -> None:
         x0, y0, x1, y1 = self.window
-        spare = self._scale * (_SHORT / 2) + 3  # boxes of short curves reach further than their smoothed points
+        spare = self._scale * (_SHORT / 2) + 3  # ellipses of short curves reach further than their smoothed points
         left, top = (points.min(axis=1) - spare).astype(int).tolist()
         right, bottom = (points.max(axis=1) + spare).astype(int).tolist()
         self.reach = (max(x0, x0 + left), max(y0, y0 + top), min(x1, x0 + right), min(y1, y0 + bottom))
 
     def _cut(self, points: Points, curves: list[Polygon]) -> list[Polygon]:
-        """The curves' own parts of `points` as polygons; short ones become boxes."""
+        """The curves' own parts of `points` as polygons; short ones become ellipses."""
         fixed = np.ascontiguousarray(np.rint(points * (1 << SHIFT)).T, np.int32)
         out: list[Polygon] = []
         at = 0
         for curve in curves:
             n = len(curve)
             own = fixed[at + _WRAP : at + _WRAP + n : self._step]
-            out.append(self._box(curve) if n < _SHORT else np.ascontiguousarray(own))
+            out.append(self._ellipse(curve) if n < _SHORT else np.ascontiguousarray(own))
             at += n + 2 * _WRAP
         return out
 
-    def _box(self, curve: Polygon) -> Polygon:
-        """A short curve as the smallest box around its pixels (around the hole, for an inner curve)."""
+    def _ellipse(self, curve: Polygon) -> Polygon:
+        """A short curve as the ellipse with the area of the smallest box around its pixels (around the hole, for an
+        inner curve)."""
         centre, (w, h), angle = cv2.minAreaRect(curve)
-        grow = -0.5 if len(curve) > 3 and cv2.contourArea(curve, oriented=True) > 0 else 0.5
-        corners = cv2.boxPoints((centre, (max(w + 2 * grow, 0.1), max(h + 2 * grow, 0.1)), angle))
-        fixed: Polygon = np.rint((corners * self._scale + self._origin) * (1 << SHIFT)).astype(np.int32)
+        grow = -1.0 if len(curve) > 3 and cv2.contourArea(curve, oriented=True) > 0 else 1.0
+        size = np.array([max(w + grow, 0.1), max(h + grow, 0.1)], np.float32) * np.float32(1 / math.sqrt(math.pi))
+        cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+        turned = (_CIRCLE * size) @ np.array([[cos, sin], [-sin, cos]], np.float32) + np.array(centre, np.float32)
+        fixed: Polygon = np.rint((turned * self._scale + self._origin) * (1 << SHIFT)).astype(np.int32)
         return fixed
 
     def _anchor(self, curve: Polygon) -> tuple[tuple[int, int], float]:

@@ -3,7 +3,7 @@
 from collections.abc import Callable, Mapping
 from socket import socket
 
-from inframe.core.clock import NS_PER_MS, MonotonicClock
+from inframe.core.clock import NS_PER_MS, Clock, MonotonicClock
 from inframe.core.config import Device
 from inframe.core.types import Mode, Pixels, Verdict
 from inframe.drivers.screens import open_screen
@@ -26,7 +26,7 @@ def main(ctx: ChildContext) -> None:
     board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))
     driver = open_screen(config, stream.width, stream.height, stream.fps, title=device.device, state=lambda: state(board), listener=_listener(ctx))
     try:
-        screen = ScreenFeed(driver, RingReader(ctx.fds["frames"]), (stream.height, stream.width), board, board.row(ctx.name))
+        screen = ScreenFeed(driver, RingReader(ctx.fds["frames"]), (stream.height, stream.width), board, board.row(ctx.name), clock)
         screen.row.set(Count.PORT, getattr(driver, "port", 0))
         start.ready(ctx, screen.row, clock)
         while not ctx.stop.is_set():
@@ -62,9 +62,9 @@ def state(board: Board) -> Mapping[str, object]:
 class ScreenFeed:
     """Every picture in order while the driver keeps up, else the newest."""
 
-    def __init__(self, driver: CommandScreen, reader: RingReader, shape: tuple[int, int], board: Board, row: Row) -> None:
+    def __init__(self, driver: CommandScreen, reader: RingReader, shape: tuple[int, int], board: Board, row: Row, clock: Clock) -> None:
         height, width = shape
-        self._driver, self._reader, self._board, self.row = driver, reader, board, row
+        self._driver, self._reader, self._board, self.row, self._clock = driver, reader, board, row, clock
         self._views: list[Pixels] = [p[: height * width * 3].reshape(height, width, 3) for p in reader.payloads]
         self._last = row.get(Count.SEQ)
 
@@ -84,6 +84,7 @@ class ScreenFeed:
             if header is None:
                 self.row.add(Count.DROPPED)
                 continue
+            self.row.beat(self._clock.now())
             self._driver.show(self._views[seq % self._reader.slots], header.tag, header.published_ns)
             self.row.add(Count.FRAMES)
 

@@ -29,6 +29,7 @@ from inframe.trail.records import (
 )
 
 T = TypeVar("T")
+_LAST_KIND = max(EventKind)
 VERSION = 1
 FRAMES, EVENTS = 1, 2
 MAX_FRAMES = 1024
@@ -40,7 +41,7 @@ DIGEST = 32
 NUMBERS = ("seq", "captured_ns", "deadline_ns", "shown_ns", "flags", "dropped", "verdict", "mode", "age_ns")
 """The columns that every frame has, in the order of writing."""
 STEPS = ("started", "preprocessed", "inferred", "decoded")
-_LAST_MISSED = max(MissedReason)
+_LAST_MISSED, _LAST_PRIORITY, _LAST_PRESENCE = max(MissedReason), max(Priority), max(Presence)
 _RANGES = {"flags": (0, 7), "dropped": (0, 1 << 62), "verdict": (1, 3), "mode": (0, 3), "age_ns": (0, 1 << 62)}
 _FINDING = attrgetter("rule", "text", "priority", "since_ns")
 
@@ -224,7 +225,7 @@ def decode(entry: bytes) -> Leaf:
 
 
 def _take_event(data: In) -> EventRecord:
-    kind = data.varint(max(EventKind))
+    kind = data.varint(_LAST_KIND)
     if kind == 0:
         raise data.fail(kind, "a kind of event")
     at, name, text, who = data.signed(), data.text(), data.text(), data.text()
@@ -280,11 +281,11 @@ def _take_runs(data: In, count: int) -> RunColumns:
 
 
 def _take_finding(data: In) -> tuple[str, str, int, int]:
-    return data.text(), data.text(), data.varint(max(Priority)), data.signed()
+    return data.text(), data.text(), data.varint(_LAST_PRIORITY), data.signed()
 
 
 def _take_alert(data: In) -> tuple[str, int]:
-    return data.text(), data.varint(max(Presence))
+    return data.text(), data.varint(_LAST_PRESENCE)
 
 
 def _take_sets(data: In, count: int, take: Callable[[In], T]) -> tuple[Ints, list[tuple[int, ...]], list[T]]:

@@ -138,15 +138,14 @@ def _message(key: Key, text: str, time_s: int) -> bytes:
     """What a cosigner signs (tlog-cosignature: "Ed25519 signed message", "ML-DSA-44 signed message")."""
     if key.scheme is Scheme.COSIGNATURE:
         return f"cosignature/v1\ntime {time_s}\n{text}".encode()
-    checkpoint = parse_checkpoint(text)
-    return subtree_message(key.name, time_s, checkpoint.origin, 0, checkpoint.size, checkpoint.root)
+    return subtree_message(key.name, time_s, parse_checkpoint(text))
 
 
-def subtree_message(cosigner: str, time_s: int, origin: str, start: int, end: int, root: bytes) -> bytes:
-    """tlog-cosignature's `cosigned_message`."""
-    names = [len(name).to_bytes(1, "big") + name for name in (cosigner.encode(), origin.encode())]
-    range_ = start.to_bytes(8, "big") + end.to_bytes(8, "big")
-    return b"subtree/v1\n\x00" + names[0] + time_s.to_bytes(8, "big") + names[1] + range_ + root
+def subtree_message(cosigner: str, time_s: int, end: Checkpoint, start: int = 0) -> bytes:
+    """tlog-cosignature's `cosigned_message`: that leaves `start` … `end.size`-1 have the root `end.root`."""
+    names = [len(name).to_bytes(1, "big") + name for name in (cosigner.encode(), end.origin.encode())]
+    span = start.to_bytes(8, "big") + end.size.to_bytes(8, "big")
+    return b"subtree/v1\n\x00" + names[0] + time_s.to_bytes(8, "big") + names[1] + span + end.root
 
 
 @dataclass(frozen=True, slots=True)

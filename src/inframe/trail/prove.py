@@ -35,9 +35,13 @@ class Proof:
         checkpoint = verified_checkpoint(self.note, key)
         if witnesses:
             verified(self.note, witnesses)
+        self.check_path(checkpoint)
+        return checkpoint
+
+    def check_path(self, checkpoint: Checkpoint) -> None:
+        """That the leaf is under that checkpoint's root, whose signature has been verified. Raises TrailDamaged."""
         if root_by_inclusion(self.index, checkpoint.size, leaf_hash(self.entry), self.path) != checkpoint.root:
             raise TrailDamaged(f"proof of leaf {self.index}", "a path to another root", f"the root at {checkpoint.size} leaves")
-        return checkpoint
 
 
 def prove(log: Log, index: int) -> Proof:

@@ -111,7 +111,7 @@ class EventKind(IntEnum):
 
     START = 1
     STOP = 2
-    """Also how the writer closes the log: a log that does not end with it was not closed."""
+    """Of the device or a procedure. The writer's own, CLOSED, ends the log: one that does not end with it was not closed."""
     FAULT = 3
     ALERT = 4
     ACKNOWLEDGED = 5

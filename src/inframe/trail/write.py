@@ -27,6 +27,8 @@ from inframe.trail.tree import EMPTY_ROOT, fold, leaf_hash
 
 MAX_PAYLOAD = 48 << 10
 """How much of a torn tail a gap leaf keeps; of the rest it has the digest."""
+CLOSED = "CLOSED"
+"""The name of the event that ends a log which was closed."""
 Now = Callable[[], Moment]
 
 
@@ -95,7 +97,7 @@ class Writer:
         gaps = []
         at = self._now().mono_ns
         last = decode(entry) if entry else None
-        closed = last is None or (isinstance(last, EventLeaf) and last.events[-1].kind is EventKind.STOP)
+        closed = last is None or (isinstance(last, EventLeaf) and last.events[-1].name == CLOSED)
         since = {} if last is None else {"boot": last.header.moment.boot.hex(), "wall_ns": str(last.header.moment.wall_ns)}
         if torn:
             told = {"bytes": str(len(torn)), "leaves": str(tails.whole_entries(torn)), "sha256": sha256(torn).hexdigest()}
@@ -243,7 +245,7 @@ class Writer:
 
     def close(self, text: str = "") -> None:
         """Append a STOP event, publish, and let no more come."""
-        event = EventRecord(EventKind.STOP, self._now().mono_ns, "CLOSED", text, "recorder")
+        event = EventRecord(EventKind.STOP, self._now().mono_ns, CLOSED, text, "recorder")
         self.append(EventLeaf(self.header(event.at_ns), (event,)))
         self.publish()
         self._usable = False

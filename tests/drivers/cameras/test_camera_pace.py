@@ -39,14 +39,19 @@ def test_positions_only_grow_and_never_by_more_than_the_largest_gap(stamps: list
     assert all(0 < after - before <= MAX_GAP_NS for before, after in pairwise(found))
 
 
-def test_the_lead_is_the_longest_of_the_last_makings() -> None:
+def test_the_lead_is_the_second_longest_of_the_last_makings() -> None:
     lead = Lead(STEP)
     assert lead.ns == STEP
+    lead.note(5 * NS_PER_MS)
+    assert lead.ns == 7 * NS_PER_MS
+    lead.note(NS_PER_MS)
+    assert lead.ns == 3 * NS_PER_MS
     lead.note(5 * NS_PER_MS)
     assert lead.ns == 7 * NS_PER_MS
     for _ in range(32):
         lead.note(NS_PER_MS)
     assert lead.ns == 3 * NS_PER_MS
+    lead.note(NS_PER_S)
     lead.note(NS_PER_S)
     assert lead.ns == STEP
 

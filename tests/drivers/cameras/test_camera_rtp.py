@@ -154,6 +154,12 @@ def test_passwords_stay_out_of_messages() -> None:
     assert without_password("rtsp://host:554/a") == "rtsp://host:554/a"
     assert without_password("rtsp://user:p@ss@host:554/a") == "rtsp://host:554/a"
     assert without_password("rtsp://user:p/w@host:554/a") == "rtsp://host:554/a"
-    with pytest.raises(ConfigError, match=r"^rtsp://host: url: found a port that is no number, expected") as caught:
-        RtspSession("rtsp://user:geheim/w@host", 1.0, 1.0)
+
+
+@pytest.mark.parametrize(
+    "url", ["rtsp://user:geheim/w@host", "rtsp://user:geheim@host:port/", "rtsp://geheim@/", "rtsp://"]
+)
+def test_urls_that_make_no_sense(url: str) -> None:
+    with pytest.raises(ConfigError, match=r"^rtsp://.*: url: found something else, expected rtsp://user") as caught:
+        RtspSession(url, 1.0, 1.0)
     assert "geheim" not in str(caught.value)

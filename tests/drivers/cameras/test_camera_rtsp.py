@@ -198,16 +198,18 @@ def test_h265(into: Pixels) -> None:
 
 def test_credentials_are_sent_when_asked_for_and_never_shown(into: Pixels) -> None:
     server = RtspServer(UNITS[0], challenge='Digest realm="camera", nonce="abc"')
-    camera = connect(server, url=server.url.replace("//", "//user:geheim@"))
+    camera = connect(server, url=server.url.replace("//", "//us%65r:gehe@im@"))
     server.send(UNITS[0], 0)
     read(camera, into)
     assert server.requests == ["DESCRIBE", "DESCRIBE", "SETUP", "PLAY"]
     assert server.authorizations[0] == ""
-    assert all(sent.startswith('Digest username="user"') and "geheim" not in sent for sent in server.authorizations[1:])
+    assert all(
+        sent.startswith('Digest username="user"') and "gehe@im" not in sent for sent in server.authorizations[1:]
+    )
     server.drop_connection()
     with pytest.raises(DeviceFault) as caught:
         camera.read(into, LIMIT_S)
-    assert "geheim" not in str(caught.value)
+    assert "gehe@im" not in str(caught.value)
     camera.close()
     server.close()
 

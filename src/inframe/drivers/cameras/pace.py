@@ -33,7 +33,10 @@ def sleep_until(clock: Clock) -> Wait:
 
 
 class Lead:
-    """How long before a frame is due its making must begin: the longest of the last makings and a margin.
+    """How long before a frame is due its making must begin: the second longest of the last makings, and a margin.
+
+    Not the longest: a single one that was interrupted says nothing of the next, and would move all work forward for a
+    second.
 
     Rejected: making the next frame right after handing out the last one. That is the time in which the worker runs the
     model, on the same core and at a lower priority than the capture process.
@@ -50,7 +53,9 @@ class Lead:
     @property
     def ns(self) -> int:
         """The lead now; the whole limit as long as nothing is known."""
-        return min(max(self._recent) + LEAD_MARGIN_NS, self._limit) if self._recent else self._limit
+        if not self._recent:
+            return self._limit
+        return min(sorted(self._recent)[-2:][0] + LEAD_MARGIN_NS, self._limit)
 
 
 class Timeline:

@@ -8,7 +8,6 @@ import hashlib
 import re
 import socket
 import time
-import urllib.parse
 from collections.abc import Iterator
 from dataclasses import dataclass, field
 
@@ -16,6 +15,10 @@ from inframe.core.errors import ConfigError, DeviceFault
 from inframe.drivers.cameras.rtp import START_CODE, Codec
 
 MAX_LINE, MAX_HEADERS, MAX_BODY = 4096, 64, 1 << 16
+_URL = re.compile(
+    r"rtsp://(?:(?P<user>[^:@/]*)(?::(?P<password>[^/]*))?@)?"
+    r"(?P<host>[^:@/?#\[\]]+|\[[0-9a-fA-F:.]+\])(?::(?P<port>\d{1,5}))?(?P<rest>(?:[/?].*)?)"
+)
 _CODECS: dict[str, Codec] = {"H264": "h264", "H265": "hevc"}
 
 
@@ -44,24 +47,20 @@ class RtspSession:
     hangs up, ConfigError when it refuses the credentials or offers no video that we can decode."""
 
     def __init__(self, url: str, open_timeout_s: float, read_timeout_s: float) -> None:
-        parts = urllib.parse.urlsplit(url)
         self.where = without_password(url)
-        self._url = urllib.parse.urlunsplit(parts._replace(netloc=parts.netloc.rpartition("@")[2]))
-        self._user = urllib.parse.unquote(parts.username or "")
-        self._password = urllib.parse.unquote(parts.password or "")
+        parts = _URL.fullmatch(url)
+        if parts is None:
+            raise ConfigError(self.where, "url", "something else", "rtsp://user:p%40ss@host:554/path")
+        self._user, self._password = _unquote(parts["user"] or ""), _unquote(parts["password"] or "")
+        address = (parts["host"].strip("[]"), int(parts["port"] or 554))
+        self._url = f"rtsp://{parts['host']}{':' + parts['port'] if parts['port'] else ''}{parts['rest']}"
         self._challenge = ""
         self._sequence = 0
         self._session: dict[str, str] = {}
         self._keep_alive_s = 30.0
         try:
-            address = (parts.hostname or "", parts.port or 554)
-        except ValueError:  # its message quotes a part of the URL, which may be the password's
-            raise ConfigError(
-                self.where, "url", "a port that is no number", "rtsp://user:p%40ss@host:554/path"
-            ) from None
-        try:
             self._socket = socket.create_connection(address, open_timeout_s)
-        except (OSError, UnicodeError) as error:  # UnicodeError: a host name that is none
+        except (OSError, OverflowError, UnicodeError) as error:  # the last two: no such port, no such name
             raise DeviceFault(f"{self.where}: no connection: {error}") from None
         self._stream = self._socket.makefile("rb")
         try:
@@ -230,6 +229,10 @@ def authorization(challenge: str, user: str, password: str, method: str, url: st
 def without_password(url: str) -> str:
     """For messages and records. Up to the last @, wherever it is: rather too much hidden."""
     return re.sub(r"//.*@", "//", url)
+
+
+def _unquote(text: str) -> str:
+    return re.sub("%([0-9a-fA-F]{2})", lambda found: chr(int(found[1], 16)), text)
 
 
 def _md5(text: str) -> str:
