@@ -56,44 +56,28 @@ class Script:
 HAZE = ("smoke", "smear", "fog", "jolt")  # jolt: a camera that moves too fast
 
 
+def _visit(rng: np.random.Generator) -> Use:
+    kind = str(rng.choice(list(KINDS), p=[0.5, 0.2, 0.15, 0.15]))
+    defect = str(rng.choice(list(DEFECTS))) if rng.random() < 0.15 else None
+    enters, stays = rng.uniform(-15, 8), rng.uniform(8, 40)
+    target = (rng.uniform(-0.6, 0.6), rng.uniform(-0.35, 0.35))
+    holds = kind == "grasper" and rng.random() < 0.5
+    behind = int(rng.choice([LIVER, GALLBLADDER, FAT])) if rng.random() < 0.2 else None
+    side, roam = rng.uniform(-np.pi, np.pi), rng.uniform(0.02, 0.2)
+    radius = float(np.exp(rng.uniform(np.log(0.018), np.log(0.085))))
+    return Use(kind, enters, enters + stays, side, target, roam, radius, defect, holds, behind)
+
+
 def improvise(rng: np.random.Generator) -> Script:
     """A random script, for training and tests."""
-    uses = []
-    for _ in range(rng.choice(4, p=[0.08, 0.34, 0.36, 0.22])):
-        kind = str(rng.choice(list(KINDS), p=[0.5, 0.2, 0.15, 0.15]))
-        defect = str(rng.choice(list(DEFECTS))) if rng.random() < 0.15 else None
-        enters, stays = rng.uniform(-15, 8), rng.uniform(8, 40)
-        target = (rng.uniform(-0.6, 0.6), rng.uniform(-0.35, 0.35))
-        holds = kind == "grasper" and rng.random() < 0.5
-        behind = int(rng.choice([LIVER, GALLBLADDER, FAT])) if rng.random() < 0.2 else None
-        uses.append(
-            Use(
-                kind,
-                enters,
-                enters + stays,
-                rng.uniform(-np.pi, np.pi),
-                target,
-                rng.uniform(0.02, 0.2),
-                float(np.exp(rng.uniform(np.log(0.018), np.log(0.085)))),
-                defect,
-                holds,
-                behind,
-            )
-        )
-    spells = tuple(
-        Spell(kind, start, start + rng.uniform(2, 12), rng.uniform(0.1, most))
-        for kind, most, odds in (("smoke", 0.7, 0.25), ("smear", 0.9, 0.15), ("fog", 0.8, 0.08), ("jolt", 1.0, 0.15))
-        if rng.random() < odds and (start := rng.uniform(-4, 16)) is not None
-    )
-    objects = tuple(
-        (str(rng.choice(list(FOREIGN))), rng.uniform(-0.6, 0.6), rng.uniform(-0.35, 0.35))
-        for _ in range(int(rng.random() < 0.12))
-    )
-    return Script(
-        tuple(uses),
-        spells,
-        objects,
-        int(rng.integers(1, 5)) if rng.random() < 0.3 else 0,
-        rng.uniform(0.0, 0.12),
-        rng.uniform(0.0, 0.03),
-    )
+    uses = tuple(_visit(rng) for _ in range(rng.choice(4, p=[0.08, 0.34, 0.36, 0.22])))
+    spells = []
+    for kind, most, odds in (("smoke", 0.7, 0.25), ("smear", 0.9, 0.15), ("fog", 0.8, 0.08), ("jolt", 1.0, 0.15)):
+        if rng.random() < odds:
+            start = rng.uniform(-4, 16)
+            spells.append(Spell(kind, start, start + rng.uniform(2, 12), rng.uniform(0.1, most)))
+    objects = []
+    if rng.random() < 0.12:
+        objects.append((str(rng.choice(list(FOREIGN))), rng.uniform(-0.6, 0.6), rng.uniform(-0.35, 0.35)))
+    blood = int(rng.integers(1, 5)) if rng.random() < 0.3 else 0
+    return Script(uses, tuple(spells), tuple(objects), blood, rng.uniform(0.0, 0.12), rng.uniform(0.0, 0.03))

@@ -1,12 +1,14 @@
 """Models and configs for the tests of `pipeline.model`."""
 
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from inframe.core.config import ModelConfig
-from inframe.core.types import Pixels
+from inframe.core.types import Heat, MissedReason, Pixels
 from inframe.pipeline.model import Model, load_model
 from tests.drivers import onnx_models as om
 
@@ -19,6 +21,19 @@ PREPROCESS: dict[str, Any] = {
     "dtype": "float32",
     "scale": 1 / 255,
 }
+
+
+each_engine = pytest.mark.parametrize(
+    "engine",
+    [
+        pytest.param(
+            {"engine": {"name": name}},
+            id=name,
+            marks=pytest.mark.skipif(find_spec(name) is None, reason=f"{name} is not installed"),
+        )
+        for name in ("onnxruntime", "openvino")
+    ],
+)
 
 
 class TickClock:
@@ -95,3 +110,9 @@ def counter() -> bytes:
 
 HEAT: dict[str, Any] = {"decode": {"kind": "heat"}, "labels": ["score"]}
 COUNTER: dict[str, Any] = HEAT | {"preprocess": {"input": "x"}, "state": {"h_out": "h"}}
+
+
+def score(model: Model, value: int) -> float | MissedReason:
+    """A heat model's number for a frame of one grey, or why there is none."""
+    output, _ = model.run(frame(value), TickClock())
+    return output.score if isinstance(output, Heat) else output  # type: ignore[return-value]  # heat or missed

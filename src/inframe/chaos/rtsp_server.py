@@ -125,7 +125,8 @@ class RtspServer:
             sets = ",".join(base64.b64encode(nal).decode() for nal in self._sets)
             body = (
                 "v=0\r\no=- 0 0 IN IP4 127.0.0.1\r\ns=test\r\nt=0 0\r\nm=video 0 RTP/AVP 96\r\nc=IN IP4 0.0.0.0\r\n"
-                f"a=rtpmap:96 H264/{CLOCK_HZ}\r\na=fmtp:96 packetization-mode=1;sprop-parameter-sets={sets}\r\na=control:track\r\n"
+                f"a=rtpmap:96 H264/{CLOCK_HZ}\r\na=control:track\r\n"
+                f"a=fmtp:96 packetization-mode=1;sprop-parameter-sets={sets}\r\n"
             )
             lines += ["Content-Type: application/sdp", f"Content-Length: {len(body)}"]
         elif method == "SETUP":

@@ -170,9 +170,11 @@ class Tracer:
         """A short curve as the ellipse with the area of the smallest box around its pixels (around the hole, for an
         inner curve)."""
         centre, (w, h), angle = cv2.minAreaRect(curve)
-        grow = -1.0 if len(curve) > 3 and cv2.contourArea(curve, oriented=True) > 0 else 1.0
-        size = np.array([max(w + grow, 0.1), max(h + grow, 0.1)], np.float32) * np.float32(1 / math.sqrt(math.pi))
         cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
+        grow = max(abs(cos), abs(sin))  # half a pixel at each side, less on diagonals: as for longer curves
+        if len(curve) > 3 and cv2.contourArea(curve, oriented=True) > 0:
+            grow = -grow
+        size = np.array([max(w + grow, 0.1), max(h + grow, 0.1)], np.float32) * np.float32(1 / math.sqrt(math.pi))
         turned = (_CIRCLE * size) @ np.array([[cos, sin], [-sin, cos]], np.float32) + np.array(centre, np.float32)
         fixed: Polygon = np.rint((turned * self._scale + self._origin) * (1 << SHIFT)).astype(np.int32)
         return fixed

@@ -15,7 +15,7 @@ from inframe.drivers.cameras import open_camera
 from inframe.drivers.cameras.live import LiveCamera
 from inframe.drivers.cameras.rtsp import RtspCamera
 from inframe.drivers.cameras.synthetic import read_number
-from tests.drivers.cameras.rtsp_server import RtspServer
+from inframe.chaos.rtsp_server import RtspServer
 from tests.drivers.cameras.videos import numbered, packets
 from tests.drivers.check_camera import check_camera
 

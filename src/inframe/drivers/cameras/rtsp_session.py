@@ -232,7 +232,8 @@ def without_password(url: str) -> str:
 
 
 def _unquote(text: str) -> str:
-    return re.sub("%([0-9a-fA-F]{2})", lambda found: chr(int(found[1], 16)), text)
+    data = re.sub(rb"%([0-9a-fA-F]{2})", lambda found: bytes((int(found[1], 16),)), text.encode())
+    return data.decode("utf-8", "replace")
 
 
 def _md5(text: str) -> str:
