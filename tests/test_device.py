@@ -1,4 +1,7 @@
-"""Whole devices, with real processes, memory and signals. Nothing here is timed; waiting is for a condition, with a generous end."""
+"""Whole devices, with real processes, memory and signals.
+
+Nothing here is timed; waiting is for a condition, with a generous end.
+"""
 
 import json
 import os
@@ -45,7 +48,12 @@ def identity_model(path: Path) -> None:
 def write_device(folder: Path, **changes: Any) -> Path:
     """A device with the synthetic camera whose model says what it saw."""
     identity_model(folder / "identity.onnx")
-    preprocess = {"size": [WIDTH // CELL, HEIGHT // CELL], "fit": "stretch", "interpolation": "nearest", "colour": "gray"}
+    preprocess = {
+        "size": [WIDTH // CELL, HEIGHT // CELL],
+        "fit": "stretch",
+        "interpolation": "nearest",
+        "colour": "gray",
+    }
     preprocess |= {"layout": "nchw", "dtype": "float32", "scale": 1}
     model = {"stream": "endoscope", "file": "identity.onnx", "budget_ms": 10, "preprocess": preprocess}
     model |= {"decode": {"kind": "heat", "full_scale": 255}, "labels": ["light"]}
@@ -104,7 +112,12 @@ def test_the_overlay_on_the_screen_is_of_the_very_frame_under_it(tmp_path: Path)
                 return False
             picture = screen.payload(header.seq).reshape(HEIGHT, WIDTH, 3).copy()
             said = results.read_newest(seen, "eye")
-            if not screen.holds(header.seq) or not isinstance(said, Result) or said.seq != header.tag or header.kind != 1:
+            if (
+                not screen.holds(header.seq)
+                or not isinstance(said, Result)
+                or said.seq != header.tag
+                or header.kind != 1
+            ):
                 return False
             assert isinstance(said.output, Heat)
             cells = np.repeat(np.repeat(said.output.heat, CELL, 0), CELL, 1)
@@ -123,7 +136,7 @@ def test_the_overlay_on_the_screen_is_of_the_very_frame_under_it(tmp_path: Path)
 def test_every_process_is_ready_closed_in_and_gone_at_the_end(tmp_path: Path) -> None:
     path = write_device(tmp_path, screens=[{"kind": "web", "port": 0}], records="records")
     before = children()
-    shared_memory = set(os.listdir("/dev/shm"))
+    shared_memory = set(Path("/dev/shm").iterdir())
     with open_device(path) as running:
         rows = names(running.device)
         assert {name.split(".")[0] for name in rows} == set(PROCESSES) - {"screen"}
@@ -135,13 +148,15 @@ def test_every_process_is_ready_closed_in_and_gone_at_the_end(tmp_path: Path) ->
         assert len(children() - before) == len(rows)
         go_on_until(running, lambda: running.board.row("recorder").get(Count.FRAMES) > 10)
     assert children() == before
-    assert set(os.listdir("/dev/shm")) == shared_memory
+    assert set(Path("/dev/shm").iterdir()) == shared_memory
     lines = (next((tmp_path / "records").iterdir())).read_text("utf-8").splitlines()
     assert [json.loads(line)["seq"] for line in lines if "seq" in json.loads(line)][:10] == list(range(1, 11))
 
 
 @pytest.mark.usefixtures("affinity")
-@pytest.mark.parametrize(("kind", "event"), [("worker", "WORKER_LOST"), ("recorder", "RECORDER_LOST"), ("capture", "CAPTURE_LOST")])
+@pytest.mark.parametrize(
+    ("kind", "event"), [("worker", "WORKER_LOST"), ("recorder", "RECORDER_LOST"), ("capture", "CAPTURE_LOST")]
+)
 def test_a_killed_process_is_announced_and_replaced(tmp_path: Path, kind: str, event: str) -> None:
     path = write_device(tmp_path, records="records")
     notices: list[Notice] = []
@@ -187,7 +202,12 @@ def test_input_that_a_process_refuses_ends_the_device(tmp_path: Path, capfd: pyt
 
 
 def run_program(*arguments: str) -> "subprocess.Popen[bytes]":
-    return subprocess.Popen([sys.executable, "-m", "inframe", *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=_environment())
+    return subprocess.Popen(
+        [sys.executable, "-m", "inframe", *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=_environment(),
+    )
 
 
 def _environment() -> dict[str, str]:
@@ -205,7 +225,9 @@ def wait_for_children(pid: int, count: int) -> set[int]:
 
 
 def gone(pids: set[int]) -> bool:
-    return not any(Path(f"/proc/{pid}").exists() and "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text() for pid in pids)
+    return not any(
+        Path(f"/proc/{pid}").exists() and "\nState:\tZ" not in Path(f"/proc/{pid}/status").read_text() for pid in pids
+    )
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGKILL])

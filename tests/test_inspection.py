@@ -4,6 +4,7 @@ import json
 import os
 import signal
 import subprocess
+from dataclasses import replace
 from io import StringIO
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from rich.console import Console
 from inframe.core.errors import ConfigError
 from inframe.core.types import MissedReason
 from inframe.core.yamlfile import parse_device
-from inframe.inspection import Report, inspect, inspect_apart, main, show
+from inframe.inspection import Report, inspect, inspect_apart, main, save_starter, show
 from inframe.pipeline.model import load_model
 from tests.drivers import onnx_models as om
 from tests.pipeline.model_files import TickClock, counter, noise
@@ -166,6 +167,19 @@ def test_what_people_see(tmp_path: Path) -> None:
         assert expected in text
     starter = text[text.index("# Written by") :]
     assert parse_device(starter.encode(), path).device == "starter", "can be copied as it stands"
+
+
+def test_a_starter_may_be_saved_elsewhere_and_overwrites_nothing(tmp_path: Path) -> None:
+    (tmp_path / "a model's").mkdir()
+    report = inspect(om.save(tmp_path / "a model's", om.convolution()))
+    save_starter(report, tmp_path / "device.yaml")
+    text = (tmp_path / "device.yaml").read_text()
+    assert parse_device(text.encode(), tmp_path).models["model"].file == "a model's/model.onnx"
+    run_starter(replace(report, starter=text), tmp_path)
+    with pytest.raises(ConfigError, match=r"device.yaml: starter: found File exists, expected a new file"):
+        save_starter(report, tmp_path / "device.yaml")
+    with pytest.raises(ConfigError, match=r"starter: found none, expected a model that .* \(because\)"):
+        save_starter(replace(report, starter="", no_starter="because"), tmp_path / "other.yaml")
 
 
 # --- in a child ------------------------------------------------------------------------------------------------------

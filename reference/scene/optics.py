@@ -14,7 +14,7 @@ from reference.scene.noise import Field, fractal
 
 Picture = NDArray[np.uint8]  # RGB, (h, w, 3)
 Grid = tuple[Field, Field]  # scene x and y of every pixel
-STEEPEST = 3.0  # slope; a cut edge of one organ over another is no wall
+STEEPEST = 1.2  # slope; a cut edge of one organ over another is no wall
 TONES = 1024  # steps of the tone curve
 SLACK = 64  # pixels by which the sensor's noise is larger than a picture, to be shifted at random
 

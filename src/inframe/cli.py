@@ -102,7 +102,9 @@ def bench(
 
 @app.command()
 def chaos(
-    only: Annotated[list[str] | None, typer.Option("--only", metavar="FAULT", help="Only this fault (repeatable).")] = None,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="FAULT", help="Only this fault (repeatable).")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Break a running device on purpose, one fault at a time, and report how the picture fared. Exit code 1 if it did not hold."""
@@ -121,7 +123,7 @@ def _version(value: bool) -> None:
 
 
 @app.callback()
-def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:  # noqa: ARG001
+def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
     """The options of the program itself."""
 
 

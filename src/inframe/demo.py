@@ -92,8 +92,14 @@ def closing_table(summary: Summary) -> Table:
         ("with the overlay of this very frame (SHOW)", str(verdicts.get("SHOW", 0))),
         ("with an overlay held from before (HOLD)", str(verdicts.get("HOLD", 0))),
         ("without an overlay (WITHHOLD)", str(verdicts.get("WITHHOLD", 0))),
-        ("capture to screen, median / p99 / max", " / ".join(_ms(v) for v in (summary.p50_ms, summary.p99_ms, summary.max_ms))),
-        ("first frame / first overlay after the start", " / ".join(_ms(v) for v in (summary.first_frame_ms, summary.first_overlay_ms))),
+        (
+            "capture to screen, median / p99 / max",
+            " / ".join(_ms(v) for v in (summary.p50_ms, summary.p99_ms, summary.max_ms)),
+        ),
+        (
+            "first frame / first overlay after the start",
+            " / ".join(_ms(v) for v in (summary.first_frame_ms, summary.first_overlay_ms)),
+        ),
     ]
     rows += [(f"finding: {rule}", f"{count} x") for rule, count in sorted(summary.findings.items())]
     rows += [(f"alert: {name}", f"{count} x") for name, count in sorted(summary.alerts.items())]

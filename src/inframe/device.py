@@ -14,7 +14,7 @@ from inframe.core.errors import AlreadyTold, DeviceFault
 from inframe.core.types import Controls
 from inframe.drivers.screens.web import listen
 from inframe.machine.launch import launch
-from inframe.machine.supervise import REFUSED_INPUT, Notice, Supervisor
+from inframe.machine.supervise import Notice, Supervisor
 from inframe.pipeline import record, results, ring
 from inframe.pipeline.board import Board, Count, create_board
 from inframe.pipeline.start import NOTE_BYTES
@@ -50,16 +50,22 @@ class Running:
         self._digest = _digest(path)
         self._watched_ns = self.clock.now()
         self._wall_ns = time.time_ns() - self.clock.now()
-        self.supervisor = Supervisor(specs(device, self.shared), self.clock, launch, self._notice, self._beat, self._proven)
+        self.supervisor = Supervisor(
+            specs(device, self.shared), self.clock, launch, self._notice, self._beat, self._proven
+        )
         self._ended_ns = 0
 
     def __enter__(self) -> Self:
         if layout_of(self.device).background and self.device.real_time:
-            os.sched_setaffinity(0, layout_of(self.device).background & os.sched_getaffinity(0) or os.sched_getaffinity(0))
+            os.sched_setaffinity(
+                0, layout_of(self.device).background & os.sched_getaffinity(0) or os.sched_getaffinity(0)
+            )
         self.supervisor.reconcile()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.stop()
 
     def step(self) -> bool:

@@ -64,7 +64,9 @@ def show(out: Console, rows: list[dict[str, Any]]) -> None:
     for column in ("", "what", "found", "advice"):
         table.add_column(column, overflow="fold")
     for row in rows:
-        table.add_row(f"[{STYLES[row['status']]}]{row['status']}[/]", *(_plain(row[key]) for key in ("name", "found", "advice")))
+        table.add_row(
+            f"[{STYLES[row['status']]}]{row['status']}[/]", *(_plain(row[key]) for key in ("name", "found", "advice"))
+        )
     out.print(table)
     counts = {status: sum(row["status"] == status for row in rows) for status in STYLES}
     out.print(", ".join(f"{number} {status}" for status, number in counts.items()))

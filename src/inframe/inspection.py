@@ -7,6 +7,7 @@ hangs a native library costs one clear line and not the command.
 import argparse
 import hashlib
 import json
+import os
 import signal
 import subprocess
 import sys
@@ -24,7 +25,7 @@ from inframe.core.yamlfile import parse_device
 from inframe.drivers.engines import installed_engines, load_engine
 from inframe.drivers.onnxfile import ModelFacts, TensorFacts, read_facts
 from inframe.pipeline.model import load_model
-from inframe.starter import CannotGuess, first_run, guess_decode, guess_image, starter_text
+from inframe.starter import CannotGuess, first_run, guess_decode, guess_image, starter_text, yaml_text
 
 TIMEOUT_S = 120.0
 
@@ -117,6 +118,22 @@ def _starter(path: Path, engine_name: str, engine: Engine) -> tuple[str, str]:
     stream = device.streams[device.display]
     load_model("model", device.models["model"], path.parent, (stream.width, stream.height)).close()
     return f"{guess.kind}: {guess.note}", text
+
+
+def save_starter(report: Report, to: Path) -> None:
+    """Write the starter device file as `to`, naming the model relative to it. Raises ConfigError; never overwrites."""
+    if not report.starter:
+        raise ConfigError(
+            report.file, "starter", "none", f"a model that a device file can describe ({report.no_starter})"
+        )
+    model = Path(report.file)
+    file = os.path.relpath(model.resolve(), to.resolve().parent)
+    text = report.starter.replace(f"    file: {yaml_text(model.name)}\n", f"    file: {yaml_text(file)}\n", 1)
+    try:
+        with to.open("x", encoding="utf-8") as new:
+            new.write(text)
+    except OSError as error:
+        raise ConfigError(to, "starter", error.strerror or error, "a new file") from None
 
 
 # --- in a child ------------------------------------------------------------------------------------------------------

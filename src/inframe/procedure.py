@@ -98,7 +98,9 @@ class Follower:
         self._alerting = alerting
 
 
-def run(device: Device, path: Path, seconds: float | None = None, tick: Callable[[Running, Follower], None] | None = None) -> Summary:
+def run(
+    device: Device, path: Path, seconds: float | None = None, tick: Callable[[Running, Follower], None] | None = None
+) -> Summary:
     """Run until the recording ends, `seconds` are over, a screen is closed, or SIGINT or SIGTERM comes.
 
     `tick` is called about a hundred times a second. Raises AlreadyTold when a process refused its input, DeviceFault when the
@@ -137,26 +139,31 @@ def _summary(running: Running, follower: Follower, restarts: Counter[str], secon
     device, board = running.device, running.board
     display, capture = board.row("display"), board.row(f"capture.{device.display}")
     born = _born_ns()
-    first = {name: display.get(count) for name, count in (("frame", Count.FIRST_NS), ("overlay", Count.FIRST_OVERLAY_NS))}
     latencies = follower.latencies_ms
+
+    def since_birth(count: Count) -> float | None:
+        at = display.get(count)
+        return (at - born) / NS_PER_MS if at else None
+
     return Summary(
-        device.device,
-        round(seconds, 3),
-        capture.get(Count.FRAMES),
-        display.get(Count.FRAMES),
-        display.get(Count.MISSED),
-        capture.get(Count.DROPPED),
-        dict(follower.verdicts),
-        dict(follower.modes),
-        statistics.median(latencies) if latencies else None,
-        quantile(latencies, 0.99),
-        max(latencies, default=None),
-        device.deadline_ns / NS_PER_MS,
-        *((first[name] - born) / NS_PER_MS if first[name] else None for name in ("frame", "overlay")),
-        dict(follower.findings),
-        dict(follower.alerts),
-        {name: restarts[name] for name in names(device) if restarts[name]},
-        running.notes,
+        device=device.device,
+        seconds=round(seconds, 3),
+        frames=capture.get(Count.FRAMES),
+        shown=display.get(Count.FRAMES),
+        missed=display.get(Count.MISSED),
+        dropped_by_camera=capture.get(Count.DROPPED),
+        verdicts=dict(follower.verdicts),
+        modes=dict(follower.modes),
+        p50_ms=statistics.median(latencies) if latencies else None,
+        p99_ms=quantile(latencies, 0.99),
+        max_ms=max(latencies, default=None),
+        deadline_ms=device.deadline_ns / NS_PER_MS,
+        first_frame_ms=since_birth(Count.FIRST_NS),
+        first_overlay_ms=since_birth(Count.FIRST_OVERLAY_NS),
+        findings=dict(follower.findings),
+        alerts=dict(follower.alerts),
+        restarts={name: restarts[name] for name in names(device) if restarts[name]},
+        gave_up=running.notes,
     )
 
 

@@ -16,7 +16,9 @@ def resolve(device: Device, path: Path) -> Device:
     base = path.parent.absolute()
     streams = {name: _resolve_stream(path, base, name, stream) for name, stream in device.streams.items()}
     models = {name: _resolve_model(path, base, name, model) for name, model in device.models.items()}
-    screens = tuple(s.model_copy(update={"path": str(base / s.path)}) if isinstance(s, FileScreen) else s for s in device.screens)
+    screens = tuple(
+        s.model_copy(update={"path": str(base / s.path)}) if isinstance(s, FileScreen) else s for s in device.screens
+    )
     records = str(base / device.records) if device.records is not None else None
     return device.model_copy(update={"streams": streams, "models": models, "screens": screens, "records": records})
 
@@ -39,7 +41,9 @@ def _resolve_model(path: Path, base: Path, name: str, model: ModelConfig) -> Mod
         try:
             labels = tuple((base / labels).read_text("utf-8").rstrip().splitlines())
         except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(path, f"models.{name}.labels", error, "a readable UTF-8 text file, one label a line") from None
+            raise ConfigError(
+                path, f"models.{name}.labels", error, "a readable UTF-8 text file, one label a line"
+            ) from None
     update: dict[str, object] = {"file": str(file), "labels": labels}
     function = getattr(model.decode, "function", None)
     if function is not None and ".py:" in function:

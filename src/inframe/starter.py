@@ -16,7 +16,7 @@ _OPEN_SIDE = 256
 _STRIDES = (8, 16, 32)
 
 
-class CannotGuess(Exception):  # noqa: N818  # says what happened
+class CannotGuess(Exception):  # says what happened
     """The model looks like nothing that a device file can describe without its author. The argument says why."""
 
 
@@ -248,11 +248,11 @@ def starter_text(file: str, engine: str, image: ImageGuess, guess: Guess) -> str
         "models:",
         "  model:",
         "    stream: camera",
-        f"    file: {_text(file)}",
+        f"    file: {yaml_text(file)}",
         f"    engine: {{name: {engine}, threads: 1}}",
         f"    budget_ms: 30{CHECK}",
         "    preprocess:",
-        f"      input: {_text(image.spec.name)}",
+        f"      input: {yaml_text(image.spec.name)}",
         f"      size: [{image.size[0]}, {image.size[1]}]{check_size}",
         f"      fit: stretch{CHECK}: stretch, letterbox or crop",
         f"      interpolation: linear{CHECK}",
@@ -265,7 +265,7 @@ def starter_text(file: str, engine: str, image: ImageGuess, guess: Guess) -> str
         *_mapping("state", image.state),
         *_mapping("shapes", {name: list(shape) for name, shape in image.shapes.items()}),
         f"    decode:{CHECK}: a guess, {guess.note}",
-        *(f"      {key}: {_text(value)}" for key, value in guess.decode.items()),
+        *(f"      {key}: {yaml_text(value)}" for key, value in guess.decode.items()),
         f"    labels:{CHECK}: their names, or a text file with one a line",
         *textwrap.wrap(f"[{', '.join(guess.labels)}]", 112, initial_indent=" " * 6, subsequent_indent=" " * 7),
     ]
@@ -275,10 +275,10 @@ def starter_text(file: str, engine: str, image: ImageGuess, guess: Guess) -> str
 def _mapping(key: str, values: Mapping[str, object]) -> list[str]:
     if not values:
         return []
-    return [f"    {key}:{CHECK}", *(f"      {_text(name)}: {_text(value)}" for name, value in values.items())]
+    return [f"    {key}:{CHECK}", *(f"      {yaml_text(name)}: {yaml_text(value)}" for name, value in values.items())]
 
 
-def _text(value: object) -> str:
+def yaml_text(value: object) -> str:
     """A YAML scalar or flow value: JSON is YAML, but plain words read better bare."""
     plain = isinstance(value, str) and value.isidentifier() and value.lower() not in _YAML_WORDS
     return str(value) if plain else json.dumps(value)

@@ -36,7 +36,9 @@ PATH, BESIDE = Restarts(limit=20, within_s=60.0, backoff_ms=50), Restarts(limit=
 
 PROCESSES: dict[str, Role] = {
     # the frame path: real-time cores
-    "display": Role("inframe.pipeline.display:main", "fifo", 80, HANG, PATH, "DISPLAY_LOST", "PROCESS_GIVEN_UP", critical=True),
+    "display": Role(
+        "inframe.pipeline.display:main", "fifo", 80, HANG, PATH, "DISPLAY_LOST", "PROCESS_GIVEN_UP", critical=True
+    ),
     "capture": Role("inframe.pipeline.capture:main", "fifo", 70, HANG, PATH, "CAPTURE_LOST", "PROCESS_GIVEN_UP"),
     "worker": Role("inframe.pipeline.worker:main", "fifo", 60, HANG, PATH, "WORKER_LOST", "WORKER_GIVEN_UP"),
     # beside it: background cores
@@ -63,7 +65,13 @@ def names(device: Device) -> tuple[str, ...]:
         f"{'console' if s.kind == 'web' else 'screen'}.{i}" for i, s in enumerate(device.screens) if s.kind != "none"
     ]
     recorder = ["recorder"] if device.records is not None else []
-    return ("display", *(f"capture.{s}" for s in device.streams), *(f"worker.{w}" for w in workers), *recorder, *screens)
+    return (
+        "display",
+        *(f"capture.{s}" for s in device.streams),
+        *(f"worker.{w}" for w in workers),
+        *recorder,
+        *screens,
+    )
 
 
 def layout_of(device: Device) -> CoreLayout:

@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inframe.core.budgets import RECOVER_NS, VIDEO_ONLY_NS
+from inframe.core.budgets import RECOVER_NS, START_NS, VIDEO_ONLY_NS
 from inframe.core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from inframe.core.events import EVENTS
 from inframe.core.types import Controls, FrameFlag, MissedReason, Mode, Priority, Verdict
 from inframe.pipeline.alerts import MIN_ON_NS
-from inframe.pipeline.decide import START_NS, due
+from inframe.pipeline.decide import due
 from tests.pipeline.script import NOTHING, PERIOD_NS, Run, device, masks, model, present
 
 LATE, INVALID, FAILED = MissedReason.LATE, MissedReason.INVALID, MissedReason.FAILED

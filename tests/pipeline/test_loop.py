@@ -10,7 +10,21 @@ import pytest
 from inframe.core.budgets import DRAW_NS
 from inframe.core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from inframe.core.config import Device
-from inframe.core.types import Controls, Decision, Frame, Masks, Missed, MissedReason, Mode, NoSignal, Output, Result, Results, Steps, Verdict
+from inframe.core.types import (
+    Controls,
+    Decision,
+    Frame,
+    Masks,
+    Missed,
+    MissedReason,
+    Mode,
+    NoSignal,
+    Output,
+    Result,
+    Results,
+    Steps,
+    Verdict,
+)
 from inframe.pipeline import loop, results, ring
 from inframe.pipeline.decide import make_plan
 from inframe.pipeline.ring import Header, RingReader, RingWriter
@@ -21,7 +35,13 @@ LABELS = ("background", "tissue")
 
 def device(**model: object) -> Device:
     preprocess = {"size": [8, 8], "fit": "stretch", "colour": "rgb", "layout": "nchw", "dtype": "float32", "scale": 1}
-    base = {"stream": "endoscope", "file": "m.onnx", "budget_ms": 10, "preprocess": preprocess, "decode": {"kind": "segmentation"}}
+    base = {
+        "stream": "endoscope",
+        "file": "m.onnx",
+        "budget_ms": 10,
+        "preprocess": preprocess,
+        "decode": {"kind": "segmentation"},
+    }
     return Device.model_validate(
         {
             "device": "test",
@@ -191,7 +211,11 @@ def test_no_frame_for_the_stall_time_is_no_signal_and_a_frame_ends_it() -> None:
     steady(world, 5)
     end = steady(world, 20, first=41)
     for i in range(20):  # the ring counts what it carries: the frames after the pause are 6, 7 …
-        world.result(NS_PER_S + 10 * NS_PER_MS + (40 + i) * PERIOD + 9 * NS_PER_MS, 6 + i, NS_PER_S + 10 * NS_PER_MS + (40 + i) * PERIOD)
+        world.result(
+            NS_PER_S + 10 * NS_PER_MS + (40 + i) * PERIOD + 9 * NS_PER_MS,
+            6 + i,
+            NS_PER_S + 10 * NS_PER_MS + (40 + i) * PERIOD,
+        )
     world.run(end)
     last_captured = NS_PER_S + 10 * NS_PER_MS + 4 * PERIOD
     at, decision = world.signals[0]

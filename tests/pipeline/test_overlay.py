@@ -396,7 +396,7 @@ OVERLAYS = {size: Overlay("d" * 64, LOOKS, *size, watermark="W") for size in SIZ
     ),
     now_ns=st.integers(0, 10**12),
 )
-def test_whatever_comes_is_drawn_in_a_picture_of_any_size(  # noqa: PLR0917  # hypothesis passes by name
+def test_whatever_comes_is_drawn_in_a_picture_of_any_size(  # hypothesis passes by name
     size: tuple[int, int],
     outputs: tuple[Masks, Boxes, Heat],
     verdict: Verdict,

@@ -26,7 +26,8 @@ class Inode:
         """What is found after the cut."""
         if self.live == self.safe:
             return self.live
-        size = len(self.live) if rng.random() < 0.7 else rng.choice((len(self.safe), rng.randint(0, max(len(self.live), 1))))
+        least = len(self.safe) if self.live.startswith(self.safe) else 0  # what is safe, an append does not touch
+        size = len(self.live) if rng.random() < 0.7 else rng.choice((least, rng.randint(least, len(self.live))))
         share = rng.choice((0.0, 0.5, 0.9, 1.0))
         found = bytearray(size)
         for at in range(0, size, SECTOR):

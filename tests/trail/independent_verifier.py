@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 
 
-class Wrong(Exception):  # noqa: N818
+class Wrong(Exception):
     """It does not verify."""
 
 

@@ -10,7 +10,7 @@ import numpy as np
 
 from inframe.core.clock import MonotonicClock
 from inframe.core.config import Device
-from inframe.core.types import Controls, Frame, Missed, MissedReason, Result
+from inframe.core.types import Controls, Frame, Missed, MissedReason, Output, Result, Steps
 from inframe.drivers.cameras import open_camera
 from inframe.machine.child import ChildContext
 from inframe.machine.launch import launch
@@ -50,7 +50,9 @@ class PlainLoop:
         self.supervisor.reconcile()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.supervisor.stop(3.0)
 
     def step(self) -> None:
@@ -66,6 +68,13 @@ class PlainLoop:
     def is_ready(self) -> bool:
         """Whether it has shown frames."""
         return self._row.get(Count.READY_NS) > 0
+
+
+def said_of(name: str, frame: Frame, output: Output | MissedReason, steps: Steps) -> Result | Missed:
+    """A model's output as the display gets it."""
+    if isinstance(output, MissedReason):
+        return Missed(name, frame.seq, output)
+    return Result(name, frame.seq, frame.captured_ns, output, steps)
 
 
 def main(ctx: ChildContext) -> None:
@@ -94,8 +103,7 @@ def main(ctx: ChildContext) -> None:
         seq += 1
         frame = Frame(device.display, seq, shot.captured_ns, shot.captured_ns + device.deadline_ns, pixels)
         output, steps = model.run(pixels, clock)
-        missed = isinstance(output, MissedReason)
-        result = Missed(name, seq, output) if missed else Result(name, seq, shot.captured_ns, output, steps)
-        decision, state = decide(plan, frame, {name: result}, {}, controls, state)
+        said = said_of(name, frame, output, steps)
+        decision, state = decide(plan, frame, {name: said}, {}, controls, state)
         overlay.draw(screen, pixels, decision, controls, clock.now())
-        records.write(line(frame, {name: result}, decision, clock.now()))
+        records.write(line(frame, {name: said}, decision, clock.now()))

@@ -1,6 +1,6 @@
 """Software that wants the machine for itself: what runs beside a real device, and worse.
 
-    python -m inframe.bench.load KIND [FOLDER]      runs until it is killed
+python -m inframe.bench.load KIND [FOLDER]      runs until it is killed
 """
 
 import os
@@ -55,13 +55,19 @@ def fsync() -> None:
 
 def memory() -> None:
     """Takes and touches memory until 512 MiB are left to the machine, or 4 GiB are taken, and keeps it."""
-    kept = []
+    kept: list[bytearray] = []
     while len(kept) < 64 and os.sysconf("SC_AVPHYS_PAGES") * os.sysconf("SC_PAGE_SIZE") > 512 * MIB:
         kept.append(bytearray(64 * MIB))
     signal.pause()
 
 
-KINDS: dict[str, Callable[[], None]] = {"cpu": cpu, "bandwidth": bandwidth, "matvec": matvec, "fsync": fsync, "memory": memory}
+KINDS: dict[str, Callable[[], None]] = {
+    "cpu": cpu,
+    "bandwidth": bandwidth,
+    "matvec": matvec,
+    "fsync": fsync,
+    "memory": memory,
+}
 ALL = ("cpu", "cpu", "bandwidth", "matvec", "fsync")
 """The load of `inframe bench`."""
 
@@ -72,7 +78,11 @@ class Load:
     def __init__(self, kinds: tuple[str, ...], folder: Path | None = None) -> None:
         command = [sys.executable, "-m", "inframe.bench.load"]
         where = [str(folder)] if folder is not None else []
-        environment = {**os.environ, "OPENBLAS_NUM_THREADS": "1", "PYTHONPATH": os.pathsep.join(p for p in sys.path if p)}
+        environment = {
+            **os.environ,
+            "OPENBLAS_NUM_THREADS": "1",
+            "PYTHONPATH": os.pathsep.join(p for p in sys.path if p),
+        }
         cores = set(range(os.cpu_count() or 1))
         self._hogs = [
             subprocess.Popen(
@@ -87,7 +97,9 @@ class Load:
     def __enter__(self) -> Self:
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         for hog in self._hogs:
             hog.kill()
             hog.wait()

@@ -41,7 +41,9 @@ def measure_and_show(out: Console, seconds: float) -> dict[str, Any]:
     with Progress(console=out, transient=True) as progress:
         task = progress.add_task("starting", total=seconds)
         began = time.monotonic()
-        report = measure(seconds, lambda what: progress.update(task, completed=time.monotonic() - began, description=what))
+        report = measure(
+            seconds, lambda what: progress.update(task, completed=time.monotonic() - began, description=what)
+        )
     show(out, report)
     return report
 
@@ -97,7 +99,7 @@ def _until_ready(devices: list[Running], floor: PlainLoop) -> None:
 
 
 def _run_blocks(bench: Bench, seconds: float, tick: Tick, display: int) -> list[float]:
-    rng = random.Random(1)  # noqa: S311  # an order of windows, not a secret
+    rng = random.Random(1)  # an order of windows, not a secret
     rss: list[float] = []
     until = time.monotonic() + seconds - len(bench.phases) * WINDOW_S / 2
     while not rss or time.monotonic() < until:
@@ -116,11 +118,15 @@ def _wakeups(device: Device, core: int) -> dict[str, dict[str, float]]:
     return found
 
 
-def _report(bench: Bench, wakeups: dict[str, dict[str, float]], rss: list[float], notes: list[tuple[str, str, str]]) -> dict[str, Any]:
+def _report(
+    bench: Bench, wakeups: dict[str, dict[str, float]], rss: list[float], notes: list[tuple[str, str, str]]
+) -> dict[str, Any]:
     by_phase = {phase.name: [w for w in bench.windows if w.phase == phase.name] for phase in bench.phases}
     idle = [latency for window in by_phase["idle"] for latency in window.latencies_ms]
     slack_ns = bench.deadline_ns - int((quantile(idle, 0.99) or 0.0) * NS_PER_MS)
-    report: dict[str, Any] = {name: phase_report(windows, slack_ns, bench.deadline_ns) for name, windows in by_phase.items()}
+    report: dict[str, Any] = {
+        name: phase_report(windows, slack_ns, bench.deadline_ns) for name, windows in by_phase.items()
+    }
     idle_p99 = report["idle"]["p99_ms"]
     for name, key in (("load", "slowdown_p99"), ("load_unpartitioned", "slowdown_p99_unpartitioned")):
         p99 = report[name]["p99_ms"]
@@ -188,7 +194,16 @@ def memcpy_ms() -> float:
 def show(out: Console, report: dict[str, Any]) -> None:
     """The report as a table."""
     table = Table(title="frame path, 1280x720 at 30 fps: capture to hand-off to the screen, ms")
-    keys = ("frames", "missed", "missed_beyond_stalls", "results_in_time_percent", "p50_ms", "p99_ms", "p999_ms", "max_ms")
+    keys = (
+        "frames",
+        "missed",
+        "missed_beyond_stalls",
+        "results_in_time_percent",
+        "p50_ms",
+        "p99_ms",
+        "p999_ms",
+        "max_ms",
+    )
     for column in ("phase", *(key.removesuffix("_ms").replace("_", " ") for key in keys)):
         table.add_column(column, justify="left" if column == "phase" else "right")
     for phase in ("floor", "idle", "load", "load_unpartitioned"):

@@ -99,7 +99,9 @@ def stolen_ticks(core: int) -> int:
 class Bench:
     """Runs windows. `core` is the one where the frame path lives, `period_ns` the camera's, `deadline_ns` the device's."""
 
-    def __init__(self, phases: list[Phase], load: Load, probe: Probe, core: int, period_ns: int, deadline_ns: int) -> None:
+    def __init__(
+        self, phases: list[Phase], load: Load, probe: Probe, core: int, period_ns: int, deadline_ns: int
+    ) -> None:
         self.phases, self.load, self.probe, self.core = phases, load, probe, core
         self.period_ns, self.deadline_ns = period_ns, deadline_ns
         self.clock = MonotonicClock()
@@ -149,7 +151,9 @@ class Bench:
         return records
 
 
-def measure(phase: str, records: list[dict[str, object]], begin: int, end: int, period_ns: int, deadline_ns: int) -> Window:
+def measure(
+    phase: str, records: list[dict[str, object]], begin: int, end: int, period_ns: int, deadline_ns: int
+) -> Window:
     """The window from its records. The synthetic camera's frames are due at exact multiples of the period, so that a frame
     that was never shown, or never even captured, is known from the gap that it left."""
     shown: dict[int, dict[str, int]] = {}
@@ -175,14 +179,16 @@ def _add(window: Window, record: dict[str, int] | None, due_ns: int, deadline_ns
         return
     latency = record["shown_ns"] - record["captured_ns"]
     window.latencies_ms.append(latency / NS_PER_MS)
-    window.in_time += record["verdict"] == "SHOW"  # type: ignore[comparison-overlap]  # JSON
+    said = record["results"].values()  # type: ignore[attr-defined]  # JSON
+    window.in_time += all(isinstance(one, dict) and one["seq"] == record["seq"] for one in said)
     if latency > deadline_ns:
         window.lateness_ns.append(latency - deadline_ns)
         window.due_ns.append(due_ns)
-    results = [r for r in record["results"].values() if isinstance(r, dict)]  # type: ignore[attr-defined]  # JSON
-    for result in results[:1]:
+    for result in [one for one in said if isinstance(one, dict) and one["seq"] == record["seq"]][:1]:
         at = [record["captured_ns"], *result["steps_ns"], record["shown_ns"]]
-        for name, a, b in zip(("hand_over", "preprocess", "infer", "decode", "gate_and_overlay"), at, at[1:], strict=False):
+        for name, a, b in zip(
+            ("hand_over", "preprocess", "infer", "decode", "gate_and_overlay"), at, at[1:], strict=False
+        ):
             window.steps_ms.setdefault(name, []).append((b - a) / NS_PER_MS)
 
 

@@ -28,7 +28,7 @@ class Feed:
         self._server = RtspServer(sets)
         self.url = self._server.url
         self._stop, self._silent, self._frozen = threading.Event(), False, False
-        self._damage = random.Random(1)  # noqa: S311  # damage, not a secret
+        self._damage = random.Random(1)  # damage, not a secret
         self._damaged = 0.0
         self._thread = threading.Thread(target=self._send, name="feed", daemon=True)
 
@@ -36,7 +36,9 @@ class Feed:
         self._thread.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self._stop.set()
         self._thread.join()
         self._server.close()
@@ -81,7 +83,12 @@ def _sequence() -> tuple[list[bytes], bytes]:
     codec = av.CodecContext.create("libx264", "w")
     codec.width, codec.height = SIZE
     codec.pix_fmt, codec.time_base, codec.framerate = "yuv420p", Fraction(1, FPS), Fraction(FPS)
-    codec.options = {"preset": "ultrafast", "tune": "zerolatency", "g": str(KEY_EVERY), "x264-params": f"keyint={KEY_EVERY}:scenecut=0:repeat-headers=1"}
+    codec.options = {
+        "preset": "ultrafast",
+        "tune": "zerolatency",
+        "g": str(KEY_EVERY),
+        "x264-params": f"keyint={KEY_EVERY}:scenecut=0:repeat-headers=1",
+    }
     units = []
     for i in range(LENGTH):
         frame = av.VideoFrame.from_ndarray(_picture(i), format="rgb24")
@@ -110,7 +117,9 @@ class CameraStage(Stage):
     def of(folder: Path, feed: Feed) -> "CameraStage":
         """Start the device on `feed`."""
         stage = Stage.start(folder, {"camera": "rtsp", "url": feed.url})
-        own = CameraStage(stage.folder, stage.path, stage.running, stage.control, stage.records, stage.notices, stage.reader)
+        own = CameraStage(
+            stage.folder, stage.path, stage.running, stage.control, stage.records, stage.notices, stage.reader
+        )
         own.feed = feed
         return own
 
@@ -127,8 +136,22 @@ def _does(break_it: Callable[[Feed], None], mend_it: Callable[[Feed], None]) -> 
 
 
 FAULTS: tuple[Fault, ...] = (
-    Fault("camera_gone", _does(lambda f: f.fall_silent(True), lambda f: f.fall_silent(False)), 2.0, "NO_SIGNAL", camera=True),
-    Fault("camera_frozen", _does(lambda f: f.freeze(True), lambda f: f.freeze(False)), 2.0, "CAMERA_FROZEN", camera=True),
-    Fault("camera_broken_packets", _does(lambda f: f.damage(0.02), lambda f: f.damage(0.0)), 2.0, "CAMERA_CORRUPT", camera=True),
+    Fault(
+        "camera_gone",
+        _does(lambda f: f.fall_silent(True), lambda f: f.fall_silent(False)),
+        2.0,
+        "NO_SIGNAL",
+        camera=True,
+    ),
+    Fault(
+        "camera_frozen", _does(lambda f: f.freeze(True), lambda f: f.freeze(False)), 2.0, "CAMERA_FROZEN", camera=True
+    ),
+    Fault(
+        "camera_broken_packets",
+        _does(lambda f: f.damage(0.02), lambda f: f.damage(0.0)),
+        2.0,
+        "CAMERA_CORRUPT",
+        camera=True,
+    ),
 )
 """The camera's faults."""

@@ -52,12 +52,17 @@ def break_and_show(out: Console, only: list[str] | None) -> dict[str, Any]:
     chosen = [fault for fault in every if not only or fault.name in only]
     unknown = set(only or ()) - {fault.name for fault in every}
     if unknown:
-        raise ConfigError("inframe chaos", "--only", ", ".join(sorted(unknown)), "of: " + ", ".join(f.name for f in every))
+        raise ConfigError(
+            "inframe chaos", "--only", ", ".join(sorted(unknown)), "of: " + ", ".join(f.name for f in every)
+        )
     with Progress(console=out, transient=True) as progress:
         task = progress.add_task("starting", total=len(chosen))
         outcomes = run_all(chosen, lambda name: progress.update(task, advance=1, description=name))
     _show(out, outcomes)
-    return {"faults": [asdict(outcome) for outcome in outcomes], "held": all(outcome.bars == "held" for outcome in outcomes)}
+    return {
+        "faults": [asdict(outcome) for outcome in outcomes],
+        "held": all(outcome.bars == "held" for outcome in outcomes),
+    }
 
 
 def run_all(faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
@@ -121,10 +126,14 @@ def _well(stage: Stage, fault: Fault) -> bool:
 
 
 def _first_alert(records: list[dict[str, Any]], fault: Fault) -> int | None:
-    return next((r["shown_ns"] for r in records if r.get("alerts", {}).get(fault.alert) in ("ON", "ACKNOWLEDGED")), None)
+    return next(
+        (r["shown_ns"] for r in records if r.get("alerts", {}).get(fault.alert) in ("ON", "ACKNOWLEDGED")), None
+    )
 
 
-def judge(fault: Fault, records: list[dict[str, Any]], struck: int, end: int, recovered_ms: float | None, max_age_ns: int) -> Outcome:
+def judge(
+    fault: Fault, records: list[dict[str, Any]], struck: int, end: int, recovered_ms: float | None, max_age_ns: int
+) -> Outcome:
     """The outcome from the records of what was shown. Pure."""
     frames = [r for r in records if "seq" in r and struck <= r["captured_ns"] < end]
     expected = len(_due(frames, struck, end)) if not fault.camera else (end - struck) // PERIOD_NS
@@ -155,7 +164,9 @@ def _due(frames: list[dict[str, Any]], struck: int, end: int) -> range:
 def _wrong(record: dict[str, Any], max_age_ns: int) -> bool:
     """An overlay that this frame should not have had: SHOW without each model's result of this very frame."""
     if record["verdict"] == "SHOW":
-        return not all(isinstance(result, dict) and result["seq"] == record["seq"] for result in record["results"].values())
+        return not all(
+            isinstance(result, dict) and result["seq"] == record["seq"] for result in record["results"].values()
+        )
     return bool(record["verdict"] == "HOLD" and record["age_ns"] > max_age_ns)
 
 
@@ -186,7 +197,16 @@ def _show(out: Console, outcomes: list[Outcome]) -> None:
             continue
         times = [_ms(value) for value in (one.overlay_off_ms, one.recovered_ms)]
         style = None if one.bars == "held" else "bold red"
-        table.add_row(one.name, str(one.frames_expected), str(one.frames_lost), *times, one.alert or "-", _ms(one.alert_ms), one.bars, style=style)
+        table.add_row(
+            one.name,
+            str(one.frames_expected),
+            str(one.frames_lost),
+            *times,
+            one.alert or "-",
+            _ms(one.alert_ms),
+            one.bars,
+            style=style,
+        )
     out.print(table)
 
 

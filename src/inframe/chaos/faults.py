@@ -40,7 +40,7 @@ class Fault:
     """The model's: the overlay must go, and never be wrong."""
 
 
-class CanNot(Exception):  # noqa: N818  # says what this machine does not permit
+class CanNot(Exception):  # says what this machine does not permit
     """The fault can't be made here; the report says SKIPPED and why."""
 
 
@@ -81,7 +81,11 @@ def _disk_full(stage: Stage) -> Mend:
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
     size = max((file.stat().st_size for file in records.iterdir()), default=0)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, before[1]))
-    return lambda: (resource.prlimit(pid, resource.RLIMIT_FSIZE, before), None)[1]
+
+    def back() -> None:
+        resource.prlimit(pid, resource.RLIMIT_FSIZE, before)
+
+    return back
 
 
 def _fill(folder: Path) -> Mend:
@@ -118,7 +122,11 @@ def _step_clock(stage: Stage) -> Mend:
         time.clock_settime_ns(time.CLOCK_REALTIME, wall + CLOCK_STEP_S * NS_PER_S)
     except PermissionError:
         raise CanNot("setting the wall clock needs CAP_SYS_TIME") from None
-    return lambda: time.clock_settime_ns(time.CLOCK_REALTIME, wall + time.monotonic_ns() - steady)
+
+    def back() -> None:
+        time.clock_settime_ns(time.CLOCK_REALTIME, wall + time.monotonic_ns() - steady)
+
+    return back
 
 
 def _hogs(*kinds: str) -> Callable[[Stage], Mend]:
@@ -134,7 +142,7 @@ def _damage_ring(stage: Stage) -> Mend:
     fd = stage.running.shared[f"frames.{stage.running.device.display}"]
     memory = mmap.mmap(fd, os.fstat(fd).st_size)
     reader = ring.RingReader(fd)
-    rng = random.Random(1)  # noqa: S311  # damage, not a secret
+    rng = random.Random(1)  # damage, not a secret
     until = time.monotonic() + 0.5
     while time.monotonic() < until:
         at = reader._ring.layout.front(reader.newest()) + rng.randrange(64)
@@ -148,7 +156,11 @@ def _damage_ring(stage: Stage) -> Mend:
 def _tear_config(stage: Stage) -> Mend:
     whole = stage.path.read_bytes()
     stage.path.write_bytes(whole[: len(whole) // 2])
-    return lambda: (stage.path.write_bytes(whole), None)[1]
+
+    def back() -> None:
+        stage.path.write_bytes(whole)
+
+    return back
 
 
 FAULTS: tuple[Fault, ...] = (

@@ -38,7 +38,12 @@ def device_for(folder: Path, camera: dict[str, Any]) -> Path:
     stream = {**camera, "width": 1280, "height": 720, "fps": FPS}
     models = {name: _breakable(config, device.models[name]) for name, config in values["models"].items()}
     screens = [{"kind": "web", "port": 0}]
-    changes = {"streams": {device.display: stream}, "models": models, "screens": screens, "records": str(folder / "records")}
+    changes: dict[str, Any] = {
+        "streams": {device.display: stream},
+        "models": models,
+        "screens": screens,
+        "records": str(folder / "records"),
+    }
     changes["worker_memory_mb"] = WORKER_MB
     path = folder / "device.yaml"
     path.write_text(yaml.safe_dump(values | changes, sort_keys=False), "utf-8")
@@ -74,7 +79,9 @@ class Stage:
         device: Device = resolve(read_device(path), path)
         notices: list[Notice] = []
         running = Running(device, path, notices.append).__enter__()
-        return Stage(folder, path, running, control, [], notices, RecordReader(RingReader(running.shared["records.read"])))
+        return Stage(
+            folder, path, running, control, [], notices, RecordReader(RingReader(running.shared["records.read"]))
+        )
 
     def close(self) -> None:
         """Stop the device."""
@@ -116,7 +123,9 @@ class Stage:
             return self.now() - calm_since > NS_PER_S
 
         if not self.watch(NOMINAL_LIMIT_S, calm):
-            raise DeviceFault(f"the device is not NOMINAL after {NOMINAL_LIMIT_S:g} s: {sorted(self.running.board.faults())}")
+            raise DeviceFault(
+                f"the device is not NOMINAL after {NOMINAL_LIMIT_S:g} s: {sorted(self.running.board.faults())}"
+            )
 
     def _all_ready(self) -> bool:
         return all(self.row(name).get(Count.READY_NS) for name in self.running.board.names if name != "device")

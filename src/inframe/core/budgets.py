@@ -1,6 +1,6 @@
 """BUDGETS: every time limit of the frame path that is not the integrator's to choose, in one table (ns)."""
 
-from inframe.core.clock import NS_PER_MS
+from inframe.core.clock import NS_PER_MS, NS_PER_S
 
 DRAW_NS = 5 * NS_PER_MS
 """Kept back from a frame's deadline for decide, overlay and hand-off to the screen. Measured on the reference machine:
@@ -13,7 +13,10 @@ RECOVER_NS = 300 * NS_PER_MS
 """A better mode is entered only after this long without a reason for the worse one."""
 
 VIDEO_ONLY_NS = 500 * NS_PER_MS
-"""A required model without a valid result for this long turns DEGRADED into VIDEO_ONLY."""
+"""Nothing to draw, neither current nor held, for this long turns DEGRADED into VIDEO_ONLY."""
+
+START_NS = 3 * NS_PER_S
+"""No frame and no result are no fault for so long after the start: cameras and models take a moment to open."""
 
 HANG_NS = 400 * NS_PER_MS
 """A process of the frame path whose heartbeat is older than this is killed and started again."""

@@ -31,7 +31,9 @@ class StreamBase(Part):
     fps: float = Field(gt=0, le=240, description="frames per second; sets the deadline and the watchdogs")
     rotate: Literal[0, 90, 180, 270] = Field(0, description="clockwise, degrees; width and height are those after it")
     stall_ms: PositiveMs = Field(300, description="no frame for this long: NO_SIGNAL")
-    frozen_ms: PositiveMs | None = Field(300, description="the same picture bit for bit for this long: CAMERA_FROZEN; null: never")
+    frozen_ms: PositiveMs | None = Field(
+        300, description="the same picture bit for bit for this long: CAMERA_FROZEN; null: never"
+    )
 
 
 class FileStream(StreamBase):
@@ -106,7 +108,9 @@ class Preprocess(Part):
         channels = 1 if self.colour == "gray" else 3
         for key, values in (("mean", self.mean), ("std", self.std)):
             if len(values) not in (1, channels):
-                raise ValueError(f"{key}: found {len(values)} values, expected 1 or {channels} for colour {self.colour}")
+                raise ValueError(
+                    f"{key}: found {len(values)} values, expected 1 or {channels} for colour {self.colour}"
+                )
         if 0.0 in self.std:
             raise ValueError("std: found 0, expected values other than 0")
         return self
@@ -118,7 +122,8 @@ class DecodeSegmentation(Part):
     kind: Literal["segmentation"]
     output: str | None = Field(None, description="the model's output of this name; null: its only output")
     activation: Literal["argmax", "sigmoid", "none"] = Field(
-        "argmax", description="argmax over labels; sigmoid: one foreground channel against the threshold; none: indices already"
+        "argmax",
+        description="argmax over labels; sigmoid: one foreground channel against the threshold; none: indices already",
     )
     layout: Literal["nchw", "nhwc"] = "nchw"
     threshold: Fraction = 0.5
@@ -164,14 +169,17 @@ class DecodeFunction(Part):
     """A Python function of the integrator's own: (outputs by name, region) -> Masks | Boxes | Scores | Heat."""
 
     kind: Literal["function"]
-    function: str = Field(pattern=r"^[^:]+(\.py)?:[A-Za-z_]\w*$", description="path/to/file.py:name or package.module:name")
+    function: str = Field(
+        pattern=r"^[^:]+(\.py)?:[A-Za-z_]\w*$", description="path/to/file.py:name or package.module:name"
+    )
     returns: Literal["segmentation", "detection", "classification", "heat"]
     size: tuple[int, int] | None = Field(None, description="segmentation, heat: width and height of what it returns")
     limit: int = Field(100, ge=1, le=1000, description="detection: at most so many boxes")
 
 
 Decode = Annotated[
-    DecodeSegmentation | DecodeDetection | DecodeClassification | DecodeHeat | DecodeFunction, Field(discriminator="kind")
+    DecodeSegmentation | DecodeDetection | DecodeClassification | DecodeHeat | DecodeFunction,
+    Field(discriminator="kind"),
 ]
 
 
@@ -189,7 +197,9 @@ class ModelConfig(Part):
     )
     required: bool = Field(True, description="without it no overlay is shown at all")
     preprocess: Preprocess
-    state: dict[str, str] = Field({}, description="recurrent models: output name -> the input that gets it on the next frame")
+    state: dict[str, str] = Field(
+        {}, description="recurrent models: output name -> the input that gets it on the next frame"
+    )
     shapes: dict[str, tuple[Annotated[int, Field(ge=1)], ...]] = Field(
         {}, description="what to use for the open dimensions of an input, by input name"
     )
@@ -336,7 +346,9 @@ class Device(Part):
     device: Annotated[str, Field(min_length=1, max_length=64)]
     streams: dict[Name, Stream] = Field(min_length=1)
     display: Name = Field(description="the stream that goes to the screen")
-    deadline_ms: PositiveMs | None = Field(None, description="capture to screen; default: one frame period of the display's stream")
+    deadline_ms: PositiveMs | None = Field(
+        None, description="capture to screen; default: one frame period of the display's stream"
+    )
     models: dict[Name, ModelConfig] = {}
     rules: dict[Name, Rule] = {}
     screens: tuple[ScreenConfig, ...] = (NoneScreen(kind="none"),)
@@ -352,10 +364,14 @@ class Device(Part):
             raise ValueError(f"display: found {self.display!r}, expected one of streams: {', '.join(self.streams)}")
         for name, model in self.models.items():
             if model.stream not in self.streams:
-                raise ValueError(f"models.{name}.stream: found {model.stream!r}, expected one of: {', '.join(self.streams)}")
+                raise ValueError(
+                    f"models.{name}.stream: found {model.stream!r}, expected one of: {', '.join(self.streams)}"
+                )
         for name, rule in self.rules.items():
             if rule.model not in self.models:
-                raise ValueError(f"rules.{name}.model: found {rule.model!r}, expected one of models: {', '.join(self.models)}")
+                raise ValueError(
+                    f"rules.{name}.model: found {rule.model!r}, expected one of models: {', '.join(self.models)}"
+                )
         return self
 
     @property

@@ -24,7 +24,9 @@ class ConfigError(InframeError):
 
     def __init__(self, where: object, field: str, found: object, expected: str) -> None:
         self.where, self.field, self.found, self.expected = str(where), field, found, expected
-        super().__init__(f"{one_line(where)}: {one_line(field)}: found {one_line(found)}, expected {one_line(expected)}")
+        super().__init__(
+            f"{one_line(where)}: {one_line(field)}: found {one_line(found)}, expected {one_line(expected)}"
+        )
 
 
 class AlreadyTold(InframeError):

@@ -24,7 +24,7 @@ class Shot:
     """Frames that the driver threw away since the last one, because a newer one was there."""
 
 
-class EndOfStream(Exception):  # noqa: N818  # an end, not an error
+class EndOfStream(Exception):  # an end, not an error
     """A recording is over."""
 
 

@@ -109,7 +109,7 @@ class Steps:
 
 @dataclass(frozen=True, slots=True)
 class Result:
-    """One model's output for one frame. The arrays are read-only views: copy them to keep them."""
+    """One model's output for one frame. The arrays are the holder's own and are never written to again."""
 
     model: str
     seq: int

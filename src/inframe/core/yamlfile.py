@@ -18,7 +18,9 @@ class _Loader(yaml.SafeLoader):
 
     def compose_node(self, parent: yaml.Node | None, index: Any) -> yaml.Node | None:
         if self.check_event(yaml.AliasEvent):
-            raise yaml.composer.ComposerError(None, None, "found an alias, expected plain values", self.peek_event().start_mark)
+            raise yaml.composer.ComposerError(
+                None, None, "found an alias, expected plain values", self.peek_event().start_mark
+            )
         return super().compose_node(parent, index)
 
     def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Any, Any]:
@@ -26,7 +28,9 @@ class _Loader(yaml.SafeLoader):
         for key_node, _ in node.value:
             key = self.construct_object(key_node, deep=True)
             if not isinstance(key, str):
-                raise yaml.constructor.ConstructorError(None, None, f"found the key {key!r}, expected text", key_node.start_mark)
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"found the key {key!r}, expected text", key_node.start_mark
+                )
             if key in seen:
                 raise yaml.constructor.ConstructorError(None, None, f"found the key {key!r} twice", key_node.start_mark)
             seen.add(key)
@@ -70,7 +74,9 @@ def parse_device(data: bytes, path: Path) -> Device:
     except ValueError as error:  # PyYAML lets impossible dates and numbers through to Python's constructors
         raise ConfigError(path, "file", error, "valid YAML") from None
     if not isinstance(raw, dict):
-        raise ConfigError(path, "file", type(raw).__name__ if raw is not None else "an empty file", "a mapping (device: …)")
+        raise ConfigError(
+            path, "file", type(raw).__name__ if raw is not None else "an empty file", "a mapping (device: …)"
+        )
     try:
         return Device.model_validate(raw)
     except ValidationError as error:
@@ -93,7 +99,12 @@ def _as_config_error(path: Path, error: ValidationError) -> ConfigError:
             head, _, expected = reason.partition(", expected ")
             name, _, found = head.rpartition("found ")
             name = name.strip().rstrip(":")
-            return ConfigError(path, ".".join(p for p in (field if field != "file" else "", name) if p) or "file", found, expected + more)
+            return ConfigError(
+                path,
+                ".".join(p for p in (field if field != "file" else "", name) if p) or "file",
+                found,
+                expected + more,
+            )
         case _:
             message = first["msg"].removeprefix("Input should be ")
             return ConfigError(path, field, repr(first["input"])[:60], message + more)

@@ -98,7 +98,7 @@ class Board:
         self._histogram[min(max(ns // HISTOGRAM_STEP_NS, 0), HISTOGRAM - 1)] += 1
 
     def latencies_ms(self) -> NDArray[np.int64]:
-        """How many frames took 0.0–0.1 ms, 0.1–0.2 ms, … (the last bin: 99.9 ms and longer), (1000,) int64."""
+        """How many frames took 0.0 to 0.1 ms, 0.1 to 0.2 ms, … (the last bin: 99.9 ms and longer), (1000,) int64."""
         return self._histogram.copy()
 
 

@@ -115,7 +115,9 @@ class Capture:
 
     def _frozen(self, shot: Shot) -> FrameFlag:
         limit = self.stream.frozen_ms
-        frozen = limit is not None and self._same_since_ns and shot.captured_ns - self._same_since_ns >= limit * NS_PER_MS
+        frozen = (
+            limit is not None and self._same_since_ns and shot.captured_ns - self._same_since_ns >= limit * NS_PER_MS
+        )
         return FrameFlag.FROZEN if frozen else FrameFlag.NONE
 
     def _compare(self, pixels: Pixels, shot: Shot) -> None:

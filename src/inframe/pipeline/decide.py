@@ -14,7 +14,8 @@ contradict.
 from collections.abc import Mapping
 from dataclasses import dataclass
 
-from inframe.core.clock import NS_PER_MS, NS_PER_S
+from inframe.core.budgets import START_NS
+from inframe.core.clock import NS_PER_MS
 from inframe.core.config import Device
 from inframe.core.types import (
     Controls,
@@ -34,7 +35,6 @@ from inframe.pipeline.mode import ModeState, Seen, first_mode, step_mode, window
 from inframe.pipeline.ruleplans import plan_rules
 from inframe.pipeline.rules import RulePlan, RuleState, findings, step_rules
 
-START_NS = 4 * NS_PER_S
 """Until the first overlay, and for so long at most, a model that has not spoken yet is starting, not late."""
 
 _FLAG_EVENTS = {

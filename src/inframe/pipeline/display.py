@@ -5,7 +5,18 @@ from dataclasses import dataclass, field
 
 from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
 from inframe.core.config import Device, ModelConfig
-from inframe.core.types import Controls, Decision, Frame, NoSignal, Pixels, Results, Verdict
+from inframe.core.types import (
+    Controls,
+    Decision,
+    Frame,
+    Missed,
+    MissedReason,
+    NoSignal,
+    Pixels,
+    Result,
+    Results,
+    Verdict,
+)
 from inframe.machine.child import ChildContext
 from inframe.pipeline import loop, record, ring, start
 from inframe.pipeline.board import Board, Count, Row
@@ -31,7 +42,13 @@ def main(ctx: ChildContext) -> None:
     labels = {name: tuple(model.labels) for name, model in device.models.items()}
     plan = make_plan(device, labels)
     readers = {name: RingReader(ctx.fds[f"results.{name}"]) for name in ctx.args["models"]}
-    journal = BoardJournal(board, board.row(ctx.name), record.RecordWriter(RingWriter(ctx.fds["records"], ())), [frames, *readers.values()], clock)
+    journal = BoardJournal(
+        board,
+        board.row(ctx.name),
+        record.RecordWriter(RingWriter(ctx.fds["records"], ())),
+        [frames, *readers.values()],
+        clock,
+    )
 
     def wait(until_ns: int) -> bool:
         return ring.wait(ctx.fds["wake"], until_ns, clock)
@@ -72,6 +89,11 @@ def overlay_of(device: Device, labels: Mapping[str, tuple[str, ...]]) -> Overlay
 
 def _full_scale(model: ModelConfig) -> float:
     return model.decode.full_scale if model.decode.kind == "heat" else 1.0
+
+
+def in_time(said: Result | Missed, seq: int) -> bool:
+    """Whether a model has said of frame `seq` what it had to say in time."""
+    return said.seq == seq if isinstance(said, Result) else said.reason is MissedReason.NOT_DUE
 
 
 @dataclass
@@ -141,15 +163,20 @@ class BoardJournal:
             self.skipped(1)
             return
         row.add(Count.FRAMES)
-        row.add({Verdict.SHOW: Count.SHOW, Verdict.HOLD: Count.HOLD, Verdict.WITHHOLD: Count.WITHHOLD}[decision.verdict])
-        if decision.verdict is Verdict.SHOW:
+        row.add(
+            {Verdict.SHOW: Count.SHOW, Verdict.HOLD: Count.HOLD, Verdict.WITHHOLD: Count.WITHHOLD}[decision.verdict]
+        )
+        if results and all(in_time(result, frame.seq) for result in results.values()):
             row.add(Count.IN_TIME)
         row.set(Count.LATENCY_NS, shown_ns - frame.captured_ns)
         self.board.add_latency(shown_ns - frame.captured_ns)
         if shown_ns > frame.deadline_ns:
             row.add(Count.MISSED)
             self._late_ns = shown_ns
-        for count, first in ((Count.FIRST_NS, True), (Count.FIRST_OVERLAY_NS, decision.verdict is Verdict.SHOW and results)):
+        for count, first in (
+            (Count.FIRST_NS, True),
+            (Count.FIRST_OVERLAY_NS, decision.verdict is Verdict.SHOW and results),
+        ):
             if first and row.get(count) == 0:
                 row.set(count, shown_ns)
 
@@ -165,6 +192,6 @@ class BoardJournal:
         present = {"RING_CORRUPT": self._corrupt_ns, "DEADLINE_MISSED": self._late_ns}
         self.row.set_faults({event: bool(at) and now - at < FAULT_SHOWN_NS for event, at in present.items()}, now)
 
-    def beat(self, frame: Frame | NoSignal | None, decision: Decision | None) -> None:
+    def beat(self, frame: Frame | NoSignal | None, decision: Decision | None) -> None:  # noqa: ARG002  # loop.Island's
         """See loop.Island. The heartbeat is on the board, where the parent and a safety island's driver read it."""
         self.row.beat(self.clock.now())

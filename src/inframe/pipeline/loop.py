@@ -6,15 +6,24 @@ from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Protocol
 
-from inframe.core.budgets import DRAW_NS, NO_SIGNAL_REDRAW_NS
-from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock
-from inframe.core.types import Controls, Decision, Frame, FrameFlag, Missed, MissedReason, NoSignal, Pixels, Result, Results
+from inframe.core.budgets import DRAW_NS, NO_SIGNAL_REDRAW_NS, START_NS
+from inframe.core.clock import NS_PER_MS, Clock
+from inframe.core.types import (
+    Controls,
+    Decision,
+    Frame,
+    FrameFlag,
+    Missed,
+    MissedReason,
+    NoSignal,
+    Pixels,
+    Result,
+    Results,
+)
 from inframe.pipeline import results as results_ring
 from inframe.pipeline.decide import Plan, decide, due, initial
 from inframe.pipeline.ring import Header, RingReader
 
-START_GRACE_NS = 2 * NS_PER_S
-"""No frame yet is not NO_SIGNAL for so long after the start: cameras take a moment to open."""
 WAIT_NS = 50 * NS_PER_MS
 """The loop looks up at least this often, to beat and to notice that it shall stop."""
 
@@ -62,7 +71,15 @@ class Status(Protocol):
         ...
 
 
-def run(incoming: "Incoming", models: "ModelResults", plan: Plan, status: Status, surface: Surface, journal: Journal, island: Island) -> None:
+def run(
+    incoming: "Incoming",
+    models: "ModelResults",
+    plan: Plan,
+    status: Status,
+    surface: Surface,
+    journal: Journal,
+    island: Island,
+) -> None:
     """Every frame reaches the screen by its deadline, whatever the models do. Ends when `incoming` does."""
     state = initial(plan, incoming.clock.now())
     for frame in incoming:
@@ -95,7 +112,7 @@ class Incoming:
     _card_ns: int = 0
 
     def __iter__(self) -> Iterator[Frame | NoSignal]:
-        self._last_ns = self.clock.now() + START_GRACE_NS
+        self._last_ns = self.clock.now() + START_NS - self.stall_ns
         while not self.stopping():
             frame = self._next()
             if frame is not None:
@@ -114,8 +131,7 @@ class Incoming:
 
     def _next(self) -> Frame | None:
         newest = self.ring.newest()
-        if newest < self.last:
-            self.last = newest  # a damaged note once claimed more than there is
+        self.last = min(self.last, newest)  # a damaged note may once have claimed more than there is
         first = max(self.last + 1, newest - self.ring.slots + 2)
         now = self.clock.now()
         for seq in range(first, newest + 1):
@@ -158,10 +174,12 @@ class ModelResults:
         found: dict[str, Result | Missed] = {}
         for name in self.rings:
             known = self._known.get(name)
-            if known is not None and known.seq == frame.seq:
-                found[name] = known
+            if name not in models:
+                found[name] = Missed(name, frame.seq, MissedReason.NOT_DUE)
+            elif known is not None and (known.seq == frame.seq or isinstance(known, Result)):
+                found[name] = known  # of an earlier frame: the gate may HOLD it, and never takes it for this one's
             else:
-                found[name] = Missed(name, frame.seq, MissedReason.LATE if name in models else MissedReason.NOT_DUE)
+                found[name] = Missed(name, frame.seq, MissedReason.LATE)
         return found
 
     def _missing(self, names: list[str], seq: int) -> list[str]:

@@ -16,7 +16,7 @@ Outputs = Mapping[str, NDArray[np.generic]]
 """What an engine returns: arrays by output name."""
 
 
-class InvalidOutput(Exception):  # noqa: N818  # says what the output is
+class InvalidOutput(Exception):  # says what the output is
     """A model's output that must not be shown: NaN, infinity, a wrong shape, an impossible label.
 
     The text is what was found, or "FOUND, expected EXPECTED".

@@ -27,10 +27,17 @@ def line(frame: Frame | NoSignal, results: Results, decision: Decision, shown_ns
     """The record of one frame; times in ns on the device clock, names as in core/types.py."""
     record: dict[str, Any] = {"stream": frame.stream, "shown_ns": shown_ns}
     if isinstance(frame, Frame):
-        record |= {"seq": frame.seq, "captured_ns": frame.captured_ns, "deadline_ns": frame.deadline_ns, "flags": int(frame.flags)}
+        record |= {
+            "seq": frame.seq,
+            "captured_ns": frame.captured_ns,
+            "deadline_ns": frame.deadline_ns,
+            "flags": int(frame.flags),
+        }
         record["results"] = {name: _of(result) for name, result in results.items()}
     record |= {"verdict": decision.verdict.name, "mode": decision.mode.name, "age_ns": decision.age_ns}
-    record["findings"] = [{"rule": f.rule, "value": round(f.value, 6), "since_ns": f.since_ns} for f in decision.findings]
+    record["findings"] = [
+        {"rule": f.rule, "value": round(f.value, 6), "since_ns": f.since_ns} for f in decision.findings
+    ]
     record["alerts"] = {alert.key: alert.presence.name for alert in decision.alerts}
     return record
 
@@ -88,7 +95,12 @@ def main(ctx: ChildContext) -> None:
     """`recorder`: appends each frame's record to a file of JSON lines, fsynced each second."""
     board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))
     clock = MonotonicClock()
-    recorder = Recorder(Path(ctx.args["folder"]) / ctx.args["file"], RecordReader(RingReader(ctx.fds["records"])), board.row(ctx.name), clock)
+    recorder = Recorder(
+        Path(ctx.args["folder"]) / ctx.args["file"],
+        RecordReader(RingReader(ctx.fds["records"])),
+        board.row(ctx.name),
+        clock,
+    )
     start.ready(ctx, recorder.row, clock)
     while not ctx.stop.wait(POLL_S):
         recorder.step()

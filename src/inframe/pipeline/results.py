@@ -1,4 +1,4 @@
-"""A model's output as bytes in a ring slot, and back. Arrays one after the other, their shapes in the header: nothing is pickled."""
+"""A model's output as bytes in a ring slot, and back: arrays one after the other, their shapes in the header."""
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,7 +23,9 @@ def bound(model: ModelConfig) -> int:
     return capacity(max(width * height * 4, 1 << 16))
 
 
-def write(ring: RingWriter, tag: int, captured_ns: int, output: Output | MissedReason, steps: Steps, now_ns: int) -> None:
+def write(
+    ring: RingWriter, tag: int, captured_ns: int, output: Output | MissedReason, steps: Steps, now_ns: int
+) -> None:
     """Publish what a model says of the frame `tag`."""
     payload = ring.begin()
     kind, dims, size, value = _encode(payload, output)

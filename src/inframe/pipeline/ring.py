@@ -70,7 +70,8 @@ def _unpack(raw: bytes) -> Header | None:
     if zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "little"):
         return None
     v = _HEADER.unpack(raw)
-    return Header(*v[:9], dims=v[9:15], times=v[15:19], value=v[19])
+    seq, tag, captured, published, source, flags, dropped, kind, size = v[:9]
+    return Header(seq, tag, captured, published, source, flags, dropped, kind, size, v[9:15], v[15:19], v[19])
 
 
 @dataclass(frozen=True, slots=True)

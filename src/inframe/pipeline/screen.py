@@ -24,9 +24,19 @@ def main(ctx: ChildContext) -> None:
     stream, clock = device.streams[device.display], MonotonicClock()
     config = device.screens[int(ctx.args["screen"])]
     board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))
-    driver = open_screen(config, stream.width, stream.height, stream.fps, title=device.device, state=lambda: state(board), listener=_listener(ctx))
+    driver = open_screen(
+        config,
+        stream.width,
+        stream.height,
+        stream.fps,
+        title=device.device,
+        state=lambda: state(board),
+        listener=_listener(ctx),
+    )
     try:
-        screen = ScreenFeed(driver, RingReader(ctx.fds["frames"]), (stream.height, stream.width), board, board.row(ctx.name), clock)
+        screen = ScreenFeed(
+            driver, RingReader(ctx.fds["frames"]), (stream.height, stream.width), board, board.row(ctx.name), clock
+        )
         screen.row.set(Count.PORT, getattr(driver, "port", 0))
         start.ready(ctx, screen.row, clock)
         while not ctx.stop.is_set():
@@ -62,7 +72,9 @@ def state(board: Board) -> Mapping[str, object]:
 class ScreenFeed:
     """Every picture in order while the driver keeps up, else the newest."""
 
-    def __init__(self, driver: CommandScreen, reader: RingReader, shape: tuple[int, int], board: Board, row: Row, clock: Clock) -> None:
+    def __init__(
+        self, driver: CommandScreen, reader: RingReader, shape: tuple[int, int], board: Board, row: Row, clock: Clock
+    ) -> None:
         height, width = shape
         self._driver, self._reader, self._board, self.row, self._clock = driver, reader, board, row, clock
         self._views: list[Pixels] = [p[: height * width * 3].reshape(height, width, 3) for p in reader.payloads]

@@ -30,7 +30,9 @@ def main(ctx: ChildContext) -> None:
     device = Device.model_validate(ctx.args["device"])
     clock = MonotonicClock()
     sources = {name: Source.of(device, name, ctx.fds[f"ring.{name}"]) for name in ctx.args["streams"]}
-    jobs = [_job(device, name, sources, ctx.fds[f"results.{name}"], ctx.fds["wake.display"]) for name in ctx.args["models"]]
+    jobs = [
+        _job(device, name, sources, ctx.fds[f"results.{name}"], ctx.fds["wake.display"]) for name in ctx.args["models"]
+    ]
     for job in jobs:
         job.model.warm_up(clock)
     board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))

@@ -1,4 +1,7 @@
-"""The reference device: a rendered procedure and models trained on renderings. For demonstration and test, never for clinical use."""
+"""The reference device: a rendered procedure and models trained on renderings.
+
+For demonstration and test, never for clinical use.
+"""
 
 from pathlib import Path
 

@@ -3,7 +3,7 @@
 from inframe.core.errors import InframeError, one_line
 
 
-class TrailDamaged(InframeError):  # noqa: N818  # named like the others in core/errors.py
+class TrailDamaged(InframeError):  # named like the others in core/errors.py
     """The auditor must look: bytes of the trail are changed, missing, torn, or not signed by the key that was given.
 
     `place` names the file, leaf or byte. Exit code 4, so that a script can tell it from a wrong argument.

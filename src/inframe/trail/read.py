@@ -112,7 +112,7 @@ class Log:
     def _bundle_node(self, level: int, index: int) -> bytes:
         if (index + 1) << level + HEIGHT <= self.size:
             return self.node(level + HEIGHT, index)
-        return subtree_root(index << HEIGHT, self.size, self.node)  # the last bundle, not yet full
+        return subtree_root(index << level + HEIGHT, self.size, self.node)  # with the last bundle, not yet full
 
     def frontier(self, size: int) -> Frontier:
         """The right edge of the first `size` leaves."""

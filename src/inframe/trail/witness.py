@@ -27,7 +27,7 @@ from inframe.trail.tree import EMPTY_ROOT, HASH_BYTES, consistency_path, is_cons
 MAX_PROOF = 63
 
 
-class WitnessRefused(InframeError):  # noqa: N818  # named like the others in core/errors.py
+class WitnessRefused(InframeError):  # named like the others in core/errors.py
     """The witness does not sign. `status` is tlog-witness's HTTP status; for 409, `size` is what it last cosigned."""
 
     exit_code = 4

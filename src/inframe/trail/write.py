@@ -22,7 +22,7 @@ from inframe.trail.leaf import decode, encode
 from inframe.trail.note import Checkpoint, Key, Scheme, Signer, signed, verified
 from inframe.trail.read import CHECKPOINT, MINIMUM, WITNESSED, Log
 from inframe.trail.records import NO_ID, EventKind, EventLeaf, EventRecord, FrameLeaf, Header, Leaf, Moment
-from inframe.trail.tiles import HEIGHT, MAX_ENTRY, WIDTH, bundle, entries_path, tile_path
+from inframe.trail.tiles import HEIGHT, MAX_ENTRY, WIDTH, bundle, entries_path, tile_path, width_at
 from inframe.trail.tree import EMPTY_ROOT, fold, leaf_hash
 
 MAX_PAYLOAD = 48 << 10
@@ -81,6 +81,7 @@ class Writer:
         self._published = log.published
         self._edge = [list(log.tile(level, tail.start >> HEIGHT * (level + 1))) for level in range(1, 64 // HEIGHT)]
         self._edge = [row[: (tail.start >> HEIGHT * level) % WIDTH] for level, row in enumerate(self._edge, 1)]
+        self._sweep()
         if len(self._entries) == WIDTH:
             self._roll()
         gaps = self._gaps(tail.torn, last)
@@ -91,6 +92,18 @@ class Writer:
             self._grow([encode(EventLeaf(self.header(gaps[0].at_ns), tuple(gaps)))])
         if len(self._entries) == WIDTH:
             self._roll()
+
+    def _sweep(self) -> None:
+        """Remove tiles that a crash left before their checkpoint: nothing refers to them, and they may be torn."""
+        for level in range(64 // HEIGHT):
+            index = self._start >> HEIGHT * (level + 1)
+            width = width_at(self._published.size, level, index)
+            for full in (tile_path(level, index), entries_path(index))[: 2 if level == 0 else 1]:
+                if width < WIDTH and full.rpartition("/")[2] in self._files.names(parent(full)):
+                    self._files.remove(full)
+                for name in self._files.names(f"{full}.p"):
+                    if not name.isdigit() or int(name) > width:
+                        self._files.remove(f"{full}.p/{name}")
 
     def _gaps(self, torn: bytes, entry: bytes | None) -> list[EventRecord]:
         """What a look at the end of the log says is missing, as events; takes the counter to its next value."""

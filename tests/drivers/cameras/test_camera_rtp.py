@@ -7,10 +7,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inframe.chaos.rtsp_server import nal_units, payloads
 from inframe.core.errors import ConfigError
 from inframe.drivers.cameras.rtp import START_CODE, AccessUnit, Codec, Depacketizer
 from inframe.drivers.cameras.rtsp_session import RtspSession, authorization, parse_sdp, without_password
-from inframe.chaos.rtsp_server import nal_units, payloads
 
 
 def packet(

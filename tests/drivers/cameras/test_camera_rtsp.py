@@ -6,6 +6,7 @@ from collections.abc import Iterator
 import numpy as np
 import pytest
 
+from inframe.chaos.rtsp_server import RtspServer
 from inframe.core.clock import NS_PER_S, ManualClock, MonotonicClock
 from inframe.core.config import RtspStream
 from inframe.core.errors import ConfigError, DeviceFault
@@ -15,7 +16,6 @@ from inframe.drivers.cameras import open_camera
 from inframe.drivers.cameras.live import LiveCamera
 from inframe.drivers.cameras.rtsp import RtspCamera
 from inframe.drivers.cameras.synthetic import read_number
-from inframe.chaos.rtsp_server import RtspServer
 from tests.drivers.cameras.videos import numbered, packets
 from tests.drivers.check_camera import check_camera
 
