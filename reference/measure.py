@@ -4,6 +4,7 @@ import argparse
 import os
 import time
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 import numpy as np
@@ -38,11 +39,11 @@ def main() -> None:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
-    print("onnxruntime fp32 ", _milliseconds(lambda: session.run(None, {"image": image})))
+    print("onnxruntime fp32 ", _milliseconds(partial(session.run, None, {"image": image})))
     for precision in ("f32", "bf16"):
         options = {"INFERENCE_NUM_THREADS": 1, "PERFORMANCE_HINT": "LATENCY", "INFERENCE_PRECISION_HINT": precision}
         request = openvino.Core().compile_model(path, "CPU", options).create_infer_request()
-        print(f"openvino {precision:4}    ", _milliseconds(lambda request=request: request.infer([image])))
+        print(f"openvino {precision:4}    ", _milliseconds(partial(request.infer, [image])))
 
 
 if __name__ == "__main__":

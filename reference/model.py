@@ -15,7 +15,7 @@ def _conv(inside: int, outside: int, size: int = 3, stride: int = 1, groups: int
     )
 
 
-class Block(nn.Module):
+class Block(nn.Module):  # type: ignore[misc]  # mypy does not follow torch
     """Two convolutions and a way around them."""
 
     def __init__(self, width: int) -> None:
@@ -27,7 +27,7 @@ class Block(nn.Module):
         return functional.relu(x + self.second(self.first(x)))
 
 
-class Anatomy(nn.Module):
+class Anatomy(nn.Module):  # type: ignore[misc]
     """(n, 3, 192, 320) normalised RGB -> (n, classes, 96, 160) logits."""
 
     def __init__(self, classes: int) -> None:

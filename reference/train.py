@@ -68,7 +68,7 @@ def loss_of(logits: Tensor, masks: Tensor) -> Tensor:
 def train(plan: Plan, frames: Frames) -> Anatomy:
     torch.manual_seed(plan.seed)
     model = Anatomy(len(CLASSES)).to(memory_format=torch.channels_last)
-    mean = deepcopy(model)  # of the weights over the last few hundred steps: steadier than the last weights
+    mean: Anatomy = deepcopy(model)  # of the weights over the last few hundred steps: steadier than the last weights
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.rate, total_steps=plan.steps, pct_start=0.1)
     started, smooth = time.monotonic(), 0.0
@@ -90,7 +90,8 @@ def train(plan: Plan, frames: Frames) -> Anatomy:
                 f"\rstep {step}/{plan.steps}  loss {smooth:.3f}  {time.monotonic() - started:.0f} s", end="", flush=True
             )
     print()
-    return mean.eval()
+    mean.eval()
+    return mean
 
 
 def evaluate(model: Anatomy, frames: Frames) -> dict[str, float]:

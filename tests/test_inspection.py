@@ -182,6 +182,15 @@ def test_a_starter_may_be_saved_elsewhere_and_overwrites_nothing(tmp_path: Path)
         save_starter(replace(report, starter="", no_starter="because"), tmp_path / "other.yaml")
 
 
+def test_the_documentation_shows_what_is_printed() -> None:
+    pytest.importorskip("openvino")
+    path = Path("src/inframe/reference_device/anatomy.onnx")
+    out = StringIO()
+    show(replace(inspect(path), file=path.name), Console(file=out, width=110))
+    printed = "\n".join(line.rstrip() for line in out.getvalue().splitlines())
+    assert printed.strip() in Path("docs/models.md").read_text(), "paste the output of inframe inspect again"
+
+
 # --- in a child ------------------------------------------------------------------------------------------------------
 
 

@@ -10,6 +10,7 @@ from inframe.core.config import Device
 from inframe.machine.partition import CoreLayout, Partition, Scheduling, cores_for
 from inframe.machine.seccomp import Network
 from inframe.machine.supervise import ProcessSpec, Restarts
+from inframe.pipeline.loop import woken_by
 from inframe.resolve import addresses
 
 
@@ -115,13 +116,13 @@ def _display(device: Device, name: str, what: str) -> Wiring:
     fds = {"frames": f"frames.{device.display}.read", "screen": "screen", "records": "records", "wake": "wake.display"}
     fds |= {f"results.{key}": f"results.{key}.read" for key in models}
     fds |= {f"wake.{row}": f"wake.{row}" for row in names(device) if row.startswith(("screen.", "console."))}
-    return {"models": models}, fds
+    return {"models": models, "woken_by": woken_by(device.models[key] for key in models)}, fds
 
 
 def _capture(device: Device, name: str, what: str) -> Wiring:
     workers = {f"worker.{model.worker}" for model in device.models.values() if model.stream == what}
-    # Workers first: they sleep at the lower priority, and shall be awake on the other core when there is one.
-    readers = [*sorted(workers), *(["display"] if what == device.display else [])]
+    woken = woken_by(model for model in device.models.values() if model.stream == what)
+    readers = [*sorted(workers), *(["display"] if what == device.display and woken == "frames" else [])]
     fds = {"ring": f"frames.{what}"} | {f"wake.{reader}": f"wake.{reader}" for reader in readers}
     return {"stream": what, "readers": ["display", *sorted(workers)]}, fds
 

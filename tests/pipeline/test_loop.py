@@ -1,7 +1,8 @@
 """The frame's way, in one process and on a manual clock: real rings, real decisions, a scripted world instead of processes."""
 
 import heapq
-from collections.abc import Callable, Mapping
+import itertools
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -63,8 +64,9 @@ class World:
     signals: list[tuple[int, Decision]] = field(default_factory=list)
     lost: int = 0
     draw_ns: int = 2 * NS_PER_MS
-    _events: list[tuple[int, int, Callable[[], None]]] = field(default_factory=list)
-    _woken: bool = False
+    look_ns: int | None = None
+    _events: list[tuple[int, int, Callable[[], None], bool]] = field(default_factory=list)
+    _order: Iterator[int] = field(default_factory=itertools.count)
 
     def __post_init__(self) -> None:
         frames, outputs = ring.create("frames", 8, 16 * 16 * 3), ring.create("results", 4, results.capacity(64))
@@ -72,8 +74,8 @@ class World:
         self.reader, self.results = RingReader(frames), RingReader(outputs)
         self.plan = make_plan(self.device, {"m": LABELS})
 
-    def at(self, ns: int, event: Callable[[], None]) -> None:
-        heapq.heappush(self._events, (ns, len(self._events), event))
+    def at(self, ns: int, event: Callable[[], None], *, wakes: bool = True) -> None:
+        heapq.heappush(self._events, (ns, next(self._order), event, wakes))
 
     def frame(self, ns: int) -> None:
         """A frame is captured at `ns`."""
@@ -82,7 +84,7 @@ class World:
             self.frames.begin()
             self.frames.commit(Header(0, captured_ns=ns))
 
-        self.at(ns, happen)
+        self.at(ns, happen, wakes=self.look_ns is None)
 
     def result(self, ns: int, seq: int, captured: int, output: Output | MissedReason | None = None) -> None:
         """The model speaks about frame `seq` at `ns`."""
@@ -90,11 +92,12 @@ class World:
         self.at(ns, lambda: results.write(self.outputs, seq, captured, said, Steps(ns, ns, ns, ns), ns))
 
     def wait(self, until_ns: int) -> bool:
-        if self._events and self._events[0][0] <= until_ns:
-            ns, _, event = heapq.heappop(self._events)
+        while self._events and self._events[0][0] <= until_ns:
+            ns, _, event, wakes = heapq.heappop(self._events)
             self.clock.set(max(ns, self.clock.now()))
             event()
-            return True
+            if wakes:
+                return True
         self.clock.set(max(until_ns, self.clock.now()))
         return False
 
@@ -128,6 +131,7 @@ class World:
             "endoscope",
             self.reader,
             [p.reshape(16, 16, 3) for p in self.reader.payloads],
+            PERIOD,
             self.device.deadline_ns,
             300 * NS_PER_MS,
             self.clock,
@@ -135,6 +139,7 @@ class World:
             lambda: self.clock.now() >= until_ns,
             self.skipped,
             lambda: None,
+            self.look_ns,
         )
         models = loop.ModelResults(self.plan, {"m": self.results}, self.clock, self.wait)
         loop.run(incoming, models, self.plan, self, self, self, self)
@@ -152,8 +157,12 @@ def steady(world: World, frames: int, latency_ns: int | None = 9 * NS_PER_MS, fi
     return start + frames * PERIOD
 
 
-def test_the_overlay_is_on_its_own_frame_as_soon_as_the_result_is_there() -> None:
-    world = World(device())
+LOOK = loop.look_after(33 * NS_PER_MS)
+
+
+@pytest.mark.parametrize("look_ns", [None, LOOK])
+def test_the_overlay_is_on_its_own_frame_as_soon_as_the_result_is_there(look_ns: int | None) -> None:
+    world = World(device(), look_ns=look_ns)
     world.run(steady(world, 20))
     assert [seq for seq, _, _ in world.shown] == list(range(1, 21))
     for seq, decision, latency in world.shown[15:]:
@@ -163,9 +172,10 @@ def test_the_overlay_is_on_its_own_frame_as_soon_as_the_result_is_there() -> Non
     assert world.lost == 0
 
 
+@pytest.mark.parametrize("look_ns", [None, LOOK])
 @pytest.mark.parametrize("latency_ms", [None, 32, 50, 500])
-def test_the_picture_never_waits_for_the_model(latency_ms: int | None) -> None:
-    world = World(device())
+def test_the_picture_never_waits_for_the_model(latency_ms: int | None, look_ns: int | None) -> None:
+    world = World(device(), look_ns=look_ns)
     world.run(steady(world, 30, None if latency_ms is None else latency_ms * NS_PER_MS))
     assert [seq for seq, _, _ in world.shown] == list(range(1, 31))
     for _, decision, latency in world.shown:
@@ -206,8 +216,9 @@ def test_a_result_of_another_frame_is_never_taken_for_this_ones() -> None:
     assert {decision.verdict for _, decision, _ in world.shown} == {Verdict.WITHHOLD}
 
 
-def test_no_frame_for_the_stall_time_is_no_signal_and_a_frame_ends_it() -> None:
-    world = World(device())
+@pytest.mark.parametrize("look_ns", [None, LOOK])
+def test_no_frame_for_the_stall_time_is_no_signal_and_a_frame_ends_it(look_ns: int | None) -> None:
+    world = World(device(), look_ns=look_ns)
     steady(world, 5)
     end = steady(world, 20, first=41)
     for i in range(20):  # the ring counts what it carries: the frames after the pause are 6, 7 …

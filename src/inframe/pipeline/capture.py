@@ -20,7 +20,7 @@ from inframe.pipeline.ring import Header, RingWriter
 READ_TIMEOUT_S = 0.05
 RECONNECT_NS = (NS_PER_S // 10, NS_PER_S // 5, NS_PER_S // 2, NS_PER_S)
 FROZEN_ROWS = 16
-"""Every so many rows of a picture are compared with the last picture's: all of them would cost 0.7 ms a frame."""
+"""So many rows of a picture are compared with the last picture's: all of them would cost the model 0.7 ms of each frame."""
 
 
 def main(ctx: ChildContext) -> None:
@@ -122,7 +122,9 @@ class Capture:
 
     def _compare(self, pixels: Pixels, shot: Shot) -> None:
         """After the hand-over, so that it delays nobody: remember since when the picture has been the same."""
-        signature = zlib.crc32(pixels[::FROZEN_ROWS].tobytes())
+        signature = 0
+        for row in pixels[:: len(pixels) // FROZEN_ROWS]:
+            signature = zlib.crc32(row, signature)
         if signature != self._signature:
             self._signature, self._same_since_ns = signature, shot.captured_ns
 

@@ -57,6 +57,7 @@ def main(ctx: ChildContext) -> None:
         device.display,
         frames,
         _views(frames.payloads, size),
+        int(NS_PER_S / stream.fps),
         device.deadline_ns,
         int(stream.stall_ms * NS_PER_MS),
         clock,
@@ -64,6 +65,7 @@ def main(ctx: ChildContext) -> None:
         ctx.stop.is_set,
         journal.skipped,
         lambda: journal.beat(None, None),
+        loop.look_after(device.deadline_ns) if ctx.args["woken_by"] == "results" else None,
         journal.row.get(Count.SEQ),
     )
     wakes = tuple(fd for key, fd in sorted(ctx.fds.items()) if key.startswith("wake."))

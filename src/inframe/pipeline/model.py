@@ -100,7 +100,7 @@ def load_model(name: str, config: ModelConfig, base: Path, frame_size: tuple[int
     for label in config.colours:
         if label not in labels:
             raise setting.wrong("colours", repr(label), f"one of the labels: {', '.join(labels)}")
-    engine = load_engine(_read(path, setting), str(path), config.engine)
+    engine = _load_engine(path, config, setting)
     inputs = match_inputs(config, engine.inputs, engine.outputs, preprocessor, setting)
     try:
         image = preprocessor.run(grey_frame(preprocessor))
@@ -184,8 +184,12 @@ def read_labels(labels: tuple[str, ...] | str, base: Path, name: str) -> tuple[s
     return tuple(found)
 
 
-def _read(path: Path, setting: Setting) -> bytes:
+def _load_engine(path: Path, config: ModelConfig, setting: Setting) -> Engine:
     try:
-        return path.read_bytes()
+        data = path.read_bytes()
     except OSError as error:
         raise setting.wrong("file", error.strerror or error, "a readable ONNX file") from None
+    try:
+        return load_engine(data, str(path), config.engine)
+    except ConfigError as error:  # an engine knows the file, not what the device file calls the model
+        raise setting.wrong(error.field, error.found, error.expected) from None

@@ -74,6 +74,9 @@ def _unpack(raw: bytes) -> Header | None:
     return Header(seq, tag, captured, published, source, flags, dropped, kind, size, v[9:15], v[15:19], v[19])
 
 
+_BEING_WRITTEN = _pack(Header(0))
+
+
 @dataclass(frozen=True, slots=True)
 class _Layout:
     slots: int
@@ -101,6 +104,9 @@ def create(name: str, slots: int, payload_bytes: int) -> int:
     os.ftruncate(fd, layout.total)
     fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
     os.pwrite(fd, _PREFIX.pack(MAGIC, slots, payload_bytes), 0)
+    for slot in range(slots):
+        os.pwrite(fd, _BEING_WRITTEN, layout.front(slot))
+        os.pwrite(fd, _BEING_WRITTEN, layout.back(slot))
     return fd
 
 
@@ -141,27 +147,32 @@ class _Mapped:
             raise RuntimeError("not a ring, or one of another version")
         self._map = mmap.mmap(fd, self.layout.total, mmap.MAP_SHARED, prot)
         self.memory: NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
-        fronts = (self.layout.front(seq) + _HEADER_BYTES for seq in range(slots))
-        self.payloads: list[NDArray[np.uint8]] = [self.memory[at : at + payload] for at in fronts]
+        self._ends = [(self.layout.front(slot), self.layout.back(slot)) for slot in range(slots)]
+        starts = [front + _HEADER_BYTES for front, _ in self._ends]
+        self.payloads: list[NDArray[np.uint8]] = [self.memory[at : at + payload] for at in starts]
         """Each slot's payload, (payload bytes,) uint8; sequence number n is in slot n % slots."""
 
-    def _header_at(self, at: int) -> Header | None:
-        return _unpack(self._map[at : at + _HEADER.size])
+    def scan(self) -> int:
+        """The newest sequence number by looking into every slot, 0 if there is none."""
+        seqs = {header.seq for slot in range(self.layout.slots) for header in map(_unpack, self.pair(slot)) if header}
+        return max((seq for seq in seqs if self.header(seq)[0]), default=0)
 
-    def _newest_by_scan(self) -> int:
-        found = (self.whole(header.seq) for slot in range(self.layout.slots) for header in self._pair(slot) if header)
-        return max((header.seq for header in found if header), default=0)
+    def pair(self, seq: int) -> tuple[bytes, bytes]:
+        """The two headers of the slot of `seq`, as bytes."""
+        front, back = self._ends[seq % self.layout.slots]
+        return self._map[front : front + _HEADER.size], self._map[back : back + _HEADER.size]
 
-    def _pair(self, seq: int) -> tuple[Header | None, Header | None]:
-        return self._header_at(self.layout.front(seq)), self._header_at(self.layout.back(seq))
-
-    def whole(self, seq: int) -> Header | None:
-        """The header of sequence number `seq` if its slot holds that payload, whole; else None."""
-        front, back = self._pair(seq)
-        if front is None or back is None:
-            survivor = front or back
-            return survivor if survivor is not None and survivor.seq == seq != 0 else None
-        return front if front == back and front.seq == seq != 0 else None
+    def header(self, seq: int) -> tuple[Header | None, bool]:
+        """The header of `seq` if its slot holds that payload, whole; and whether one of the two was damaged."""
+        raw, other = self.pair(seq)
+        header = _unpack(raw)
+        if raw == other and header is not None:
+            return (header if header.seq == seq != 0 else None), False
+        second = _unpack(other)
+        if header is not None and second is not None:
+            return None, False  # two sound ones that differ: being written
+        survivor = header or second
+        return (survivor if survivor is not None and survivor.seq == seq != 0 else None), True
 
     def notes(self) -> tuple[int | None, ...]:
         """The newest sequence number as the writer noted it, twice; None where a note is damaged, 0 before the first."""
@@ -182,7 +193,7 @@ class RingWriter:
         self._wakes = wakes
         self._fence = threading.Lock()
         self.payloads = self._ring.payloads
-        self.seq = self._ring._newest_by_scan() + 1
+        self.seq = self._ring.scan() + 1
         """The sequence number that the next `commit` publishes."""
 
     @property
@@ -192,7 +203,7 @@ class RingWriter:
 
     def begin(self) -> NDArray[np.uint8]:
         """Mark the next slot as being written and return its payload, (payload bytes,) uint8."""
-        self._write_headers(_pack(Header(0)))
+        self._write_headers(_BEING_WRITTEN)
         self._barrier()
         return self.payloads[self.slot]
 
@@ -211,7 +222,7 @@ class RingWriter:
         return seq
 
     def _write_headers(self, raw: bytes) -> None:
-        for at in (self._ring.layout.back(self.seq), self._ring.layout.front(self.seq)):
+        for at in reversed(self._ring._ends[self.slot]):
             self._ring._map[at : at + len(raw)] = raw
 
     def _barrier(self) -> None:
@@ -236,16 +247,17 @@ class RingReader:
         if None in notes and None in self._ring.notes():
             self.corrupt += 1  # seen twice: damage, not a note just being rewritten
         seq = next((note for note in notes if note is not None), None)
-        if seq == 0 or (seq is not None and self._ring.whole(seq)):
+        if seq == 0 or (seq is not None and self._ring.header(seq)[0]):
             return seq
-        return self._ring._newest_by_scan()
+        return self._ring.scan()
 
     def header(self, seq: int) -> Header | None:
         """The header of `seq`, or None if that slot is torn, damaged, not yet written or already overwritten."""
-        front, back = self._ring._pair(seq)
-        if (front is None) != (back is None) and self._ring._pair(seq) == (front, back):
-            self.corrupt += 1  # seen twice: damage, not a header just being rewritten
-        return self._ring.whole(seq)
+        header, damaged = self._ring.header(seq)
+        if damaged:  # or just being rewritten: look again
+            header, damaged = self._ring.header(seq)
+            self.corrupt += damaged
+        return header
 
     def payload(self, seq: int) -> NDArray[np.uint8]:
         """The slot of `seq`, (payload bytes,) uint8, read-only. After use ask `holds`: a slow reader may have been overtaken."""

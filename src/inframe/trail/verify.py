@@ -86,7 +86,7 @@ def verify(
     run = _Run(files, key, Report(key.name), resume or Resume(), progress)
     run.verify(also)
     if run.report.is_sound:
-        _against_outside(files, run.report, key, tuple(witnesses), witnessed)
+        _against_outside(files, run.report, (key, *also), tuple(witnesses), witnessed)
     if counter is not None and run.counter != counter:
         run.damage(f"leaf {run.report.size - 1}", f"counter {run.counter}", f"{counter}, as the device's counter says: the end is missing")
     return run.report
@@ -306,17 +306,19 @@ class _Run:
         return None
 
 
-def _against_outside(files: Files, report: Report, key: Key, witnesses: tuple[Key, ...], notes: Sequence[bytes]) -> None:
+def _against_outside(
+    files: Files, report: Report, keys: tuple[Key, ...], witnesses: tuple[Key, ...], notes: Sequence[bytes]
+) -> None:
     """Compare a log that is sound in itself with what others have seen of it."""
     kept = files.read(WITNESSED)
     for place, note in [(WITNESSED, kept), *(("witness", note) for note in notes)]:
         if note is None:
             continue
         try:
-            old = verified_checkpoint(note, key)
+            old = verified_checkpoint(note, keys[0], keys[1:] if note is kept else ())
             if witnesses:
                 verified(note, witnesses)
-            check_consistency(Log(files, key), old, place)
+            check_consistency(Log(files, keys[0]), old, place)
         except TrailDamaged as error:
             report.damages.append(error)
 

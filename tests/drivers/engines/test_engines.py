@@ -181,5 +181,23 @@ def test_what_is_not_a_model(data: bytes, found: str) -> None:
         load(data, "onnxruntime")
 
 
+@pytest.mark.parametrize("operator", ["QLinearAdd", "QLinearMul"])
+def test_openvino_is_kept_from_operators_that_it_computes_wrongly(operator: str) -> None:
+    pytest.importorskip("openvino")
+    weights = {"s": np.array(0.1, np.float32), "z": np.array(128, np.uint8), "b": np.full((1, 4), 255, np.uint8)}
+    x, y = om.value("x", (1, 4), np.uint8), om.value("y", (1, 4), np.uint8)
+    data = om.model(
+        [om.node(operator, "x s z b s z s z", "y", domain="com.microsoft")],
+        [x],
+        [y],
+        weights,
+        domains=["com.microsoft"],
+    )
+    high = np.full((1, 4), 255, np.uint8)
+    assert (load(data, "onnxruntime").run({"x": high})["y"] == 255).all(), "saturates"
+    with pytest.raises(ConfigError, match=f"found operators com.microsoft:{operator}, which openvino computes wrongly"):
+        load(data, "openvino")
+
+
 def test_installed_engines() -> None:
     assert "onnxruntime" in [config.name for config in installed_engines()]

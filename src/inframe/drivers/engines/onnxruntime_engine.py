@@ -55,7 +55,7 @@ class OnnxRuntimeEngine:
             session = ort.InferenceSession(model, _options(config), providers=list(config.providers))
         except Exception as error:  # noqa: BLE001  # ONNX Runtime's errors share no other base
             found, expected = _reduce(str(error))
-            raise ConfigError(where, "model", found, expected) from None
+            raise ConfigError(where, "file", found, expected) from None
         session.disable_fallback()
         # A provider whose libraries are missing is left out with no more than a warning.
         running = session.get_providers()

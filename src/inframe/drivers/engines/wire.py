@@ -23,6 +23,7 @@ _INSIDE = {
     "tensor": {},
 }
 _IR_VERSION, _GRAPH = 1, 7
+_NODE_OPERATOR, _NODE_DOMAIN = 4, 7
 _TENSOR_NAME, _TENSOR_EXTERNAL_DATA = 8, 13
 
 
@@ -52,24 +53,35 @@ def check_onnx(model: bytes, where: str) -> None:
         raise ConfigError(where, "file", f"weights of {external!r} in another file", expected)
 
 
+def operators(model: bytes) -> set[str]:
+    """The operators of a model that `check_onnx` has passed: "Name", or "domain:Name" outside the standard domain."""
+    found = set()
+    for message, fields in _messages(model):
+        if message == "node":
+            texts = {number: model[first:last].decode("utf-8", "replace") for number, kind, first, last in fields}
+            domain = texts.get(_NODE_DOMAIN, "")
+            found.add(f"{domain}:{texts.get(_NODE_OPERATOR, '')}".removeprefix("ai.onnx:").removeprefix(":"))
+    return found
+
+
 def _external_tensor(model: bytes) -> str | None:
     """The name of the first tensor whose data lie elsewhere."""
+    for message, fields in _messages(model):
+        if message == "tensor" and any(number == _TENSOR_EXTERNAL_DATA for number, *_ in fields):
+            names = [model[first:last] for number, kind, first, last in fields if number == _TENSOR_NAME]
+            return b"".join(names[-1:]).decode("utf-8", "replace")
+    return None
+
+
+def _messages(model: bytes) -> Iterator[tuple[str, list[tuple[int, int, int, int]]]]:
+    """Every message on the way to a tensor, with its fields that hold bytes."""
     todo = [("model", 0, len(model))]
     while todo:
         message, start, end = todo.pop()
-        name, external = "", False
-        for number, kind, first, last in _fields(model, start, end):
-            if kind != _BYTES:
-                continue
-            if number in _INSIDE[message]:
-                todo.append((_INSIDE[message][number], first, last))
-            elif message == "tensor" and number == _TENSOR_NAME:
-                name = model[first:last].decode("utf-8", "replace")
-            elif message == "tensor" and number == _TENSOR_EXTERNAL_DATA:
-                external = True
-        if external:
-            return name
-    return None
+        fields = [field for field in _fields(model, start, end) if field[1] == _BYTES]
+        yield message, fields
+        inside = _INSIDE[message]
+        todo += [(inside[number], first, last) for number, _, first, last in fields if number in inside]
 
 
 def _fields(data: bytes, start: int, end: int) -> Iterator[tuple[int, int, int, int]]:
