@@ -8,9 +8,11 @@
 
 import ast
 import inspect
+import json
 import re
 import sys
 from collections.abc import Callable, Iterable, Iterator, Mapping
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -42,7 +44,7 @@ def table(columns: Iterable[str], rows: Iterable[Iterable[object]]) -> str:
 
 def code(text: object) -> str:
     """Text as code, nothing as a dash."""
-    return f"`{text}`" if text not in ("", None) else "–"
+    return f"`{text}`" if text not in ("", None) else "-"
 
 
 # --- the device file -------------------------------------------------------------------------------------------------
@@ -99,36 +101,40 @@ def _default(key: str, field: Schema, required: set[str]) -> str:
         return "required"
     value = field.get("default")
     if isinstance(value, dict):
-        return "–" if not value else "its defaults"
+        said = [f"{name}: {one}" for name, one in value.items() if one is not None]
+        return code(", ".join(said)) if len(said) < 3 else "its defaults"
     if isinstance(value, list) and any(isinstance(one, dict) for one in value):
-        return "one of kind `none`"
-    return code({None: "null", True: "true", False: "false"}.get(value, value) if not isinstance(value, list) else value)
+        return "; ".join(code(", ".join(f"{name}: {one}" for name, one in part.items())) for part in value)
+    return code(value if isinstance(value, str) else json.dumps(value))
 
 
 def kind(field: Schema) -> str:
     """What may be written there."""
-    if "const" in field:
-        return code(field["const"])
-    if "enum" in field:
-        return ", ".join(code(value) for value in field["enum"])
+    if "const" in field or "enum" in field:
+        return ", ".join(map(code, field.get("enum") or [field["const"]]))
     if "anyOf" in field:
-        return " or ".join("`null`" if one.get("type") == "null" else kind(one) for one in field["anyOf"])
+        return " or ".join(kind(one) for one in field["anyOf"])
     if "$ref" in field or "oneOf" in field:
-        return "a part, see below"
-    if field["type"] == "array":
-        return _list(field)
-    if field["type"] == "object":
-        return f"name: {kind(inner)}" if isinstance(inner := field.get("additionalProperties"), dict) else "parts by name, see below"
-    text = PATTERNS.get(field.get("pattern", ""), WORDS[field["type"]])
-    return " ".join((text, *_bounds(field)))
+        return "a part: see below"
+    match field["type"]:
+        case "null":
+            said = "`null`"
+        case "array":
+            said = _list(field)
+        case "object":
+            inner = field.get("additionalProperties")
+            said = f"name: {kind(inner)}" if isinstance(inner, dict) else "parts by name: see below"
+        case plain:
+            said = " ".join((PATTERNS.get(field.get("pattern", ""), WORDS[plain]), *_bounds(field)))
+    return said
 
 
 def _list(field: Schema) -> str:
     if "prefixItems" in field:
         return f"[{', '.join(kind(one) for one in field['prefixItems'])}]"
     least, most = field.get("minItems", 0), field.get("maxItems")
-    count = f", {least} to {most}" if most else f", at least {least}" if least else ""
-    return f"list of {kind(field['items'])}{count}"
+    count = f" of {least} to {most}" if most else f" of {least} or more" if least else ""
+    return f"list{count}: {kind(field['items'])}"
 
 
 def _bounds(field: Schema) -> Iterator[str]:
@@ -156,7 +162,7 @@ def commands() -> str:
 def events() -> str:
     """EVENTS, and after how many sights each is raised."""
     rows = [
-        (code(e.name), e.condition, e.effect, e.priority.name.lower(), e.text or "–", e.risk_control)
+        (code(e.name), e.condition, e.effect, e.priority.name.lower(), e.text or "-", e.risk_control)
         for e in EVENTS.values()
     ]
     return table(("event", "raised when", "the device then", "priority", "the operator reads", "risk control"), rows)
@@ -201,7 +207,7 @@ def processes() -> str:
     for name, role in PROCESSES.items():
         asks = partition_of(device, name, "s", layout)
         scheduling = f"FIFO {role.priority}" if role.scheduling == "fifo" else "ordinary"
-        memory = ", ".join([*(["locked"] if asks.lock_memory else []), *_limit(asks.memory_limit_mb)]) or "–"
+        memory = ", ".join([*(["locked"] if asks.lock_memory else []), *_limit(asks.memory_limit_mb)]) or "-"
         rows.append((code(name), scheduling, places[asks.cores], memory, asks.network, *_fate(role)))
     columns = ("process", "scheduling", "cores", "memory", "network", "killed after", "restarts", "away", "given up")
     return table(columns, rows)
@@ -221,7 +227,7 @@ def limits() -> str:
     """BUDGETS, with the sentence that stands under each."""
     body = ast.parse(inspect.getsource(budgets)).body
     rows = []
-    for value, text in zip(body, body[1:], strict=False):
+    for value, text in pairwise(body):
         if isinstance(value, ast.Assign) and isinstance(text, ast.Expr) and isinstance(value.targets[0], ast.Name):
             name = value.targets[0].id
             sentence = " ".join(str(ast.literal_eval(text.value)).split())

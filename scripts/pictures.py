@@ -110,9 +110,7 @@ class Scene:
             "view": look(("in the body", "outside"), {}),
             "bleeding": look(("bleeding",), {}),
         }
-        self.overlay = Overlay(
-            device.device, looks, stream.width, stream.height, watermark=device.overlay.watermark
-        )
+        self.overlay = Overlay(device.device, looks, stream.width, stream.height, watermark=device.overlay.watermark)
         tip, organ = model.labels.index("instrument tip"), model.labels.index("gallbladder")
         best = -1
         for pixels in islice(_frames(path.parent / "procedure.mp4"), 0, None, EVERY):

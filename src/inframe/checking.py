@@ -1,19 +1,26 @@
-"""`inframe check` and the way `inframe inspect` is run: whatever reads foreign files does so in a process of its own, so that
-a parser that crashes or hangs is one clear line, not the end of the program."""
+"""`inframe check` and `inframe inspect`: whatever reads foreign files does so in a process of its own, so that a parser that
+crashes or hangs is one clear line, not the end of the program."""
 
 import json
+import os
+import signal
 import subprocess
 import sys
+from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from rich.console import Console
+
 from inframe.core.clock import MonotonicClock
-from inframe.core.config import Device, Stream
-from inframe.core.errors import ConfigError, InframeError
+from inframe.core.config import Device, FileStream, Stream
+from inframe.core.errors import ConfigError, InframeError, one_line
+from inframe.core.ports import EndOfStream
 from inframe.core.yamlfile import read_device
 from inframe.resolve import resolve
 
 LIMIT_S = 120.0
+FIRST_FRAME_S = 10.0
 
 
 def device_schema() -> dict[str, Any]:
@@ -29,23 +36,39 @@ def check_device(path: Path) -> dict[str, Any]:
     return {"device": device.device, "file": str(path), "checked": report["checked"]}
 
 
-def ask_child(module: str, path: Path, *more: str) -> dict[str, Any]:
+def inspect_model(out: Console, model: Path, starter: Path | None) -> dict[str, Any]:
+    """Print what the model is, write the starter device file if one is asked for, return the report. Raises ConfigError."""
+    from inframe.inspection import inspect_apart, save_starter, show
+
+    if starter is not None and starter.exists():  # said before the model is read, which may take its time
+        raise ConfigError(starter, "--starter", "a file that exists", "a name that is free")
+    report = inspect_apart(model)
+    show(report, out)
+    if starter is not None:
+        save_starter(report, starter)
+        out.print(f"written: {starter}", markup=False)
+    return asdict(report)
+
+
+def ask_child(module: str, path: Path, limit_s: float = LIMIT_S) -> dict[str, Any]:
     """Run `python -m MODULE PATH` and return the JSON that it prints last.
 
-    Raises ConfigError with its own line when it refuses the file, and with one of ours when it crashes or hangs.
+    Raises Refused with its own line when it refuses the file, ConfigError with one of ours when it crashes or hangs.
     """
-    command = [sys.executable, "-m", module, str(path), *more]
+    command = [sys.executable, "-P", "-m", module, str(path)]  # -P: no module is taken from the current folder
+    environment = {**os.environ, "PYTHONPATH": os.pathsep.join(folder for folder in sys.path if folder)}
     try:
-        done = subprocess.run(command, capture_output=True, timeout=LIMIT_S, check=False)
+        done = subprocess.run(command, capture_output=True, timeout=limit_s, check=False, env=environment)
     except subprocess.TimeoutExpired:
-        raise ConfigError(path, "file", f"no answer within {LIMIT_S:g} s", "files that can be read") from None
+        raise ConfigError(path, "file", f"no answer within {limit_s:g} s", "files that can be read") from None
     if done.returncode == 0:
         report: dict[str, Any] = json.loads(done.stdout.splitlines()[-1])
         return report
-    lines = done.stderr.decode(errors="replace").splitlines()
-    if done.returncode < 0 or not lines:
-        raise ConfigError(path, "file", f"a crash of the reader (signal {-done.returncode})", "files that can be read")
-    raise Refused(lines[-1].removeprefix("inframe: "))
+    said = done.stderr.decode(errors="replace").strip().splitlines()
+    if done.returncode < 0 or not said:
+        end = signal.Signals(-done.returncode).name if done.returncode < 0 else f"exit code {done.returncode}"
+        raise ConfigError(path, "file", f"files that crash what reads them ({end})", "files that can be read")
+    raise Refused(one_line(said[-1].removeprefix("inframe: "), 1000))
 
 
 class Refused(InframeError):
@@ -63,7 +86,7 @@ def _check_all(path: Path) -> list[str]:
 
     cv2.setNumThreads(1)
     device = resolve(read_device(path), path)
-    done = [_check_stream(name, stream) for name, stream in device.streams.items()]
+    done = [_check_stream(path, name, stream) for name, stream in device.streams.items()]
     labels = {}
     for name, config in device.models.items():
         stream = device.streams[config.stream]
@@ -76,9 +99,9 @@ def _check_all(path: Path) -> list[str]:
     return done
 
 
-def _check_stream(name: str, stream: Stream) -> str:
+def _check_stream(path: Path, name: str, stream: Stream) -> str:
     what = f"stream {name}: {stream.camera}, {stream.width}x{stream.height} at {stream.fps:g} fps"
-    if stream.camera != "file":
+    if not isinstance(stream, FileStream):
         return f"{what} (not opened)"
     import numpy as np
 
@@ -86,9 +109,13 @@ def _check_stream(name: str, stream: Stream) -> str:
 
     camera = open_camera(stream, MonotonicClock())
     try:
-        camera.read(np.empty((stream.height, stream.width, 3), np.uint8), 5.0)
+        shot = camera.read(np.empty((stream.height, stream.width, 3), np.uint8), FIRST_FRAME_S)
+    except EndOfStream:
+        shot = None
     finally:
         camera.close()
+    if shot is None:
+        raise ConfigError(path, f"streams.{name}.path", f"no picture in {stream.path}", "a recording")
     return f"{what}, {Path(stream.path).name}"
 
 

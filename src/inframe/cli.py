@@ -21,8 +21,25 @@ app = typer.Typer(
 )
 out = Console(highlight=False)
 
+
+def _writable(path: Path | None) -> Path | None:
+    """Tried before the work is done, which may have taken minutes; what is there is kept until then."""
+    if path is not None:
+        try:
+            path.open("ab").close()
+        except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(path, "--json", reason, "a file that can be written") from None
+    return path
+
+
 DeviceFile = Annotated[Path, typer.Argument(help="The device file (YAML).", show_default=False)]
-JsonFile = Annotated[Path | None, typer.Option("--json", metavar="FILE", help="Also write the report as JSON.")]
+JsonFile = Annotated[
+    Path | None,
+    typer.Option(
+        "--json", metavar="FILE", callback=_writable, help="Also write the report as JSON.", show_default=False
+    ),
+]
 Seconds = Annotated[float | None, typer.Option("--seconds", min=0.1, help="Stop after so long.", show_default=False)]
 
 

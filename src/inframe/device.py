@@ -20,7 +20,7 @@ from inframe.pipeline.board import Board, Count, create_board
 from inframe.pipeline.start import NOTE_BYTES
 from inframe.table import layout_of, names, role_of, specs
 
-FRAME_SLOTS = 8
+FRAME_SLOTS = 4
 RESULT_SLOTS = 4
 WATCH_NS = NS_PER_S // 2
 CLOCK_STEP_NS = 200 * NS_PER_MS

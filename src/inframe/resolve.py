@@ -1,5 +1,6 @@
 """From a device file as written to one that any process can use: absolute paths, label files read, addresses looked up."""
 
+import os
 import socket
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -7,48 +8,75 @@ from urllib.parse import urlsplit
 from inframe.core.config import Device, FileScreen, ModelConfig, RtspStream, Stream
 from inframe.core.errors import ConfigError
 
+MAX_LABEL_BYTES = 1 << 20
+
 
 def resolve(device: Device, path: Path) -> Device:
     """The device with every path made absolute against the device file's folder, and label files read.
 
-    Raises ConfigError for a file that is not there.
+    Raises ConfigError for a file that is not there, and for an address without a host.
     """
     base = path.parent.absolute()
+    records = str(base / device.records) if device.records is not None else None
+    if records is not None and os.path.exists(records) and not os.path.isdir(records):  # noqa: PTH110,PTH112  # never raises
+        raise ConfigError(path, "records", device.records, "a folder, or a name that is free")
     streams = {name: _resolve_stream(path, base, name, stream) for name, stream in device.streams.items()}
     models = {name: _resolve_model(path, base, name, model) for name, model in device.models.items()}
     screens = tuple(
         s.model_copy(update={"path": str(base / s.path)}) if isinstance(s, FileScreen) else s for s in device.screens
     )
-    records = str(base / device.records) if device.records is not None else None
     return device.model_copy(update={"streams": streams, "models": models, "screens": screens, "records": records})
 
 
 def _resolve_stream(path: Path, base: Path, name: str, stream: Stream) -> Stream:
+    if isinstance(stream, RtspStream):
+        try:
+            _host_and_port(stream)
+        except ValueError as error:
+            raise ConfigError(path, f"streams.{name}.url", error, "rtsp://HOST[:PORT]/…") from None
     if stream.camera != "file":
         return stream
-    file = base / stream.path
-    if not file.is_file():
-        raise ConfigError(path, f"streams.{name}.path", stream.path, "a file that exists")
-    return stream.model_copy(update={"path": str(file)})
+    return stream.model_copy(update={"path": _file(path, base, f"streams.{name}.path", stream.path)})
+
+
+def _file(path: Path, base: Path, field: str, found: str) -> str:
+    file = str(base / found)
+    if not os.path.isfile(file):  # noqa: PTH113  # Path.is_file raises for a name that is too long or not permitted
+        raise ConfigError(path, field, found, "a file that exists")
+    return file
 
 
 def _resolve_model(path: Path, base: Path, name: str, model: ModelConfig) -> ModelConfig:
-    file = base / model.file
-    if not file.is_file():
-        raise ConfigError(path, f"models.{name}.file", model.file, "a file that exists")
-    labels = model.labels
-    if isinstance(labels, str):
-        try:
-            labels = tuple((base / labels).read_text("utf-8").rstrip().splitlines())
-        except (OSError, UnicodeDecodeError) as error:
-            raise ConfigError(
-                path, f"models.{name}.labels", error, "a readable UTF-8 text file, one label a line"
-            ) from None
-    update: dict[str, object] = {"file": str(file), "labels": labels}
+    update: dict[str, object] = {"file": _file(path, base, f"models.{name}.file", model.file)}
+    if isinstance(model.labels, str):
+        update["labels"] = _labels(path, base, f"models.{name}.labels", model.labels)
     function = getattr(model.decode, "function", None)
     if function is not None and ".py:" in function:
         update["decode"] = model.decode.model_copy(update={"function": str(base / function)})
     return model.model_copy(update=update)
+
+
+def _labels(path: Path, base: Path, field: str, found: str) -> tuple[str, ...]:
+    expected = "a readable UTF-8 text file, one label a line"
+    try:
+        with Path(_file(path, base, field, found)).open("rb") as file:
+            labels = [line.strip() for line in file.read(MAX_LABEL_BYTES).decode("utf-8-sig").rstrip().split("\n")]
+    except OSError as error:
+        raise ConfigError(path, field, f"{found} ({error.strerror or error})", expected) from None
+    except UnicodeDecodeError as error:
+        raise ConfigError(path, field, f"{found} (byte {error.start} is not UTF-8)", expected) from None
+    for number, label in enumerate(labels, 1):
+        if not (label and label.isprintable()):
+            raise ConfigError(path, field, f"{found}, line {number}: {label!a}", "a label on each line")
+    return tuple(labels)
+
+
+def _host_and_port(stream: RtspStream) -> tuple[str, int]:
+    """Raises ValueError for an address without a host or with an impossible port."""
+    url = urlsplit(stream.url)
+    if not url.hostname:
+        raise ValueError("no host")  # getaddrinfo would take none for this machine
+    return url.hostname, url.port or 554
 
 
 def addresses(stream: Stream) -> frozenset[tuple[str, int]]:
@@ -58,9 +86,10 @@ def addresses(stream: Stream) -> frozenset[tuple[str, int]]:
     """
     if not isinstance(stream, RtspStream):
         return frozenset()
-    url = urlsplit(stream.url)
+    host, port = _host_and_port(stream)
     try:
-        found = socket.getaddrinfo(url.hostname, url.port or 554, type=socket.SOCK_STREAM)
+        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
     except (OSError, ValueError) as error:
-        raise ConfigError("device file", "streams.url", stream.url, f"a host that can be looked up ({error})") from None
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError("device file", "streams.url", host, f"a host that can be looked up ({reason})") from None
     return frozenset((str(address[0]), int(address[1])) for *_, address in found)

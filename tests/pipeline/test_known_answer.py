@@ -17,8 +17,12 @@ from tests.pipeline.model_files import FRAME, TickClock, configure
 
 KNOWN = Path("../shared/data/known-answer")
 
-RIGHT = {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
-ANSWERS = [(RIGHT, 950), ({"scale": 1 / 127.5, "mean": (1.0,)}, 951), ({"scale": 1.0}, 644)]
+RIGHT: dict[str, Any] = {"scale": 1 / 255, "mean": (0.485, 0.456, 0.406), "std": (0.229, 0.224, 0.225)}
+ANSWERS: list[tuple[dict[str, Any], int]] = [
+    (RIGHT, 950),
+    ({"scale": 1 / 127.5, "mean": (1.0,)}, 951),
+    ({"scale": 1.0}, 644),
+]
 
 
 def known_answer(folder: Path, numbers: dict[str, Any], **changes: Any) -> tuple[int, str, float]:

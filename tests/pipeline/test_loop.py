@@ -2,6 +2,7 @@
 
 import heapq
 import itertools
+import math
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -65,6 +66,7 @@ class World:
     lost: int = 0
     draw_ns: int = 2 * NS_PER_MS
     look_ns: int | None = None
+    frozen_ns: float = math.inf
     _events: list[tuple[int, int, Callable[[], None], bool]] = field(default_factory=list)
     _order: Iterator[int] = field(default_factory=itertools.count)
 
@@ -134,6 +136,7 @@ class World:
             PERIOD,
             self.device.deadline_ns,
             300 * NS_PER_MS,
+            self.frozen_ns,
             self.clock,
             self.wait,
             lambda: self.clock.now() >= until_ns,
@@ -235,6 +238,15 @@ def test_no_frame_for_the_stall_time_is_no_signal_and_a_frame_ends_it(look_ns: i
     assert any(alert.key == "NO_SIGNAL" for alert in decision.alerts)
     assert all(at < last_captured + 36 * PERIOD + 2 * world.draw_ns for at, _ in world.signals)
     assert world.shown[-1][1].mode is not Mode.FAULT
+
+
+def test_a_picture_that_stays_the_same_is_frozen_until_it_moves() -> None:
+    world = World(device(), frozen_ns=300 * NS_PER_MS)
+    end = steady(world, 25)
+    world.run(end)
+    withheld = [seq for seq, decision, _ in world.shown if any(a.key == "CAMERA_FROZEN" for a in decision.alerts)]
+    assert withheld == list(range(11, 26))  # the tenth frame after the first is the first one 330 ms later
+    assert all(decision.verdict is Verdict.WITHHOLD for seq, decision, _ in world.shown if seq in withheld)
 
 
 def test_a_loop_that_was_held_up_goes_on_with_a_frame_that_can_still_be_in_time() -> None:

@@ -80,7 +80,8 @@ def measure_proofs(log: Log, rng: random.Random) -> None:
         times.append(time.perf_counter() - begun)
     proof = parse_proof(texts[0])
     size = len(texts[0]) - len(proof.note)
-    say(f"    prove       {(made - started) / len(texts) * 1e3:.2f} ms; a proof's path has {len(proof.path)} hashes, {size:,} bytes with its leaf")
+    each = (made - started) / len(texts) * 1e3
+    say(f"    prove       {each:.2f} ms; the path has {len(proof.path)} hashes, {size:,} bytes with its leaf")
     say(f"    check       median {sorted(times)[150] * 1e3:.3f} ms, p99 {sorted(times)[296] * 1e3:.3f} ms")
 
 

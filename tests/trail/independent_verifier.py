@@ -136,7 +136,13 @@ def tile_name(kind: str, index: int, width: int) -> str:
     digits = str(index)
     digits = digits.zfill(-(-len(digits) // 3) * 3)
     parts = [digits[i : i + 3] for i in range(0, len(digits), 3)]
-    return "tile/" + kind + "/" + "/".join(["x" + part for part in parts[:-1]] + parts[-1:]) + (f".p/{width}" if width < 256 else "")
+    return (
+        "tile/"
+        + kind
+        + "/"
+        + "/".join(["x" + part for part in parts[:-1]] + parts[-1:])
+        + (f".p/{width}" if width < 256 else "")
+    )
 
 
 def verify_log(folder: Path, key: str) -> tuple[int, bytes]:

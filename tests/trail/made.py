@@ -31,7 +31,13 @@ class Clock:
 
 
 MODELS = tuple(
-    Model(name, sha256(name.encode()).digest(), "active", "onnxruntime 1.32.0 CPUExecutionProvider", sha256(b"pre").digest())
+    Model(
+        name,
+        sha256(name.encode()).digest(),
+        "active",
+        "onnxruntime 1.32.0 CPUExecutionProvider",
+        sha256(b"pre").digest(),
+    )
     for name in ("anatomy", "instruments")
 )
 
@@ -64,7 +70,9 @@ def frame(rng: random.Random, seq: int, captured: int, models: int = 2, busy: bo
     )
 
 
-def frames(rng: random.Random, count: int, first_seq: int = 1, start_ns: int = 10**10, fps: int = 60, busy: bool = True) -> tuple[FrameRecord, ...]:
+def frames(
+    rng: random.Random, count: int, first_seq: int = 1, start_ns: int = 10**10, fps: int = 60, busy: bool = True
+) -> tuple[FrameRecord, ...]:
     """`count` frames at about `fps`."""
     return tuple(
         frame(rng, seq, start_ns + (seq - first_seq) * 10**9 // fps + rng.randrange(-MS, MS), busy=busy)
@@ -72,7 +80,9 @@ def frames(rng: random.Random, count: int, first_seq: int = 1, start_ns: int = 1
     )
 
 
-def leaf(header: Header, rng: random.Random, count: int = 60, first_seq: int = 1, start_ns: int = 10**10, busy: bool = True) -> FrameLeaf:
+def leaf(
+    header: Header, rng: random.Random, count: int = 60, first_seq: int = 1, start_ns: int = 10**10, busy: bool = True
+) -> FrameLeaf:
     """One second of frames."""
     made = frames(rng, count, first_seq, start_ns, busy=busy)
     return FrameLeaf(header, "endoscope", sha256(b"config").digest(), MODELS, made)

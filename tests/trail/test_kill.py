@@ -1,6 +1,6 @@
 """`kill -9` of a writer at random moments: the log opens, verifies, holds what was acknowledged and shows a gap.
 
-    INFRAME_KILLS=200 pytest tests/trail/test_kill.py        the full campaign (the suite does 20)
+INFRAME_KILLS=200 pytest tests/trail/test_kill.py        the full campaign (the suite does 20)
 """
 
 import os
@@ -58,7 +58,6 @@ def one_kill(folder: Path, seed: int) -> int:
 
 
 def test_kill_9_at_random_moments(tmp_path: Path) -> None:
-    gaps = 0
     for seed in range(KILLS):
         acknowledged = one_kill(tmp_path, seed)
         disk = Disk(tmp_path)
@@ -70,9 +69,12 @@ def test_kill_9_at_random_moments(tmp_path: Path) -> None:
         disk.unlock()
         report = verify(disk, KEY)
         assert report.damages == []
-        gaps += 1
-        assert len(report.gaps) == gaps, "a kill without a gap"
+        assert len(report.gaps) == seed + 1, "a kill without a gap"
         place, gap = report.gaps[-1]
         assert (place, gap.name) == (log.size, "TORN" if log.tail.torn else "NOT_CLOSED")
-    closes = [made for _, entry in Log(Disk(tmp_path), KEY).entries() if isinstance(made := decode(entry), EventLeaf) and made.events[0].name == "CLOSED"]
+    closes = [
+        made
+        for _, entry in Log(Disk(tmp_path), KEY).entries()
+        if isinstance(made := decode(entry), EventLeaf) and made.events[0].name == "CLOSED"
+    ]
     assert len(closes) == KILLS

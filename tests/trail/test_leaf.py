@@ -33,7 +33,9 @@ DIGESTS = st.binary(min_size=32, max_size=32)
 MOMENTS = st.builds(Moment, st.binary(min_size=16, max_size=16), NS, NS, TEXTS)
 HEADERS = st.builds(Header, MOMENTS, NS, st.binary(min_size=16, max_size=16), st.integers(0, (1 << 64) - 1))
 MODELS = st.builds(Model, TEXTS, DIGESTS, TEXTS, TEXTS, DIGESTS)
-RUNS = st.one_of(st.sampled_from(MissedReason), st.builds(Run, st.integers(0, 1 << 60), st.builds(Steps, NS, NS, NS, NS)))
+RUNS = st.one_of(
+    st.sampled_from(MissedReason), st.builds(Run, st.integers(0, 1 << 60), st.builds(Steps, NS, NS, NS, NS))
+)
 FINDINGS = st.builds(Finding, TEXTS, TEXTS, st.sampled_from(Priority), NS, st.floats(allow_nan=False))
 ALERTS = st.lists(st.tuples(TEXTS, st.sampled_from(Presence)), max_size=3).map(tuple)
 
@@ -66,7 +68,14 @@ def frame_leaves(draw: Callable[..., object]) -> Leaf:
 
 
 EVENTS = st.builds(
-    EventRecord, st.sampled_from(EventKind), NS, TEXTS, TEXTS, TEXTS, st.dictionaries(TEXTS, TEXTS, max_size=3), st.binary(max_size=50)
+    EventRecord,
+    st.sampled_from(EventKind),
+    NS,
+    TEXTS,
+    TEXTS,
+    TEXTS,
+    st.dictionaries(TEXTS, TEXTS, max_size=3),
+    st.binary(max_size=50),
 )
 LEAVES = st.one_of(frame_leaves(), st.builds(EventLeaf, HEADERS, st.lists(EVENTS, min_size=1, max_size=4).map(tuple)))
 
@@ -82,7 +91,9 @@ def test_back_as_it_was(made: Leaf) -> None:
     assert (kind == 1) == isinstance(made, FrameLeaf)
 
 
-@pytest.mark.parametrize(("count", "busy", "limit"), [(60, True, 124), (60, False, 108), (30, True, 130), (120, True, 124)])
+@pytest.mark.parametrize(
+    ("count", "busy", "limit"), [(60, True, 124), (60, False, 108), (30, True, 130), (120, True, 124)]
+)
 def test_bytes_a_frame(count: int, busy: bool, limit: int) -> None:
     """Two models, two digests; busy: two findings on every frame. On disk come 34 bytes a leaf (its length, its hash)."""
     made = leaf(Header(Clock()(), 1), random.Random(1), count, busy=busy)
@@ -91,7 +102,9 @@ def test_bytes_a_frame(count: int, busy: bool, limit: int) -> None:
 
 def test_frames_that_were_not_shown_in_time_or_had_no_signal() -> None:
     made = leaf(Header(Clock()(), 1), random.Random(1), 3)
-    card = replace(made.frames[0], seq=0, runs=(MissedReason.LATE, MissedReason.NOT_DUE), input=bytes(32), output=bytes(32))
+    card = replace(
+        made.frames[0], seq=0, runs=(MissedReason.LATE, MissedReason.NOT_DUE), input=bytes(32), output=bytes(32)
+    )
     mixed = replace(made, frames=(made.frames[0], card, made.frames[2]))
     assert decode(encode(mixed)) == mixed
 
@@ -139,7 +152,17 @@ def test_columns_decode_alone_as_within_a_leaf() -> None:
 
 @pytest.mark.parametrize(
     "values",
-    [[0], [5, 5, 5], [-(1 << 63), (1 << 63) - 1], [1 << 40, 0, -1], [255, 0], [256, 0], [0, (1 << 24) - 1], [0, 1 << 24], [-(1 << 63)] * 2],
+    [
+        [0],
+        [5, 5, 5],
+        [-(1 << 63), (1 << 63) - 1],
+        [1 << 40, 0, -1],
+        [255, 0],
+        [256, 0],
+        [0, (1 << 24) - 1],
+        [0, 1 << 24],
+        [-(1 << 63)] * 2,
+    ],
 )
 def test_columns_at_their_limits(values: list[int]) -> None:
     out = Out()
@@ -169,6 +192,11 @@ def test_wasteful_or_impossible_columns_are_refused(data: bytes, rows: int) -> N
 def test_what_cannot_be_written_is_our_own_mistake() -> None:
     header = Header(Moment(BOOT, 0, 0, ""), 0)
     made = leaf(header, random.Random(1), 2)
-    for wrong in (replace(made, frames=()), replace(made, models=made.models[:1]), replace(made, config=b"short"), EventLeaf(header, ())):
+    for wrong in (
+        replace(made, frames=()),
+        replace(made, models=made.models[:1]),
+        replace(made, config=b"short"),
+        EventLeaf(header, ()),
+    ):
         with pytest.raises(RuntimeError):
             encode(wrong)

@@ -1,6 +1,6 @@
 """Whoever changes, removes, swaps, doubles, inserts, cuts or forks without the key is found out, and the place is named.
 
-    INFRAME_TAMPERINGS=20000 pytest tests/trail/test_tamper.py        the long run (the suite does some 1,500)
+INFRAME_TAMPERINGS=20000 pytest tests/trail/test_tamper.py        the long run (the suite does some 1,500)
 """
 
 import os
@@ -9,14 +9,16 @@ import re
 from collections.abc import Callable
 from functools import cache
 from hashlib import sha256
+from pathlib import Path
 
 import pytest
 
 from inframe.trail.note import Checkpoint, Scheme, Signer, signed
 from inframe.trail.read import Log
+from inframe.trail.report import Report
 from inframe.trail.tiles import bundle, split_bundle
 from inframe.trail.tree import leaf_hash
-from inframe.trail.verify import Report, verify
+from inframe.trail.verify import verify
 from inframe.trail.witness import Witness, cosigned, request
 from inframe.trail.write import Writer
 from tests.trail import independent_verifier as other
@@ -43,7 +45,9 @@ def small(signers: tuple[Signer, ...] = (SIGNER,)) -> Disk:
     w.publish()
     witness = Witness(Memory(), (WITNESS,), {ORIGIN: KEY})
     log = Log(memory, KEY)
-    w.keep_witnessed(cosigned(log.published_note, witness.add_checkpoint(request(log, 0), 5), KEY, (WITNESS.key,)), [WITNESS.key])
+    w.keep_witnessed(
+        cosigned(log.published_note, witness.add_checkpoint(request(log, 0), 5), KEY, (WITNESS.key,)), [WITNESS.key]
+    )
     w.append(event(w.header(3), n="3"))
     w.prune(0, "nothing", "test")
     w.append(event(w.header(4), n="4"))
@@ -143,7 +147,7 @@ def swap(entries: list[bytes], rng: random.Random) -> list[bytes]:
 
 def double(entries: list[bytes], rng: random.Random) -> list[bytes]:
     i = rng.randrange(len(entries))
-    return entries[:i] + [entries[i]] + entries[i:]
+    return [*entries[:i], entries[i], *entries[i:]]
 
 
 def insert(entries: list[bytes], rng: random.Random) -> list[bytes]:
@@ -157,12 +161,25 @@ def replace_one_by_another(entries: list[bytes], rng: random.Random) -> list[byt
     return entries
 
 
-WAYS: list[Callable[[list[bytes], random.Random], list[bytes]]] = [change, remove, swap, double, insert, replace_one_by_another]
-PLACES = (("tile/entries/000", "tile/0/000"), ("tile/entries/001", "tile/0/001"), ("tile/entries/002.p/59", "tile/0/002.p/59"))
+WAYS: list[Callable[[list[bytes], random.Random], list[bytes]]] = [
+    change,
+    remove,
+    swap,
+    double,
+    insert,
+    replace_one_by_another,
+]
+PLACES = (
+    ("tile/entries/000", "tile/0/000"),
+    ("tile/entries/001", "tile/0/001"),
+    ("tile/entries/002.p/59", "tile/0/002.p/59"),
+)
 
 
 def first_difference(before: list[bytes], after: list[bytes]) -> int:
-    return next((i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after)))
+    return next(
+        (i for i, (a, b) in enumerate(zip(before, after, strict=False)) if a != b), min(len(before), len(after))
+    )
 
 
 @pytest.mark.parametrize("way", WAYS)
@@ -265,23 +282,23 @@ def test_everything_rewritten_without_the_key() -> None:
     other_log = history(571, " with other words").contents()
     wrong = large() | {path: data for path, data in other_log.items() if path.startswith("tile/")}
     assert check(wrong).damages
-    wrong["checkpoint"] = other_log["checkpoint"].partition(b"\n\n")[0] + b"\n\n" + large()["checkpoint"].partition(b"\n\n")[2]
+    wrong["checkpoint"] = (
+        other_log["checkpoint"].partition(b"\n\n")[0] + b"\n\n" + large()["checkpoint"].partition(b"\n\n")[2]
+    )
     assert "does not verify" in str(check(wrong).damages[0])
 
 
-def test_the_independent_verifier_finds_changes_too(tmp_path: object) -> None:
-    from pathlib import Path
-
-    folder = Path(str(tmp_path))
+def test_the_independent_verifier_finds_changes_too(tmp_path: Path) -> None:
+    folder = tmp_path
     for path, data in large().items():
         (folder / path).parent.mkdir(parents=True, exist_ok=True)
         (folder / path).write_bytes(data)
     assert other.verify_log(folder, KEY.text())[0] == 571
     rng = random.Random(5)
     for path in ["checkpoint", "tile/1/000.p/2", *(p for pair in PLACES for p in pair)]:
-        data = bytearray(large()[path])
-        data[rng.randrange(len(data) if path != "checkpoint" else 200)] ^= 1
-        (folder / path).write_bytes(data)
+        wrong = bytearray(large()[path])
+        wrong[rng.randrange(len(wrong) if path != "checkpoint" else 200)] ^= 1
+        (folder / path).write_bytes(wrong)
         with pytest.raises((other.Wrong, ValueError)):
             other.verify_log(folder, KEY.text())
         (folder / path).write_bytes(large()[path])

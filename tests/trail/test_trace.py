@@ -37,7 +37,8 @@ def happened(w: Writer, kind: EventKind, name: str, procedure: bytes = bytes(16)
 @cache
 def made() -> tuple[Memory, dict[int, FrameRecord]]:
     """Two procedures of 20 and 300 seconds, with a pause; each frame's record by its wall time of showing."""
-    memory, clock, rng, shown = Memory(), Clock(), random.Random(3), {}
+    memory, clock, rng = Memory(), Clock(), random.Random(3)
+    shown: dict[int, FrameRecord] = {}
     w = Writer(memory, [SIGNER, PQ_SIGNER], clock)
     for procedure, count in ((FIRST, 20), (SECOND, 300)):
         happened(w, EventKind.START, "PROCEDURE", procedure)
@@ -45,7 +46,9 @@ def made() -> tuple[Memory, dict[int, FrameRecord]]:
             some = frames(rng, 5, 1 + 5 * second, clock.mono_ns, fps=5)
             shown |= {WALL_0 + f.shown_ns: f for f in some}
             clock.mono_ns += 10**9
-            w.append(FrameLeaf(w.header(some[0].shown_ns, procedure), "endoscope", sha256(b"config").digest(), MODELS, some))
+            w.append(
+                FrameLeaf(w.header(some[0].shown_ns, procedure), "endoscope", sha256(b"config").digest(), MODELS, some)
+            )
             if second == 7:
                 happened(w, EventKind.LOGIN, "LOGIN")
         happened(w, EventKind.STOP, "PROCEDURE", procedure)
@@ -123,7 +126,15 @@ def test_a_trace_tells_everything() -> None:
     assert told["log"]["size"] == opened.size
     assert other.verify_proof(told["proof"].encode(), KEY.text())[0] == 1
     page = trace.page(found)
-    for word in (f"frame {frame.seq}", frame.verdict.name, frame.input.hex(), frame.output.hex(), model.bundle.hex(), "TIP NEAR DUCT", KEY.name):
+    for word in (
+        f"frame {frame.seq}",
+        frame.verdict.name,
+        frame.input.hex(),
+        frame.output.hex(),
+        model.bundle.hex(),
+        "TIP NEAR DUCT",
+        KEY.name,
+    ):
         assert word in page
     assert page.count("\n") < 60, "more than a page"
     assert trace.from_proof(parse_proof(found.proof.text()), KEY, 2) == found
@@ -137,7 +148,13 @@ def test_times_are_told_in_full() -> None:
 def test_prov_json() -> None:
     doc = prov.document(trace.trace(log(), 1, 2))
     names = {kind: set(doc[kind]) for kind in ("entity", "activity", "agent")}
-    ends = {"prov:entity": "entity", "prov:activity": "activity", "prov:agent": "agent", "prov:generatedEntity": "entity", "prov:usedEntity": "entity"}
+    ends = {
+        "prov:entity": "entity",
+        "prov:activity": "activity",
+        "prov:agent": "agent",
+        "prov:generatedEntity": "entity",
+        "prov:usedEntity": "entity",
+    }
     for relation in ("used", "wasGeneratedBy", "wasAssociatedWith", "wasDerivedFrom"):
         assert doc[relation]
         for related in doc[relation].values():
@@ -230,7 +247,7 @@ def test_a_damaged_zip_is_refused(tmp_path: Path) -> None:
     with zipfile.ZipFile(path) as archive:
         at = archive.getinfo("000000000004.tlog-proof").header_offset + 200
     path.write_bytes(whole[:at] + bytes([whole[at] ^ 1]) + whole[at + 1 :])
-    with pytest.raises(TrailDamaged, match="000000000004|leaf 4"):
+    with pytest.raises(TrailDamaged, match=r"000000000004|leaf 4"):
         check_export(path, KEY)
     path.write_bytes(whole[:5000])
     with pytest.raises(ConfigError):

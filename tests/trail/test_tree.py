@@ -20,7 +20,10 @@ from inframe.trail.tree import (
 )
 from tests.trail import independent_verifier as other
 
-LEAVES = [bytes.fromhex(h) for h in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")]
+LEAVES = [
+    bytes.fromhex(h)
+    for h in ("", "00", "10", "2021", "3031", "40414243", "5051525354555657", "606162636465666768696a6b6c6d6e6f")
+]
 ROOTS = [
     bytes.fromhex(h)
     for h in (
@@ -35,21 +38,45 @@ ROOTS = [
     )
 ]
 INCLUSION = {  # (index, size) -> path
-    (0, 8): "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7 5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e "
+    (
+        0,
+        8,
+    ): "96a296d224f285c67bee93c30f8a309157f0daa35dc5b87e410b78630a09cfc7 "
+    "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e "
     "6b47aaf29ee3c2af9af889bc1fb9254dabd31177f16232dd6aab035ca39bf6e4",
-    (5, 8): "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0 "
+    (
+        5,
+        8,
+    ): "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b "
+    "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0 "
     "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
     (2, 3): "fac54203e7cc696cf0dfcb42c92a1d9dbaf70ad9e621f4bd8d98662f00e3c125",
-    (1, 5): "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d 5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e "
+    (
+        1,
+        5,
+    ): "6e340b9cffb37a989ca544e6bb780a2c78901d3fb33738768511a30617afa01d "
+    "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e "
     "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
 }
 CONSISTENCY = {  # (old, new) -> path
     (1, 1): "",
     (1, 8): INCLUSION[0, 8],
-    (6, 8): "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0 "
+    (
+        6,
+        8,
+    ): "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a "
+    "ca854ea128ed050b41b35ffc1b87b8eb2bde461e9e3b5596ece6b9d5975a0ae0 "
     "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
-    (2, 5): "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
-    (6, 7): "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a b08693ec2e721597130641e8211e7eedccb4c26413963eee6c1e2ed16ffb1a5f "
+    (
+        2,
+        5,
+    ): "5f083f0a1a33ca076a95279832580db3e0ef4584bdff1f54c8a360f50de3031e "
+    "bc1a0643b12e4d2d7c77918f44e0f4f79a838b6cf9ec5b5c283e1f4d88599e6b",
+    (
+        6,
+        7,
+    ): "0ebc5d3437fbe2db158b9f126a1d118e308181031d0a949f8dededebc558ef6a "
+    "b08693ec2e721597130641e8211e7eedccb4c26413963eee6c1e2ed16ffb1a5f "
     "d37ee418976dd95753c1c73862b9398fa2a2cf9b4ff0fdfe8b30cd95209614b7",
 }
 
@@ -73,7 +100,9 @@ REFERENCE = Tree([leaf_hash(leaf) for leaf in LEAVES])
 
 def test_roots() -> None:
     grown = Frontier()
-    assert grown.root() == EMPTY_ROOT == bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+    assert (
+        grown.root() == EMPTY_ROOT == bytes.fromhex("e3b0c44298fc1c149afbf4c8996fb92427ae41e4649b934ca495991b7852b855")
+    )
     for leaf, root in zip(LEAVES, ROOTS, strict=True):
         grown.push(leaf_hash(leaf))
         assert grown.root() == root
@@ -108,7 +137,13 @@ def test_a_corrupt_inclusion_proof_fails(where: tuple[int, int], path: str) -> N
     hashed = leaf_hash(LEAVES[index])
     for wrong in corrupted(steps, root):
         assert root_by_inclusion(index, size, hashed, wrong) != root
-    for other_index, other_size in ((index - 1, size), (index + 1, size), (index ^ 2, size), (index, size * 2), (index, size // 2)):
+    for other_index, other_size in (
+        (index - 1, size),
+        (index + 1, size),
+        (index ^ 2, size),
+        (index, size * 2),
+        (index, size // 2),
+    ):
         assert root_by_inclusion(other_index, other_size, hashed, steps) != root
     assert root_by_inclusion(index, size, leaf_hash(b"WrongLeaf"), steps) != root
 
@@ -149,7 +184,11 @@ def test_every_proof_of_every_small_tree() -> None:
         assert frontier_of(size, tree.node).root() == roots[size]
         for index in range(size):
             path = inclusion_path(index, size, tree.node)
-            assert root_by_inclusion(index, size, hashes[index], path) == roots[size] == other.root_from(index, size, hashes[index], path)
+            assert (
+                root_by_inclusion(index, size, hashes[index], path)
+                == roots[size]
+                == other.root_from(index, size, hashes[index], path)
+            )
         for old in range(size + 1):
             path = consistency_path(old, size, tree.node)
             assert is_consistent(old, roots[old], size, roots[size], path)

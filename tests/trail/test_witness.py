@@ -8,7 +8,7 @@ import pytest
 from inframe.core.errors import DeviceFault
 from inframe.trail.errors import TrailDamaged
 from inframe.trail.files import Disk
-from inframe.trail.note import Key, Scheme, verified
+from inframe.trail.note import Key, Scheme, Signer, verified
 from inframe.trail.read import Log
 from inframe.trail.witness import Witness, WitnessRefused, cosigned, request
 from inframe.trail.write import Writer
@@ -18,9 +18,9 @@ from tests.trail.made import KEY, ORIGIN, PQ_SIGNER, PQ_WITNESS, SIGNER, WITNESS
 KEYS = (WITNESS.key, PQ_WITNESS.key)
 
 
-def log_of(count: int, text: str = "") -> Log:
+def log_of(count: int, text: str = "", signers: tuple[Signer, ...] = (SIGNER, PQ_SIGNER)) -> Log:
     memory = Memory()
-    w = Writer(memory, [SIGNER, PQ_SIGNER], Clock())
+    w = Writer(memory, signers, Clock())
     for i in range(count):
         w.append(event(w.header(i), n=f"{i}{text}"))
     w.publish()
@@ -75,16 +75,14 @@ def test_a_log_that_was_cut_cannot_even_ask() -> None:
 
 
 def test_no_bytes_crash_it() -> None:
-    w, good, rng = witness(), request(log_of(20), 0), random.Random(1)
+    w, good, rng = witness(), request(log_of(20, signers=(SIGNER,)), 0), random.Random(1)
+    answers = set()
     for _ in range(1500):
         body = bytearray(good)
         for _ in range(rng.randrange(1, 4)):
             body[rng.randrange(len(body))] = rng.randrange(256)
-        if bytes(body) != good:
-            try:
-                w.add_checkpoint(bytes(body[: rng.randrange(len(body) + 1)]), 1)
-            except WitnessRefused as error:
-                assert error.status in (400, 403, 404, 409, 422)
+        answers.add(refused(w, bytes(body[: rng.randrange(len(body))])).status)
+    assert answers <= {400, 403, 404, 409, 422}
 
 
 def test_it_never_forgets_what_it_signed() -> None:

@@ -7,16 +7,18 @@ from pathlib import Path
 import pytest
 
 from inframe.core.errors import DeviceFault
+from inframe.trail.against import verify_range
 from inframe.trail.counter import FileCounter
 from inframe.trail.errors import TrailDamaged
 from inframe.trail.files import Disk
 from inframe.trail.leaf import decode
 from inframe.trail.note import verified, verified_checkpoint
+from inframe.trail.prove import prove
 from inframe.trail.read import Log
 from inframe.trail.records import EventKind, EventLeaf, EventRecord, FrameLeaf
 from inframe.trail.tail import MAGIC
 from inframe.trail.tiles import entries_path, tile_path, width_at
-from inframe.trail.verify import verify, verify_range
+from inframe.trail.verify import verify
 from inframe.trail.write import CLOSED, Writer
 from tests.trail import independent_verifier as other
 from tests.trail.disks import Memory
@@ -56,7 +58,7 @@ def test_tile_paths_of_the_specification(index: int, path: str) -> None:
 
 
 def test_widths_of_the_specification() -> None:
-    """"A tree of size 70,000 …", tlog-tiles, "Partial Tiles"."""
+    """ "A tree of size 70,000 …", tlog-tiles, "Partial Tiles"."""
     assert [width_at(70_000, 0, i) for i in (0, 272, 273, 274)] == [256, 256, 112, 0]
     assert [width_at(70_000, level, 0) for level in range(4)] == [256, 256, 1, 0]
     assert width_at(70_000, 1, 1) == 17
@@ -101,7 +103,10 @@ def test_a_tree_of_three_levels(tmp_path: Path) -> None:
         (tmp_path / path).parent.mkdir(parents=True, exist_ok=True)
         (tmp_path / path).write_bytes(data)
     assert other.verify_log(tmp_path, KEY.text())[0] == 65_700
-    assert {path for path in memory.contents() if path.startswith(("tile/1", "tile/2"))} == {"tile/1/000", "tile/2/000.p/1"}
+    assert {path for path in memory.contents() if path.startswith(("tile/1", "tile/2"))} == {
+        "tile/1/000",
+        "tile/2/000.p/1",
+    }
     again = Writer(Disk(tmp_path), [SIGNER], Clock())
     fill(again, 400)
     again.close()
@@ -258,8 +263,6 @@ def test_pruning_deletes_what_lies_wholly_before_and_says_so() -> None:
     assert (report.damages, report.minimum, report.size, report.leaves) == ([], 600, 1132, 1132 - 512)
     log = Log(memory, KEY)
     assert names(log)[0] == "512"
-    from inframe.trail.prove import prove
-
     assert prove(log, 700).check(KEY) == log.checkpoint
     memory.names_["minimum"].live = b"1000\n"
     assert [d.place for d in verify(memory, KEY).damages] == ["minimum"]

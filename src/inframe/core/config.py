@@ -8,10 +8,21 @@ from typing import Annotated, Literal, Self
 
 from pydantic import BaseModel, ConfigDict, Field, model_validator
 
-Name = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_]{0,31}$")]
+PATTERNS = {
+    r"^[a-z][a-z0-9_]{0,31}$": "a name: a-z, 0-9 and _, at most 32, a letter first",
+    r"^#[0-9a-fA-F]{6}$": '"#rrggbb"',
+    r"^rtsp://[^\s]+$": "rtsp://…",
+    r"^[^:]+(\.py)?:[A-Za-z_]\w*$": "file.py:name or package.module:name",
+}
+"""What each pattern of the schema asks for, as an error says it."""
+_NAME, _COLOUR, _RTSP, _FUNCTION = PATTERNS
+
+Name = Annotated[str, Field(pattern=_NAME)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
-Colour = Annotated[str, Field(pattern=r"^#[0-9a-fA-F]{6}$")]
+Colour = Annotated[str, Field(pattern=_COLOUR)]
 PositiveMs = Annotated[float, Field(gt=0, le=60_000)]
+Labels = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+Core = Annotated[int, Field(ge=0, le=4095)]
 
 
 class Part(BaseModel):
@@ -28,7 +39,7 @@ class StreamBase(Part):
 
     width: int = Field(ge=16, le=7680)
     height: int = Field(ge=16, le=4320)
-    fps: float = Field(gt=0, le=240, description="frames per second; sets the deadline and the watchdogs")
+    fps: float = Field(ge=0.1, le=240, description="frames per second; sets the deadline and the watchdogs")
     rotate: Literal[0, 90, 180, 270] = Field(0, description="clockwise, degrees; width and height are those after it")
     stall_ms: PositiveMs = Field(300, description="no frame for this long: NO_SIGNAL")
     frozen_ms: PositiveMs | None = Field(
@@ -49,7 +60,7 @@ class RtspStream(StreamBase):
     """A camera on the network. Its host is the only address that its capture process may reach."""
 
     camera: Literal["rtsp"]
-    url: str = Field(pattern=r"^rtsp://[^\s]+$")
+    url: str = Field(pattern=_RTSP)
 
 
 class V4l2Stream(StreamBase):
@@ -169,9 +180,7 @@ class DecodeFunction(Part):
     """A Python function of the integrator's own: (outputs by name, region) -> Masks | Boxes | Scores | Heat."""
 
     kind: Literal["function"]
-    function: str = Field(
-        pattern=r"^[^:]+(\.py)?:[A-Za-z_]\w*$", description="path/to/file.py:name or package.module:name"
-    )
+    function: str = Field(pattern=_FUNCTION, description="path/to/file.py:name or package.module:name")
     returns: Literal["segmentation", "detection", "classification", "heat"]
     size: tuple[int, int] | None = Field(None, description="segmentation, heat: width and height of what it returns")
     limit: int = Field(100, ge=1, le=1000, description="detection: at most so many boxes")
@@ -204,7 +213,7 @@ class ModelConfig(Part):
         {}, description="what to use for the open dimensions of an input, by input name"
     )
     decode: Decode
-    labels: tuple[str, ...] | str = Field(description="the labels in order, or a text file with one a line")
+    labels: Labels | str = Field(description="the labels in order, or a text file with one a line")
     colours: dict[str, Colour | None] = Field({}, description="label -> colour; null: not drawn")
 
 
@@ -336,8 +345,8 @@ class Overlay(Part):
 class Cores(Part):
     """Which processor cores the two halves of the process table use; default: chosen by the machine's count."""
 
-    real_time: tuple[int, ...] = Field(min_length=1)
-    background: tuple[int, ...] = Field(min_length=1)
+    real_time: tuple[Core, ...] = Field(min_length=1)
+    background: tuple[Core, ...] = Field(min_length=1)
 
 
 class Device(Part):
@@ -355,7 +364,7 @@ class Device(Part):
     overlay: Overlay = Overlay()
     real_time: bool = Field(True, description="ask for real-time scheduling, own cores and locked memory")
     cores: Cores | None = None
-    worker_memory_mb: int = Field(2048, ge=128, description="memory limit of each worker")
+    worker_memory_mb: int = Field(2048, ge=128, le=1 << 20, description="memory limit of each worker")
     records: str | None = Field(None, description="folder for the record of each frame; null: none is kept")
 
     @model_validator(mode="after")

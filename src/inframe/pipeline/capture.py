@@ -3,10 +3,9 @@
 A broken bitstream or a hung driver can end this process and never the picture loop: it is started again, and the ring goes on.
 """
 
-import zlib
 from dataclasses import dataclass
 
-from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
+from inframe.core.clock import NS_PER_S, Clock, MonotonicClock
 from inframe.core.config import Device, FileStream, Stream
 from inframe.core.errors import DeviceFault
 from inframe.core.ports import Camera, EndOfStream, Shot
@@ -19,8 +18,6 @@ from inframe.pipeline.ring import Header, RingWriter
 
 READ_TIMEOUT_S = 0.05
 RECONNECT_NS = (NS_PER_S // 10, NS_PER_S // 5, NS_PER_S // 2, NS_PER_S)
-FROZEN_ROWS = 16
-"""So many rows of a picture are compared with the last picture's: all of them would cost the model 0.7 ms of each frame."""
 
 
 def main(ctx: ChildContext) -> None:
@@ -80,8 +77,6 @@ class Capture:
     clock: Clock
     follow: Row | None = None
     """With a recording played as fast as possible: the display, which must have handled a frame before the next one comes."""
-    _signature: int = -1
-    _same_since_ns: int = 0
 
     def step(self, camera: Camera) -> bool:
         """Wait for one frame and publish it; False if none came. Raises what `Camera.read` raises."""
@@ -91,17 +86,14 @@ class Capture:
         self.row.beat(now)
         if shot is None:
             return False
-        slot = self.writer.slot
-        flags = shot.flags | self._frozen(shot)
-        seq = self._publish(shot, flags, now)
-        self._compare(self.views[slot], shot)
+        seq = self._publish(shot, now)
         if self.follow is not None:
             self._until_handled(seq)
         return True
 
-    def _publish(self, shot: Shot, flags: FrameFlag, now: int) -> int:
+    def _publish(self, shot: Shot, now: int) -> int:
         seq = self.writer.commit(
-            Header(0, self.writer.seq, shot.captured_ns, now, shot.source_ns or 0, int(flags), shot.dropped)
+            Header(0, self.writer.seq, shot.captured_ns, now, shot.source_ns or 0, int(shot.flags), shot.dropped)
         )
         row = self.row
         row.add(Count.FRAMES)
@@ -112,21 +104,6 @@ class Capture:
         if shot.flags & FrameFlag.CORRUPT:
             row.add(Count.CORRUPT)
         return seq
-
-    def _frozen(self, shot: Shot) -> FrameFlag:
-        limit = self.stream.frozen_ms
-        frozen = (
-            limit is not None and self._same_since_ns and shot.captured_ns - self._same_since_ns >= limit * NS_PER_MS
-        )
-        return FrameFlag.FROZEN if frozen else FrameFlag.NONE
-
-    def _compare(self, pixels: Pixels, shot: Shot) -> None:
-        """After the hand-over, so that it delays nobody: remember since when the picture has been the same."""
-        signature = 0
-        for row in pixels[:: len(pixels) // FROZEN_ROWS]:
-            signature = zlib.crc32(row, signature)
-        if signature != self._signature:
-            self._signature, self._same_since_ns = signature, shot.captured_ns
 
     def _until_handled(self, seq: int) -> None:
         import time  # only here: recordings played as fast as possible have no real-time clock to keep

@@ -1,5 +1,6 @@
 """`display`: the process that owns the deadline, the gate, the overlay and the screen."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -60,6 +61,7 @@ def main(ctx: ChildContext) -> None:
         int(NS_PER_S / stream.fps),
         device.deadline_ns,
         int(stream.stall_ms * NS_PER_MS),
+        math.inf if stream.frozen_ms is None else stream.frozen_ms * NS_PER_MS,
         clock,
         wait,
         ctx.stop.is_set,

@@ -2,6 +2,7 @@
 anything from outside, or touches a disk or a socket.
 """
 
+import zlib
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
@@ -28,6 +29,8 @@ from inframe.pipeline.ring import Header, RingReader
 WAIT_NS = 50 * NS_PER_MS
 """The loop looks up at least this often, to beat and to notice that it shall stop."""
 
+FROZEN_ROWS = 16
+"""So many rows of a picture are compared with the last picture's: sensor noise alone makes each of them differ."""
 LOOK_NS = 4 * NS_PER_MS
 """A frame that is late is looked for this often."""
 
@@ -93,6 +96,7 @@ def run(
         shown_ns = surface.show(frame, decision, controls)
         journal.note(frame, results, decision, shown_ns)
         island.beat(frame, decision)
+        incoming.remember(frame)
 
 
 @dataclass
@@ -105,6 +109,8 @@ class Incoming:
     period_ns: int
     deadline_ns: int
     stall_ns: int
+    frozen_ns: float
+    """The same picture for so long is a frozen camera; math.inf: never."""
     clock: Clock
     wait: Wait
     stopping: Callable[[], bool]
@@ -119,6 +125,8 @@ class Incoming:
     _card_ns: int = 0
     _looked_ns: int = 0
     _seen: bool = False
+    _signature: int = 0
+    _same_since_ns: int = 0
 
     def __iter__(self) -> Iterator[Frame | NoSignal]:
         self._last_ns = self.clock.now() + START_NS - self.stall_ns
@@ -166,7 +174,23 @@ class Incoming:
     def _frame(self, seq: int, header: Header) -> Frame:
         pixels = self.views[seq % self.ring.slots]
         deadline = header.captured_ns + self.deadline_ns
-        return Frame(self.stream, seq, header.captured_ns, deadline, pixels, FrameFlag(header.flags))
+        return Frame(self.stream, seq, header.captured_ns, deadline, pixels, self._flags(header))
+
+    def _flags(self, header: Header) -> FrameFlag:
+        flags = FrameFlag(header.flags)
+        frozen = self._same_since_ns and header.captured_ns - self._same_since_ns >= self.frozen_ns
+        return flags | FrameFlag.FROZEN if frozen else flags
+
+    def remember(self, frame: Frame | NoSignal) -> None:
+        """After the hand-off, where it delays nobody: since when has the camera been sending this very picture?"""
+        if isinstance(frame, NoSignal):
+            self._same_since_ns = 0
+            return
+        signature = 0
+        for row in frame.pixels[:: max(1, len(frame.pixels) // FROZEN_ROWS)]:
+            signature = zlib.crc32(row, signature)
+        if signature != self._signature or not self._same_since_ns:
+            self._signature, self._same_since_ns = signature, frame.captured_ns
 
     def still(self, frame: Frame) -> bool:
         """Whether the frame's pixels are still its own: asked after the last use of them."""

@@ -37,6 +37,7 @@ _HEAD = struct.Struct("<QI")  # newest sequence number, CRC-32
 _HEAD_AT = (64, 128)
 _SLOTS_AT = 4096
 _HEADER = struct.Struct("<QQqqqIIII6I4qdI")
+_BODY = struct.Struct("<QQqqqIIII6I4qd")  # the same without its CRC-32
 _HEADER_BYTES = 192
 
 
@@ -61,7 +62,7 @@ class Header(NamedTuple):
 
 
 def _pack(header: Header) -> bytes:
-    body = _HEADER.pack(*header[:9], *header.dims, *header.times, header.value, 0)[:-4]
+    body = _BODY.pack(*header[:9], *header.dims, *header.times, header.value)
     return body + zlib.crc32(body).to_bytes(4, "little")
 
 
@@ -69,9 +70,8 @@ def _unpack(raw: bytes) -> Header | None:
     """The header, or None if its checksum is wrong."""
     if zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "little"):
         return None
-    v = _HEADER.unpack(raw)
-    seq, tag, captured, published, source, flags, dropped, kind, size = v[:9]
-    return Header(seq, tag, captured, published, source, flags, dropped, kind, size, v[9:15], v[15:19], v[19])
+    v = _BODY.unpack_from(raw)
+    return Header(v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9:15], v[15:19], v[19])
 
 
 _BEING_WRITTEN = _pack(Header(0))
@@ -264,7 +264,10 @@ class RingReader:
         return self.payloads[seq % self._ring.layout.slots]
 
     def holds(self, seq: int) -> bool:
-        """Whether the slot still holds `seq`, whole: what was read before this call was not overwritten."""
+        """Whether what was read of `seq` before this call was not overwritten: the writer has not come round to its slot."""
+        notes = self._ring.notes()
+        if notes[0] is not None and notes[0] == notes[1]:
+            return seq <= notes[0] < seq + self._ring.layout.slots - 1
         return self.header(seq) is not None
 
     @property

@@ -1,5 +1,7 @@
 """The bytes below a leaf: varints, texts and columns of integers. Each value has exactly one encoding; any other is refused."""
 
+from functools import lru_cache
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -10,6 +12,14 @@ MAX_TEXT = 4096
 _U64 = (1 << 64) - 1
 _LIMIT = 1 << 63
 _NATIVE = {1: "<u1", 2: "<u2", 4: "<u4", 8: "<u8"}
+
+
+@lru_cache(256)
+def _constant(count: int, value: int) -> Ints:
+    """Read-only, since shared: a leaf has a dozen constant columns, mostly the same."""
+    column = np.full(count, value, np.int64)
+    column.flags.writeable = False
+    return column
 
 
 class Out:
@@ -77,6 +87,9 @@ class In:
     def varint(self, limit: int = _U64) -> int:
         """A number of at most `limit`."""
         data, at, value, shift = self.data, self.at, 0, 0
+        if at < len(data) and data[at] < 0x80 and data[at] <= limit:  # most are one byte long
+            self.at += 1
+            return data[at]
         while True:
             if at >= len(data) or shift > 63:
                 raise self.fail("an endless number", "a varint")
@@ -107,11 +120,12 @@ class In:
     def column(self, count: int) -> Ints:
         """(count,) int64, count >= 1. `low` and `high` are then its smallest and largest value."""
         base = self.signed()
-        (width,) = self.raw(1)
+        width = self.data[self.at] if self.at < len(self.data) else 9
+        start = self.at + 1
+        self.at = start + count * width
         if width == 0:
             self.low = self.high = base
-            return np.full(count, base, np.int64)
-        start, self.at = self.at, self.at + count * width
+            return _constant(count, base)
         if width > 8 or self.at > len(self.data):
             raise self.fail(f"a column {width} bytes wide", f"one of 0 to 8 with {count} rows")
         if (native := _NATIVE.get(width)) is not None:

@@ -19,7 +19,7 @@ from inframe.trail import find
 from inframe.trail.errors import TrailDamaged
 from inframe.trail.leaf import decode
 from inframe.trail.note import Checkpoint, Key, verified, verified_checkpoint
-from inframe.trail.prove import parse_proof, prove
+from inframe.trail.prove import Proof, parse_proof, prove
 from inframe.trail.read import Log
 from inframe.trail.records import NO_ID, EventKind, FrameLeaf, Leaf
 
@@ -135,7 +135,11 @@ def check_export(path: Path, key: Key, witnesses: tuple[Key, ...] = ()) -> Expor
     expected = {"manifest.json", "README.txt"} | {_name(i) for i in range(first, end) if i not in withheld}
     if told.get("format") != FORMAT or names != expected or first in withheld or first >= end:
         wrong = sorted(names ^ expected)[:1]
-        raise TrailDamaged(f"{path}: {wrong[0] if wrong else 'manifest.json'}", "a file too many or too few", f"leaves {first} to {end}")
+        raise TrailDamaged(
+            f"{path}: {wrong[0] if wrong else 'manifest.json'}",
+            "a file too many or too few",
+            f"leaves {first} to {end}",
+        )
     note = parse_proof(read(_name(first))).note
     report = ExportReport(verified_checkpoint(note, key), procedure, withheld=withheld)
     if witnesses:
@@ -143,13 +147,18 @@ def check_export(path: Path, key: Key, witnesses: tuple[Key, ...] = ()) -> Expor
     for index in (i for i in range(first, end) if i not in withheld):
         try:
             proof = parse_proof(read(_name(index)))
-            if proof.index != index or proof.note != note:
-                raise TrailDamaged("index or checkpoint", "another one", f"leaf {index} under the same checkpoint as the first")  # noqa: TRY301
+            _check_place(proof, index, note)
             proof.check_path(report.checkpoint)
             _count(report, decode(proof.entry), is_first=index == first, is_last=index == end - 1)
         except TrailDamaged as error:
             raise TrailDamaged(f"{path}: leaf {index}: {error.place}", error.found, error.expected) from None
     return report
+
+
+def _check_place(proof: Proof, index: int, note: bytes) -> None:
+    if proof.index != index or proof.note != note:
+        expected = f"leaf {index} under the same checkpoint as the first"
+        raise TrailDamaged("index or checkpoint", f"leaf {proof.index}, or another checkpoint", expected)
 
 
 def _count(report: ExportReport, leaf: Leaf, is_first: bool, is_last: bool) -> None:

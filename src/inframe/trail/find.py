@@ -64,7 +64,9 @@ def _passes(header: Header, record: FrameRecord | EventRecord, wanted: Filter) -
         if wanted.kinds is not None and record.kind not in wanted.kinds:
             return False
     wall = header.wall_ns(at)
-    in_time = (wanted.since_ns is None or wall >= wanted.since_ns) and (wanted.until_ns is None or wall <= wanted.until_ns)
+    in_time = (wanted.since_ns is None or wall >= wanted.since_ns) and (
+        wanted.until_ns is None or wall <= wanted.until_ns
+    )
     return in_time and (wanted.text is None or any(wanted.text in word for word in words))
 
 
@@ -73,21 +75,31 @@ def at(log: Log, wall_ns: int) -> tuple[list[tuple[int, int]], list[tuple[int, E
     stops and gaps since. Looks at every leaf's header, for wall clocks step; then into the last 64 leaves before."""
     before = heapq.nlargest(
         LOOK_BACK,
-        ((header.wall_ns(header.first_ns), index) for index, header in _headers(log) if header.wall_ns(header.first_ns) <= wall_ns),
+        (
+            (header.wall_ns(header.first_ns), index)
+            for index, header in _headers(log)
+            if header.wall_ns(header.first_ns) <= wall_ns
+        ),
     )
     newest: dict[str, tuple[int, int, int]] = {}
     ends: list[tuple[int, int, EventRecord]] = []
     for _, index in before:
         leaf = decode(log.entry(index))
         if isinstance(leaf, EventLeaf):
-            ends += [(leaf.header.wall_ns(e.at_ns), index, e) for e in leaf.events if e.kind in (EventKind.STOP, EventKind.GAP)]
+            ends += [
+                (leaf.header.wall_ns(e.at_ns), index, e)
+                for e in leaf.events
+                if e.kind in (EventKind.STOP, EventKind.GAP)
+            ]
             continue
         for row, frame in enumerate(leaf.frames):
             shown = leaf.header.wall_ns(frame.shown_ns)
             if shown <= wall_ns:
                 newest[leaf.stream] = max(newest.get(leaf.stream, (0, 0, 0)), (shown, index, row))
     first = min((shown for shown, _, _ in newest.values()), default=0)
-    between = [(index, event) for wall, index, event in sorted(ends, key=lambda end: end[:2]) if first < wall <= wall_ns]
+    between = [
+        (index, event) for wall, index, event in sorted(ends, key=lambda end: end[:2]) if first < wall <= wall_ns
+    ]
     return [(index, row) for _, index, row in newest.values()], between
 
 

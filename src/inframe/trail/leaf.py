@@ -88,7 +88,9 @@ def encode(leaf: Leaf) -> bytes:
     out = Out()
     h, m = leaf.header, leaf.header.moment
     kind = FRAMES if isinstance(leaf, FrameLeaf) else EVENTS
-    out.data += _HEAD.pack(VERSION, kind, len(records), h.counter, m.boot, h.procedure, h.first_ns, m.mono_ns, m.wall_ns)
+    out.data += _HEAD.pack(
+        VERSION, kind, len(records), h.counter, m.boot, h.procedure, h.first_ns, m.mono_ns, m.wall_ns
+    )
     out.text(m.clock)
     if isinstance(leaf, FrameLeaf):
         _put_frames(out, leaf)
@@ -208,7 +210,11 @@ def peek(entry: bytes) -> tuple[int, int, Header]:
 
 def _head(data: In) -> tuple[int, int, Header]:
     version, kind, count, counter, boot, procedure, first, mono, wall = _HEAD.unpack(data.raw(_HEAD.size))
-    if version != VERSION or kind not in (FRAMES, EVENTS) or not 1 <= count <= (MAX_FRAMES if kind == FRAMES else MAX_EVENTS):
+    if (
+        version != VERSION
+        or kind not in (FRAMES, EVENTS)
+        or not 1 <= count <= (MAX_FRAMES if kind == FRAMES else MAX_EVENTS)
+    ):
         raise data.fail(f"version {version}, kind {kind}, {count} records", f"a leaf of version {VERSION}")
     return kind, count, Header(Moment(boot, mono, wall, data.text()), first, procedure, counter)
 
@@ -251,7 +257,9 @@ def decode_columns(entry: bytes) -> FrameColumns:
     alerts = _take_sets(data, count, _take_alert)
     digests = [_take_digests(data, count) for _ in range(2)]
     data.end()
-    return FrameColumns(header, stream, config, models, count, numbers, runs, digests, (which, sets, members, values), alerts)
+    return FrameColumns(
+        header, stream, config, models, count, numbers, runs, digests, (which, sets, members, values), alerts
+    )
 
 
 def _take_model(data: In) -> Model:
@@ -356,7 +364,10 @@ def _runs(columns: RunColumns, c: FrameColumns) -> list[Run | MissedReason]:
 
 def _digests(there: Ints, raw: bytes) -> list[bytes]:
     starts = (np.cumsum(there) - there) * DIGEST
-    return [raw[at : at + DIGEST] if is_there else NO_DIGEST for is_there, at in zip(there.tolist(), starts.tolist(), strict=True)]
+    return [
+        raw[at : at + DIGEST] if is_there else NO_DIGEST
+        for is_there, at in zip(there.tolist(), starts.tolist(), strict=True)
+    ]
 
 
 def _findings(c: FrameColumns) -> list[tuple[Finding, ...]]:

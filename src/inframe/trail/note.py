@@ -71,9 +71,16 @@ class Key:
     public: bytes
 
     def __post_init__(self) -> None:
-        bad = not self.name or "+" in self.name or any(c.isspace() or c < " " for c in self.name) or len(self.name.encode()) > 255
+        bad = (
+            not self.name
+            or "+" in self.name
+            or any(c.isspace() or c < " " for c in self.name)
+            or len(self.name.encode()) > 255
+        )
         if bad or len(self.public) != _PUBLIC_BYTES[self.scheme]:
-            raise ConfigError("key", "name", self.name, "a name of 1 to 255 bytes without spaces and plus, and a key of its scheme")
+            raise ConfigError(
+                "key", "name", self.name, "a name of 1 to 255 bytes without spaces and plus, and a key of its scheme"
+            )
 
     @property
     def id(self) -> bytes:
@@ -170,8 +177,17 @@ def split_note(note: bytes) -> tuple[str, tuple[Signature, ...]]:
         whole = ""
     text, blank, rest = whole.rpartition("\n\n")
     lines = rest.split("\n")
-    if not blank or not text or lines.pop() or not lines or len(lines) > MAX_SIGNATURES or any(c < " " and c != "\n" for c in whole):
-        raise TrailDamaged("note", f"{len(note)} bytes", "text, an empty line and signature lines (c2sp.org/signed-note)")
+    if (
+        not blank
+        or not text
+        or lines.pop()
+        or not lines
+        or len(lines) > MAX_SIGNATURES
+        or any(c < " " and c != "\n" for c in whole)
+    ):
+        raise TrailDamaged(
+            "note", f"{len(note)} bytes", "text, an empty line and signature lines (c2sp.org/signed-note)"
+        )
     return text + "\n", tuple(map(_signature, lines))
 
 
@@ -196,7 +212,9 @@ def verified(note: bytes, keys: Iterable[Key]) -> tuple[str, tuple[tuple[Key, Si
             raise TrailDamaged("note", f"a signature of {key.name} that does not verify", "a valid one")
     if not found:
         names = ", ".join(f"{s.name}+{s.id.hex()}" for s in signatures)
-        raise TrailDamaged("note", f"signatures of {names}", " or ".join(f"{k.name}+{k.id.hex()}" for k in known.values()))
+        raise TrailDamaged(
+            "note", f"signatures of {names}", " or ".join(f"{k.name}+{k.id.hex()}" for k in known.values())
+        )
     return text, tuple(found)
 
 

@@ -14,40 +14,45 @@ def document(t: Trace) -> Json:
     """The PROV-JSON document of one frame. Names: inframe:<what>-<digest or number>."""
     told = as_json(t)
     name = f"{t.checkpoint.origin.replace('/', '.')}-{t.index}-{t.row}"
-    frame, shown, device = f"inframe:frame-{name}", f"inframe:shown-{name}", "inframe:device"
-    config = f"inframe:config-{told['config']}"
-    doc: Json = {
-        "prefix": {"inframe": NAMESPACE},
-        "entity": {
-            frame: {"prov:type": "inframe:Frame"} | _plain(told, "stream", "frame", "captured", "input", "dropped_before"),
-            shown: {"prov:type": "inframe:Shown"} | _plain(told, "shown", "verdict", "mode", "output"),
-            config: {"prov:type": "inframe:DeviceConfig", "inframe:sha256": told["config"]},
-        },
-        "activity": {},
-        "agent": {device: {"prov:type": "prov:SoftwareAgent", "inframe:origin": t.checkpoint.origin}},
-        "used": {},
-        "wasGeneratedBy": {},
-        "wasAssociatedWith": {},
-        "wasDerivedFrom": {},
-    }
-    decide = f"inframe:decide-{name}"
-    doc["activity"][decide] = {"prov:startTime": told["captured"], "prov:endTime": told["shown"], "prov:type": "inframe:Decide"}
-    _relate(doc, "used", decide, frame)
-    _relate(doc, "used", decide, config)
-    _relate(doc, "wasGeneratedBy", shown, decide)
-    _relate(doc, "wasAssociatedWith", decide, device)
-    _relate(doc, "wasDerivedFrom", shown, frame)
+    frame, shown, decide = f"inframe:frame-{name}", f"inframe:shown-{name}", f"inframe:decide-{name}"
+    doc = _decision(t, told, (frame, shown, decide))
     for model, run in zip(t.leaf.models, t.frame.runs, strict=True):
         if isinstance(run, Run):
             _put_run(doc, t, model, run, frame)
             _relate(doc, "used", decide, f"inframe:result-{name}-{model.name}")
     for i, finding in enumerate(told["findings"]):
         entity = f"inframe:finding-{name}-{i}"
-        doc["entity"][entity] = {"prov:type": "inframe:Finding"} | _plain(finding, "rule", "text", "priority", "since", "value")
+        known = _plain(finding, "rule", "text", "priority", "since", "value")
+        doc["entity"][entity] = {"prov:type": "inframe:Finding"} | known
         _relate(doc, "wasGeneratedBy", entity, decide)
-    missed = [model.name for model, run in zip(t.leaf.models, t.frame.runs, strict=True) if isinstance(run, MissedReason)]
+    missed = [m.name for m, run in zip(t.leaf.models, t.frame.runs, strict=True) if isinstance(run, MissedReason)]
     if missed:
         doc["activity"][decide]["inframe:missed"] = ", ".join(missed)
+    return doc
+
+
+def _decision(t: Trace, told: Json, names: tuple[str, str, str]) -> Json:
+    """The document with what every frame has: the frame, what was shown, the configuration and the decision."""
+    frame, shown, decide = names
+    device, config = "inframe:device", f"inframe:config-{told['config']}"
+    span = {"prov:startTime": told["captured"], "prov:endTime": told["shown"]}
+    doc: Json = {
+        "prefix": {"inframe": NAMESPACE},
+        "entity": {
+            frame: {"prov:type": "inframe:Frame"}
+            | _plain(told, "stream", "frame", "captured", "input", "dropped_before"),
+            shown: {"prov:type": "inframe:Shown"} | _plain(told, "shown", "verdict", "mode", "output"),
+            config: {"prov:type": "inframe:DeviceConfig", "inframe:sha256": told["config"]},
+        },
+        "activity": {decide: {"prov:type": "inframe:Decide"} | span},
+        "agent": {device: {"prov:type": "prov:SoftwareAgent", "inframe:origin": t.checkpoint.origin}},
+    }
+    doc |= {relation: {} for relation in _ENDS}
+    _relate(doc, "used", decide, frame)
+    _relate(doc, "used", decide, config)
+    _relate(doc, "wasGeneratedBy", shown, decide)
+    _relate(doc, "wasAssociatedWith", decide, device)
+    _relate(doc, "wasDerivedFrom", shown, frame)
     return doc
 
 
@@ -57,7 +62,11 @@ def _put_run(doc: Json, t: Trace, model: Model, run: Run, frame: str) -> None:
     bundle, engine = f"inframe:bundle-{model.bundle.hex()}", f"inframe:engine-{model.name}"
     wall = t.leaf.header.wall_ns
     doc["entity"][result] = {"prov:type": "inframe:Result", "inframe:frame": run.seq}
-    doc["entity"][bundle] = {"prov:type": "inframe:Bundle", "inframe:sha256": model.bundle.hex(), "inframe:slot": model.slot}
+    doc["entity"][bundle] = {
+        "prov:type": "inframe:Bundle",
+        "inframe:sha256": model.bundle.hex(),
+        "inframe:slot": model.slot,
+    }
     doc["agent"][engine] = {"prov:type": "prov:SoftwareAgent", "inframe:engine": model.engine}
     doc["activity"][activity] = {
         "prov:type": "inframe:Run",

@@ -27,7 +27,12 @@ class Proof:
     def text(self) -> bytes:
         """The content of a .tlog-proof file."""
         extra = base64.b64encode(self.entry).decode()
-        lines = [FIRST_LINE, f"extra {extra}", f"index {self.index}", *(base64.b64encode(h).decode() for h in self.path)]
+        lines = [
+            FIRST_LINE,
+            f"extra {extra}",
+            f"index {self.index}",
+            *(base64.b64encode(h).decode() for h in self.path),
+        ]
         return ("\n".join(lines) + "\n\n").encode() + self.note
 
     def check(self, key: Key, witnesses: tuple[Key, ...] = ()) -> Checkpoint:
@@ -41,7 +46,9 @@ class Proof:
     def check_path(self, checkpoint: Checkpoint) -> None:
         """That the leaf is under that checkpoint's root, whose signature has been verified. Raises TrailDamaged."""
         if root_by_inclusion(self.index, checkpoint.size, leaf_hash(self.entry), self.path) != checkpoint.root:
-            raise TrailDamaged(f"proof of leaf {self.index}", "a path to another root", f"the root at {checkpoint.size} leaves")
+            raise TrailDamaged(
+                f"proof of leaf {self.index}", "a path to another root", f"the root at {checkpoint.size} leaves"
+            )
 
 
 def prove(log: Log, index: int) -> Proof:

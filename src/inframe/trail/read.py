@@ -1,4 +1,4 @@
-"""A trail as it lies on disk: checkpoint, tiles, bundles and tail, and the hash of any subtree. Reads only; needs the public key."""
+"""A trail as it lies on disk: checkpoint, tiles, bundles and tail, and the hash of any subtree. Needs the public key only."""
 
 from collections.abc import Iterator
 
@@ -70,12 +70,16 @@ class Log:
         """The tail's checkpoint or the published one, whichever is newer; they must agree."""
         tail, published = self.tail, self.published
         if tail.size < published.size:
-            raise TrailDamaged(tails.PATH, f"the end at leaf {tail.size}", f"{published.size} leaves, as the checkpoint says")
+            raise TrailDamaged(
+                tails.PATH, f"the end at leaf {tail.size}", f"{published.size} leaves, as the checkpoint says"
+            )
         frontier = frontier_of(tail.start, self.node)
         for hashed in tail.hashes[: published.size - tail.start]:
             frontier.push(hashed)
         if frontier.root() != published.root:
-            raise TrailDamaged(f"{CHECKPOINT}: leaf 0 to {published.size}", "another root hash", "that of the leaves on disk")
+            raise TrailDamaged(
+                f"{CHECKPOINT}: leaf 0 to {published.size}", "another root hash", "that of the leaves on disk"
+            )
         if tail.note is None or tail.checkpoint is None:
             return self.published_note, published
         return tail.note, tail.checkpoint
@@ -86,7 +90,9 @@ class Log:
             return cached
         hashes = stored_tile(self.files, level, index, width_at(self.published.size, level, index))
         for position in range(WIDTH * index + len(hashes), WIDTH * index + width_at(self.size, level, index)):
-            hashes.append(self.tail.hashes[position - self.tail.start] if level == 0 else fold(self.tile(level - 1, position)))
+            hashes.append(
+                self.tail.hashes[position - self.tail.start] if level == 0 else fold(self.tile(level - 1, position))
+            )
         if len(self._tiles) >= _CACHE:
             self._tiles.clear()
         self._tiles[level, index] = hashes
@@ -145,6 +151,12 @@ class Log:
         if raw is None:
             return 0
         text = raw.decode("ascii", "replace")
-        if not (text.endswith("\n") and len(text) < 21 and text[:-1].isdigit() and f"{int(text)}\n" == text and int(text) <= self.size):
+        if not (
+            text.endswith("\n")
+            and len(text) < 21
+            and text[:-1].isdigit()
+            and f"{int(text)}\n" == text
+            and int(text) <= self.size
+        ):
             raise TrailDamaged(MINIMUM, repr(text), f"a number up to {self.size}")
         return int(text)

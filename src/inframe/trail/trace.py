@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from inframe.core.types import MissedReason
+from inframe.core.types import Finding, MissedReason
 from inframe.trail.errors import TrailDamaged
 from inframe.trail.leaf import STEPS, decode
 from inframe.trail.note import Checkpoint, Key
@@ -57,17 +57,30 @@ def time_text(wall_ns: int) -> str:
 
 def as_json(t: Trace) -> dict[str, Any]:
     """All of it, for programs."""
-    header, frame = t.leaf.header, t.frame
-    wall = header.wall_ns
+    root = base64.b64encode(t.checkpoint.root).decode()
     return {
-        "stream": t.leaf.stream,
+        **_frame(t.leaf, t.frame),
+        "config": t.leaf.config.hex(),
+        "models": [_model(model, run, t.frame) for model, run in zip(t.leaf.models, t.frame.runs, strict=True)],
+        "findings": [_finding(t.leaf, finding) for finding in t.frame.findings],
+        "alerts": {key: presence.name for key, presence in t.frame.alerts},
+        "stops_and_gaps_since": [{"leaf": leaf, "name": e.name, "text": e.text} for leaf, e in t.between],
+        "leaf": t.index,
+        "row": t.row,
+        "log": {"origin": t.checkpoint.origin, "size": t.checkpoint.size, "root": root},
+        "proof": t.proof.text().decode(),
+    }
+
+
+def _frame(leaf: FrameLeaf, frame: FrameRecord) -> dict[str, Any]:
+    header = leaf.header
+    times = {name: getattr(frame, f"{name}_ns") for name in ("captured", "deadline", "shown")}
+    return {
+        "stream": leaf.stream,
         "frame": frame.seq,
         "procedure": header.procedure.hex() if header.procedure != NO_ID else None,
-        "captured": time_text(wall(frame.captured_ns)),
-        "deadline": time_text(wall(frame.deadline_ns)),
-        "shown": time_text(wall(frame.shown_ns)),
-        "captured_ns": frame.captured_ns,
-        "shown_ns": frame.shown_ns,
+        **{name: time_text(header.wall_ns(ns)) for name, ns in times.items()},
+        **{f"{name}_ns": ns for name, ns in times.items()},
         "boot": header.moment.boot.hex(),
         "clock": header.moment.clock,
         "verdict": frame.verdict.name,
@@ -77,19 +90,12 @@ def as_json(t: Trace) -> dict[str, Any]:
         "age_ns": frame.age_ns,
         "input": _digest(frame.input),
         "output": _digest(frame.output),
-        "config": t.leaf.config.hex(),
-        "models": [_model(model, run, frame) for model, run in zip(t.leaf.models, frame.runs, strict=True)],
-        "findings": [
-            {"rule": f.rule, "text": f.text, "priority": f.priority.name, "since": time_text(wall(f.since_ns)), "value": f.value}
-            for f in frame.findings
-        ],
-        "alerts": {key: presence.name for key, presence in frame.alerts},
-        "stops_and_gaps_since": [{"leaf": leaf, "name": event.name, "text": event.text} for leaf, event in t.between],
-        "leaf": t.index,
-        "row": t.row,
-        "log": {"origin": t.checkpoint.origin, "size": t.checkpoint.size, "root": base64.b64encode(t.checkpoint.root).decode()},
-        "proof": t.proof.text().decode(),
     }
+
+
+def _finding(leaf: FrameLeaf, f: Finding) -> dict[str, Any]:
+    since = time_text(leaf.header.wall_ns(f.since_ns))
+    return {"rule": f.rule, "text": f.text, "priority": f.priority.name, "since": since, "value": f.value}
 
 
 def _digest(digest: bytes) -> str | None:
@@ -113,7 +119,8 @@ def page(t: Trace) -> str:
     lines = [
         f"{told['stream']}, frame {frame.seq}" if frame.seq else f"{told['stream']}: the NO SIGNAL card",
         f"  shown     {told['shown']}, {(frame.shown_ns - frame.captured_ns) / 1e6:.2f} ms after capture at {told['captured']}",
-        f"  verdict   {told['verdict']}, mode {told['mode']}" + (f", results {frame.age_ns / 1e6:.1f} ms old" if frame.age_ns else ""),
+        f"  verdict   {told['verdict']}, mode {told['mode']}"
+        + (f", results {frame.age_ns / 1e6:.1f} ms old" if frame.age_ns else ""),
         f"  input     {told['input'] or 'no digest taken'} {' '.join(told['flags'])}".rstrip(),
         f"  output    {told['output'] or 'no digest taken'}",
         f"  dropped   {frame.dropped} frames before it",
@@ -121,9 +128,15 @@ def page(t: Trace) -> str:
         f"  config    {told['config']}",
     ]
     for model in told["models"]:
-        lines += [f"  model     {model['name']}: {_result(model)}", f"            {model['engine']}, slot {model['slot']}"]
+        lines += [
+            f"  model     {model['name']}: {_result(model)}",
+            f"            {model['engine']}, slot {model['slot']}",
+        ]
         lines += [f"            bundle {model['bundle']}", f"            preprocess {model['preprocess']}"]
-    lines += [f"  finding   {f['rule']}: {f['text']} ({f['priority']}, {f['value']:.4g}) since {f['since']}" for f in told["findings"]]
+    lines += [
+        f"  finding   {f['rule']}: {f['text']} ({f['priority']}, {f['value']:.4g}) since {f['since']}"
+        for f in told["findings"]
+    ]
     lines += [f"  alert     {key} {presence}" for key, presence in told["alerts"].items()]
     lines += [f"  SINCE     {event.name} (leaf {leaf}): {event.text}" for leaf, event in t.between]
     lines += [

@@ -97,7 +97,9 @@ def _parse_request(request: bytes) -> tuple[int, list[bytes], bytes]:
     size = lines[0].removeprefix("old ")
     hashes = [unbase64(line) for line in lines[1:]]
     path = [h for h in hashes if h is not None and len(h) == HASH_BYTES]
-    sound = lines[0].startswith("old ") and size.isascii() and size.isdigit() and len(size) < 20 and str(int(size)) == size
+    sound = (
+        lines[0].startswith("old ") and size.isascii() and size.isdigit() and len(size) < 20 and str(int(size)) == size
+    )
     if not blank or not sound or len(path) != len(hashes) or len(path) > MAX_PROOF:
         raise WitnessRefused(400, "found no add-checkpoint request, expected c2sp.org/tlog-witness")
     return int(size), path, note
@@ -120,7 +122,9 @@ def cosigned(note: bytes, response: bytes, key: Key, witnesses: tuple[Key, ...])
     _, signatures = split_note(note + response)
     lines = (note + response).decode().rpartition("\n\n")[2].splitlines()
     own = len(note.decode().rpartition("\n\n")[2].splitlines())
-    kept = [line for i, (line, s) in enumerate(zip(lines, signatures, strict=True)) if i < own or (s.name, s.id) in known]
+    kept = [
+        line for i, (line, s) in enumerate(zip(lines, signatures, strict=True)) if i < own or (s.name, s.id) in known
+    ]
     whole = note + "".join(f"{line}\n" for line in kept[own:]).encode()
     verified(whole, witnesses)
     return whole

@@ -106,30 +106,39 @@ class Writer:
                         self._files.remove(f"{full}.p/{name}")
 
     def _gaps(self, torn: bytes, entry: bytes | None) -> list[EventRecord]:
-        """What a look at the end of the log says is missing, as events; takes the counter to its next value."""
-        gaps = []
-        at = self._now().mono_ns
+        """What a look at the end of the log says is missing, as events."""
         last = decode(entry) if entry else None
+        found = self._take_counter(last)
         closed = last is None or (isinstance(last, EventLeaf) and last.events[-1].name == CLOSED)
-        since = {} if last is None else {"boot": last.header.moment.boot.hex(), "wall_ns": str(last.header.moment.wall_ns)}
+        told = {"boot": last.header.moment.boot.hex(), "wall_ns": str(last.header.moment.wall_ns)} if last else {}
+        before = last.header.counter if last else 0
+        told |= {"counter": str(found), "log": str(before)} if self._counter else {}
+        at, gap = self._now().mono_ns, EventKind.GAP
+        gaps = []
         if torn:
-            told = {"bytes": str(len(torn)), "leaves": str(tails.whole_entries(torn)), "sha256": sha256(torn).hexdigest()}
+            count, digest = str(tails.whole_entries(torn)), sha256(torn).hexdigest()
+            more = told | {"bytes": str(len(torn)), "leaves": count, "sha256": digest}
             text = "the last batch was torn; its bytes follow"
-            gaps.append(EventRecord(EventKind.GAP, at, "TORN", text, "recorder", since | told, torn[:MAX_PAYLOAD]))
+            gaps.append(EventRecord(gap, at, "TORN", text, "recorder", more, torn[:MAX_PAYLOAD]))
         elif not closed:
             text = "the log was not closed; what came after its last leaf is lost"
-            gaps.append(EventRecord(EventKind.GAP, at, "NOT_CLOSED", text, "recorder", since))
-        self.counter = before = 0 if last is None else last.header.counter
-        if self._counter is not None:
-            found = self._counter.read()
-            self.counter = self._counter.increment() if found <= before else found
-            if not before <= found <= before + 1:
-                text = "the counter does not follow on the log's last leaf: the end is missing, or the counter was replaced"
-                told = {"counter": str(found), "log": str(before)}
-                gaps.append(EventRecord(EventKind.GAP, at, "ROLLED_BACK", text, "recorder", since | told))
-            elif not gaps and self.counter > before:
-                gaps.append(EventRecord(EventKind.START, at, "OPENED", who="recorder"))
+            gaps.append(EventRecord(gap, at, "NOT_CLOSED", text, "recorder", told))
+        if not before <= found <= before + 1:
+            text = "the counter does not follow on the log's last leaf: the end is missing, or the counter was replaced"
+            gaps.append(EventRecord(gap, at, "ROLLED_BACK", text, "recorder", told))
+        elif not gaps and self.counter > before:
+            gaps.append(EventRecord(EventKind.START, at, "OPENED", "", "recorder", told))
         return gaps
+
+    def _take_counter(self, last: Leaf | None) -> int:
+        """Take the counter to its next value, which the leaves from here on carry; returns what it said before. One ahead
+        of the log it is already where a crash came between its step and the first leaf that tells of it."""
+        self.counter = before = last.header.counter if last else 0
+        if self._counter is None:
+            return before
+        found = self._counter.read()
+        self.counter = self._counter.increment() if found <= before else found
+        return found
 
     # --- appending ---------------------------------------------------------------------------------------------------
 
@@ -176,8 +185,8 @@ class Writer:
         self._hashes += hashes
 
     def anchor(self) -> None:
-        """Take the monotonic counter one further: an older copy of the log will then be found out. A TPM's counter wears:
-        once in some minutes is enough."""
+        """Take the monotonic counter one further, before a commit: an older copy of the log will then be found out. A TPM's
+        counter wears: once in some minutes is enough."""
         if self._counter is not None:
             self.counter = self._counter.increment()
 
@@ -271,7 +280,10 @@ def _encoded(leaf: Leaf) -> list[bytes]:
     if isinstance(leaf, FrameLeaf):
         half = len(leaf.frames) // 2
         later = replace(leaf.header, first_ns=leaf.frames[half].shown_ns)
-        parts: list[Leaf] = [replace(leaf, frames=leaf.frames[:half]), replace(leaf, header=later, frames=leaf.frames[half:])]
+        parts: list[Leaf] = [
+            replace(leaf, frames=leaf.frames[:half]),
+            replace(leaf, header=later, frames=leaf.frames[half:]),
+        ]
     else:
         half = len(leaf.events) // 2
         parts = [replace(leaf, events=leaf.events[:half]), replace(leaf, events=leaf.events[half:])]
