@@ -75,7 +75,7 @@ def check(
         raise ConfigError("inframe check", "DEVICE", "nothing", "a device file, or --schema")
     report = check_device(device)
     for line in report["checked"]:
-        out.print(f"OK    {line}", markup=False)
+        out.print(f"OK    {line}", markup=False, soft_wrap=True)
     _write(json_file, report)
 
 

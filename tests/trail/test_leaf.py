@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from inframe.core.types import Finding, FrameFlag, MissedReason, Mode, Presence, Priority, Steps, Verdict
 from inframe.trail.columns import In, Out
 from inframe.trail.errors import TrailDamaged
-from inframe.trail.leaf import decode, decode_columns, encode, peek
+from inframe.trail.leaf import _take_alert, _take_sets, decode, decode_columns, encode, peek
 from inframe.trail.records import (
     EventKind,
     EventLeaf,
@@ -143,6 +143,33 @@ def test_a_small_leaf_cannot_ask_for_much_memory() -> None:
         decode(entry[:2] + (1025).to_bytes(2, "little") + entry[4:])
 
 
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        {"verdict": 4},
+        {"verdict": 0},
+        {"mode": 4},
+        {"flags": 8},
+        {"dropped": -1},
+        {"age_ns": -1},
+        {"runs": (9, 1)},
+        {"runs": (1, -1)},
+    ],
+)
+def test_values_that_mean_nothing_are_refused(wrong: dict[str, object]) -> None:
+    made = leaf(Header(Clock()(), 1), random.Random(1), 3)
+    entry = encode(replace(made, frames=(replace(made.frames[0], **wrong), *made.frames[1:])))  # type: ignore[arg-type]
+    with pytest.raises(TrailDamaged):
+        decode_columns(entry)
+
+
+def test_events_that_mean_nothing_are_refused() -> None:
+    made = event(Header(Clock()(), 1))
+    for kind in (0, 13, 1 << 40):
+        with pytest.raises(TrailDamaged):
+            decode(encode(replace(made, events=(replace(made.events[0], kind=kind),))))
+
+
 def test_columns_decode_alone_as_within_a_leaf() -> None:
     made = leaf(Header(Clock()(), 1), random.Random(1), 20)
     columns = decode_columns(encode(made))
@@ -187,6 +214,29 @@ def test_columns_at_their_limits(values: list[int]) -> None:
 def test_wasteful_or_impossible_columns_are_refused(data: bytes, rows: int) -> None:
     with pytest.raises(TrailDamaged):
         In(data).column(rows)
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        b"\x01\x01a\x01\x02\x00\x01\x00\x00\x01\x01\x00",  # the set used second stands first
+        b"\x02\x01a\x01\x01b\x01\x01\x02\x01\x00\x00\x00",  # the member used second stands first
+        b"\x02\x01a\x01\x01a\x01\x01\x02\x00\x01\x00\x00",  # a member twice
+        b"\x01\x01a\x01\x02\x01\x00\x01\x00\x00\x01\x00\x01",  # a set twice
+        b"\x02\x01a\x01\x01b\x01\x01\x01\x00\x00\x00",  # a member that nobody uses
+        b"\x01\x01a\x01\x02\x00\x01\x00\x00\x00",  # a set that nobody uses
+        b"\x00\x01\x01\x00\x00\x00",  # a member of nothing
+        b"\x00\x00\x00\x00",  # no set at all
+    ],
+)
+def test_lists_out_of_order_are_refused(data: bytes) -> None:
+    with pytest.raises(TrailDamaged):
+        _take_sets(In(data), 2, _take_alert)
+
+
+def test_a_list_in_order_is_taken() -> None:
+    which, sets, members = _take_sets(In(b"\x01\x01a\x01\x02\x00\x01\x00\x00\x01\x00\x01"), 2, _take_alert)
+    assert (which.tolist(), sets, members) == ([0, 1], [(), (0,)], [("a", 1)])
 
 
 def test_what_cannot_be_written_is_our_own_mistake() -> None:

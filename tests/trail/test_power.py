@@ -71,6 +71,8 @@ def live(disk: Memory, counter: FileCounter, acknowledged: list[str]) -> None:
 def leaves(disk: Memory) -> list[str]:
     """What each leaf of the writer's life says."""
     made = [decode(entry) for _, entry in Log(disk, KEY).entries()]
+    pads = [leaf.events[0].data.get("pad", "") for leaf in made if isinstance(leaf, EventLeaf)]
+    assert all(set(pad) <= {"x"} for pad in pads), "a leaf with a hole in it was taken for whole"
     return [leaf.events[0].data.get("n", leaf.events[0].name) for leaf in made if isinstance(leaf, EventLeaf)]
 
 

@@ -22,6 +22,7 @@ Fraction = Annotated[float, Field(ge=0, le=1)]
 Colour = Annotated[str, Field(pattern=_COLOUR)]
 PositiveMs = Annotated[float, Field(gt=0, le=60_000)]
 Labels = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
+Side = Annotated[int, Field(ge=1, le=8192)]
 Core = Annotated[int, Field(ge=0, le=4095)]
 
 
@@ -99,9 +100,7 @@ class Preprocess(Part):
     """From the frame (RGB, 0..255) to the model's image input: value = ((pixel * scale) - mean) / std."""
 
     input: str | None = Field(None, description="the model's input of this name; null: its only image input")
-    size: tuple[Annotated[int, Field(ge=1, le=8192)], Annotated[int, Field(ge=1, le=8192)]] = Field(
-        description="width and height that the model gets"
-    )
+    size: tuple[Side, Side] = Field(description="width and height that the model gets")
     fit: Literal["stretch", "letterbox", "crop"] = Field(
         description="stretch: both sides to size; letterbox: keep the aspect and pad; crop: keep the aspect and cut the middle"
     )
@@ -182,7 +181,7 @@ class DecodeFunction(Part):
     kind: Literal["function"]
     function: str = Field(pattern=_FUNCTION, description="path/to/file.py:name or package.module:name")
     returns: Literal["segmentation", "detection", "classification", "heat"]
-    size: tuple[int, int] | None = Field(None, description="segmentation, heat: width and height of what it returns")
+    size: tuple[Side, Side] | None = Field(None, description="segmentation, heat: width and height of what it returns")
     limit: int = Field(100, ge=1, le=1000, description="detection: at most so many boxes")
 
 

@@ -6,20 +6,18 @@ is one aligned 64-bit word, so that it is read either old or new. Nothing here i
 
 import mmap
 import os
+import struct
 from collections.abc import Mapping
 from enum import IntEnum
-
-import numpy as np
-from numpy.typing import NDArray
 
 from inframe.core.events import EVENT_INDEX
 from inframe.core.types import Audio, Controls
 
 COUNTERS = 24
-HISTOGRAM = 1000
-HISTOGRAM_STEP_NS = 100_000
-_ROW = 3 + COUNTERS + len(EVENT_INDEX)
-_CONTROLS = 8
+_ROW = 1 + COUNTERS
+_CONTROLS = struct.Struct("<dqqqq")
+_WORD = 8
+_FIRST_ROW = 8  # the controls have the words before it
 
 
 class Count(IntEnum):
@@ -60,55 +58,59 @@ class Count(IntEnum):
 
 
 class Board:
-    """`names` fixes the rows' order: parent and children get the same list. Any process may read all of it."""
+    """`names` fixes the rows' order: parent and children get the same list. Any process may read all of it.
+
+    In words of 64 bits: the controls, then a row of counters for each process, then a row of faults for each.
+    """
 
     def __init__(self, fd: int, names: tuple[str, ...]) -> None:
         self._map = mmap.mmap(fd, board_bytes(len(names)), mmap.MAP_SHARED, mmap.PROT_READ | mmap.PROT_WRITE)
-        words = np.frombuffer(self._map, np.int64)
-        self._rows: NDArray[np.int64] = words[: len(names) * _ROW].reshape(len(names), _ROW)
-        self._controls = words[len(names) * _ROW :][:_CONTROLS]
-        self._opacity = self._controls[:1].view(np.float64)
-        self._histogram: NDArray[np.int64] = words[len(names) * _ROW + _CONTROLS :]
+        self._words = memoryview(self._map).cast("q")
         self.names = names
-        self._index = {name: i for i, name in enumerate(names)}
+        self._rows = {name: _FIRST_ROW + i * _ROW for i, name in enumerate(names)}
+        self._faults = _FIRST_ROW + len(names) * _ROW
+        self._no_faults = bytes(len(names) * len(EVENT_INDEX) * _WORD)
+        self._known_controls = (b"", Controls())
 
     def row(self, name: str) -> "Row":
         """The row of one process, to write (by itself) or to read."""
-        return Row(self._rows[self._index[name]])
+        faults = self._faults + self.names.index(name) * len(EVENT_INDEX)
+        return Row(self._words[self._rows[name] :][:_ROW], self._words[faults:][: len(EVENT_INDEX)])
 
     def faults(self) -> dict[str, int]:
         """Events that some process has raised and not cleared: name -> since when, ns (the earliest)."""
-        since = self._rows[:, 3 + COUNTERS :]
-        if not since.any():
+        at = self._faults * _WORD
+        if self._map[at : at + len(self._no_faults)] == self._no_faults:
             return {}
-        return {name: int(column[column > 0].min()) for name, i in EVENT_INDEX.items() if (column := since[:, i]).any()}
+        present: dict[str, int] = {}
+        for name, i in EVENT_INDEX.items():
+            since = [ns for ns in self._words[self._faults + i :: len(EVENT_INDEX)] if ns]
+            if since:
+                present[name] = min(since)
+        return present
 
     def controls(self) -> Controls:
         """What people have set."""
-        c = self._controls
-        return Controls(float(self._opacity[0]), bool(c[1]), int(c[2]), Audio(int(c[3])), int(c[4]))
+        raw = self._map[: _CONTROLS.size]
+        if raw != self._known_controls[0]:
+            opacity, overlay_on, acknowledged, audio, until = _CONTROLS.unpack(raw)
+            self._known_controls = raw, Controls(opacity, bool(overlay_on), acknowledged, Audio(audio), until)
+        return self._known_controls[1]
 
     def set_controls(self, controls: Controls) -> None:
-        """Replace the controls; word by word, which is enough since they do not depend on each other."""
-        self._opacity[0] = controls.opacity
-        self._controls[1:5] = controls.overlay_on, controls.acknowledged_ns, controls.audio, controls.audio_until_ns
-
-    def add_latency(self, ns: int) -> None:
-        """Count one frame's capture-to-hand-off time. Only `display` calls this."""
-        self._histogram[min(max(ns // HISTOGRAM_STEP_NS, 0), HISTOGRAM - 1)] += 1
-
-    def latencies_ms(self) -> NDArray[np.int64]:
-        """How many frames took 0.0 to 0.1 ms, 0.1 to 0.2 ms, … (the last bin: 99.9 ms and longer), (1000,) int64."""
-        return self._histogram.copy()
+        """Replace the controls; a reader may see some of them a moment earlier, which is harmless: none depends on another."""
+        c = controls
+        raw = _CONTROLS.pack(c.opacity, c.overlay_on, c.acknowledged_ns, c.audio, c.audio_until_ns)
+        self._map[: _CONTROLS.size] = raw
 
 
 class Row:
     """One process's cells."""
 
-    __slots__ = ("_cells",)
+    __slots__ = ("_cells", "_faults")
 
-    def __init__(self, cells: NDArray[np.int64]) -> None:
-        self._cells = cells
+    def __init__(self, cells: "memoryview[int]", faults: "memoryview[int]") -> None:
+        self._cells, self._faults = cells, faults
 
     def beat(self, now_ns: int) -> None:
         """I am alive and at work."""
@@ -117,34 +119,34 @@ class Row:
     @property
     def heartbeat_ns(self) -> int:
         """When it last said so; 0: not yet."""
-        return int(self._cells[0])
+        return self._cells[0]
 
     def add(self, count: Count, n: int = 1) -> None:
         """Count up."""
-        self._cells[3 + count] += n
+        self._cells[1 + count] += n
 
     def set(self, count: Count, value: int) -> None:
         """Hold the newest value."""
-        self._cells[3 + count] = value
+        self._cells[1 + count] = value
 
     def get(self, count: Count) -> int:
         """Read a cell."""
-        return int(self._cells[3 + count])
+        return self._cells[1 + count]
 
     def raise_fault(self, event: str, now_ns: int) -> None:
         """The event's condition holds, since `now_ns` if it did not already."""
-        cell = 3 + COUNTERS + EVENT_INDEX[event]
-        if self._cells[cell] == 0:
-            self._cells[cell] = max(now_ns, 1)
+        if self._faults[EVENT_INDEX[event]] == 0:
+            self._faults[EVENT_INDEX[event]] = max(now_ns, 1)
 
     def clear_fault(self, event: str) -> None:
         """The event's condition is over."""
-        self._cells[3 + COUNTERS + EVENT_INDEX[event]] = 0
+        self._faults[EVENT_INDEX[event]] = 0
 
     def clear(self) -> None:
         """Forget what a process that has died said of itself: its faults, and that it is ready. Its counts go on."""
-        self._cells[3 + COUNTERS :] = 0
-        self._cells[3 + Count.READY_NS] = 0
+        self._cells[1 + Count.READY_NS] = 0
+        for i in range(len(self._faults)):
+            self._faults[i] = 0
 
     def set_faults(self, present: Mapping[str, bool], now_ns: int) -> None:
         """Raise and clear several at once."""
@@ -157,7 +159,7 @@ class Row:
 
 def board_bytes(rows: int) -> int:
     """The size of a board's memory."""
-    return 8 * (rows * _ROW + _CONTROLS + HISTOGRAM)
+    return _WORD * (_FIRST_ROW + rows * (_ROW + len(EVENT_INDEX)))
 
 
 def create_board(rows: int) -> int:

@@ -173,7 +173,6 @@ class BoardJournal:
         if results and all(in_time(result, frame.seq) for result in results.values()):
             row.add(Count.IN_TIME)
         row.set(Count.LATENCY_NS, shown_ns - frame.captured_ns)
-        self.board.add_latency(shown_ns - frame.captured_ns)
         if shown_ns > frame.deadline_ns:
             row.add(Count.MISSED)
             self._late_ns = shown_ns

@@ -156,25 +156,29 @@ class Incoming:
         return True
 
     def _next(self) -> Frame | None:
-        newest = self.ring.newest()
-        self.last = min(self.last, newest)  # a damaged note may once have claimed more than there is
+        latest = self.ring.latest()
+        newest = latest.seq if latest is not None else 0
+        if newest <= self.last:
+            self.last = newest  # a damaged note may once have claimed more than there is
+            return None
+        if latest is not None and newest == self.last + 1:
+            return self._take(latest)
         first = max(self.last + 1, newest - self.ring.slots + 2)
         now = self.clock.now()
         for seq in range(first, newest + 1):
             header = self.ring.header(seq)
             if header is None or (seq < newest and header.captured_ns + self.deadline_ns - DRAW_NS // 2 < now):
                 continue
-            missed = seq - self.last - 1
-            if missed:
-                self.skipped(missed)
-            self.last, self._last_ns, self._seen = seq, header.captured_ns, True
-            return self._frame(seq, header)
+            return self._take(header)
         return None
 
-    def _frame(self, seq: int, header: Header) -> Frame:
+    def _take(self, header: Header) -> Frame:
+        seq, captured_ns = header.seq, header.captured_ns
+        if seq > self.last + 1:
+            self.skipped(seq - self.last - 1)
+        self.last, self._last_ns, self._seen = seq, captured_ns, True
         pixels = self.views[seq % self.ring.slots]
-        deadline = header.captured_ns + self.deadline_ns
-        return Frame(self.stream, seq, header.captured_ns, deadline, pixels, self._flags(header))
+        return Frame(self.stream, seq, captured_ns, captured_ns + self.deadline_ns, pixels, self._flags(header))
 
     def _flags(self, header: Header) -> FrameFlag:
         flags = FrameFlag(header.flags)

@@ -4,6 +4,7 @@ import errno
 import json
 import os
 from collections.abc import Mapping
+from contextlib import suppress
 from pathlib import Path
 from typing import Any
 
@@ -68,17 +69,20 @@ class RecordWriter:
 class RecordReader:
     """Whoever follows the records: the recorder, a benchmark."""
 
-    def __init__(self, reader: RingReader, from_now: bool = False) -> None:
+    def __init__(self, reader: RingReader, last: int = 0) -> None:
         self._reader = reader
-        self._last = reader.newest() if from_now else 0
+        self.last = last
+        """The newest record that was taken or lost; a follower that is started again goes on behind it."""
         self.lost = 0
         """Records that were overwritten before they were read."""
 
     def take(self) -> list[bytes]:
         """All records that are new, oldest first, as JSON."""
         newest = self._reader.newest()
-        first = max(self._last + 1, newest - self._reader.slots + 2)
-        self.lost += first - self._last - 1 if newest > self._last else 0
+        if newest <= self.last:
+            return []
+        first = max(self.last + 1, newest - self._reader.slots + 2)  # the slot before may be being written
+        self.lost += first - self.last - 1
         taken = []
         for seq in range(first, newest + 1):
             header = self._reader.header(seq)
@@ -87,7 +91,7 @@ class RecordReader:
                 taken.append(data)
             else:
                 self.lost += 1
-        self._last = max(newest, self._last)
+        self.last = newest
         return taken
 
 
@@ -95,12 +99,9 @@ def main(ctx: ChildContext) -> None:
     """`recorder`: appends each frame's record to a file of JSON lines, fsynced each second."""
     board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))
     clock = MonotonicClock()
-    recorder = Recorder(
-        Path(ctx.args["folder"]) / ctx.args["file"],
-        RecordReader(RingReader(ctx.fds["records"])),
-        board.row(ctx.name),
-        clock,
-    )
+    row = board.row(ctx.name)
+    records = RecordReader(RingReader(ctx.fds["records"]), row.get(Count.SEQ))
+    recorder = Recorder(Path(ctx.args["folder"]) / ctx.args["file"], records, row, clock)
     start.ready(ctx, recorder.row, clock)
     while not ctx.stop.wait(POLL_S):
         recorder.step()
@@ -118,6 +119,8 @@ class Recorder:
         self.clock = clock
         self._fd = -1
         self._torn = False
+        self._gap = 0
+        """Records lost or dropped since the last line: the file says so as soon as it can."""
         self._synced_ns = clock.now()
         self._behind_ns = 0
 
@@ -128,31 +131,42 @@ class Recorder:
         taken = self.records.take()
         if self.records.lost > lost:
             self._behind_ns = now
-            taken.append(json.dumps({"gap": self.records.lost - lost, "at_ns": now}).encode())
+            self._gap += self.records.lost - lost
         try:
-            self._append(taken)
+            self._append(taken, now)
             self._sync(now)
             self.row.clear_fault("DISK_FULL")
         except OSError as error:
             self.row.raise_fault("DISK_FULL", now)
-            self.row.add(Count.DROPPED, len(taken))
-            self._torn = True
             if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
                 self.close()  # the folder may be gone: try anew from the start
+        self.row.set(Count.SEQ, self.records.last)
         self.row.set_faults({"RECORDER_BEHIND": bool(self._behind_ns) and now - self._behind_ns < 2 * NS_PER_S}, now)
         self.row.beat(now)
 
-    def _append(self, taken: list[bytes]) -> None:
-        if not taken:
+    def _append(self, taken: list[bytes], now: int) -> None:
+        if not taken and not self._gap:
             return
+        gap = [json.dumps({"gap": self._gap, "at_ns": now}).encode()] if self._gap else []
+        try:
+            self._write(b"\n".join(gap + taken) + b"\n")
+        except OSError:
+            self._torn = True
+            self._gap += len(taken)
+            self.row.add(Count.DROPPED, len(taken))
+            raise
+        self._torn, self._gap = False, 0
+        self.row.add(Count.FRAMES, len(taken))
+
+    def _write(self, data: bytes) -> None:
         if self._fd < 0:
             self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(self.path, os.O_WRONLY | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-        data = (b"\n" if self._torn else b"") + b"\n".join(taken) + b"\n"
+            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
+            size = os.fstat(self._fd).st_size  # after a kill the last line may be half a line
+            self._torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"
+        data = (b"\n" if self._torn else b"") + data
         if os.write(self._fd, data) != len(data):
             raise OSError(errno.ENOSPC, "short write")
-        self._torn = False
-        self.row.add(Count.FRAMES, len(taken))
 
     def _sync(self, now: int) -> None:
         if self._fd >= 0 and now - self._synced_ns >= SYNC_NS:
@@ -161,6 +175,8 @@ class Recorder:
 
     def close(self) -> None:
         """Flush and close the file."""
-        if self._fd >= 0:
-            os.close(self._fd)
-            self._fd = -1
+        fd, self._fd = self._fd, -1
+        if fd >= 0:
+            with suppress(OSError):  # a disk that can't has been announced
+                os.fdatasync(fd)
+            os.close(fd)

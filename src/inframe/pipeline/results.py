@@ -1,5 +1,7 @@
 """A model's output as bytes in a ring slot, and back: arrays one after the other, their shapes in the header."""
 
+import struct
+
 import numpy as np
 from numpy.typing import NDArray
 
@@ -8,7 +10,8 @@ from inframe.core.types import Boxes, Heat, Masks, Missed, MissedReason, Output,
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 
 _MISSED, _MASKS, _BOXES, _SCORES, _HEAT = range(5)
-_REGION_BYTES = 32
+_REGION = struct.Struct("<4d")
+_REGION_BYTES = _REGION.size
 Bytes = NDArray[np.uint8]
 
 
@@ -18,9 +21,10 @@ def capacity(arrays_bytes: int) -> int:
 
 
 def bound(model: ModelConfig) -> int:
-    """The payload bytes of a model's ring, known before the model is: one float32 a pixel of what it gets, 64 KiB at least."""
-    width, height = model.preprocess.size
-    return capacity(max(width * height * 4, 1 << 16))
+    """The payload bytes of a model's ring, known before the model is: one float32 a pixel of what it gets, or of what the
+    integrator's function says that it returns; 64 KiB at least."""
+    sizes = [model.preprocess.size, getattr(model.decode, "size", None) or (0, 0)]
+    return capacity(max(1 << 16, *(width * height * 4 for width, height in sizes)))
 
 
 def write(
@@ -57,7 +61,7 @@ def _dims(*shape: int) -> tuple[int, ...]:
 def _put(payload: Bytes, region: Region | None, *arrays: NDArray[np.generic]) -> int:
     at = 0
     if region is not None:
-        payload[:_REGION_BYTES].view(np.float64)[:] = region
+        _REGION.pack_into(payload, 0, *region)
         at = _REGION_BYTES
     for array in arrays:
         payload[at : at + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
@@ -67,12 +71,11 @@ def _put(payload: Bytes, region: Region | None, *arrays: NDArray[np.generic]) ->
 
 def read_newest(ring: RingReader, model: str) -> Result | Missed | None:
     """The newest output, its arrays copied out of the ring; None if there is none, or it was overwritten meanwhile."""
-    seq = ring.newest()
-    header = ring.header(seq)
+    header = ring.latest()
     if header is None:
         return None
-    payload = ring.payload(seq)[: header.size].copy()
-    if not ring.holds(seq):
+    payload = ring.payload(header.seq)[: header.size].copy()
+    if not ring.holds(header.seq):
         return None
     if header.kind == _MISSED:
         return Missed(model, header.tag, MissedReason(header.flags))
@@ -86,8 +89,8 @@ def _decode(payload: Bytes, header: Header) -> Output:
         return Boxes(boxes.view(np.float32).reshape(a, 4), scores.view(np.float32), classes.view(np.int32))
     if header.kind == _SCORES:
         return Scores(payload.view(np.float32))
-    x0, y0, x1, y1 = (float(v) for v in payload[:_REGION_BYTES].view(np.float64))
+    region: Region = _REGION.unpack_from(payload)  # type: ignore[assignment]  # four floats, by its format
     body = payload[_REGION_BYTES:]
     if header.kind == _MASKS:
-        return Masks(body.reshape(a, b), (x0, y0, x1, y1))
-    return Heat(body.view(np.float32).reshape(a, b), header.value, (x0, y0, x1, y1))
+        return Masks(body.reshape(a, b), region)
+    return Heat(body.view(np.float32).reshape(a, b), header.value, region)

@@ -74,6 +74,14 @@ def _unpack(raw: bytes) -> Header | None:
     return Header(v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9:15], v[15:19], v[19])
 
 
+def _note(raw: bytes) -> int | None:
+    if raw == _NO_NOTE:
+        return 0
+    seq, crc = _HEAD.unpack(raw)
+    return int(seq) if zlib.crc32(raw[:8]) == crc else None
+
+
+_NO_NOTE = bytes(_HEAD.size)
 _BEING_WRITTEN = _pack(Header(0))
 
 
@@ -176,13 +184,9 @@ class _Mapped:
 
     def notes(self) -> tuple[int | None, ...]:
         """The newest sequence number as the writer noted it, twice; None where a note is damaged, 0 before the first."""
-        return tuple(self._note(at) for at in _HEAD_AT)
-
-    def _note(self, at: int) -> int | None:
-        seq, crc = _HEAD.unpack_from(self._map, at)
-        if seq == crc == 0:
-            return 0
-        return int(seq) if zlib.crc32(seq.to_bytes(8, "little")) == crc else None
+        first, second = self._map[_HEAD_AT[0] : _HEAD_AT[0] + _HEAD.size], self._map[_HEAD_AT[1] : _HEAD_AT[1] + _HEAD.size]
+        seq = _note(first)
+        return seq, seq if first == second else _note(second)
 
 
 class RingWriter:
@@ -250,6 +254,15 @@ class RingReader:
         if seq == 0 or (seq is not None and self._ring.header(seq)[0]):
             return seq
         return self._ring.scan()
+
+    def latest(self) -> Header | None:
+        """The newest slot's header, None if there is none yet: `newest` and `header` in one look, for the frame path."""
+        notes = self._ring.notes()
+        if notes[0] is not None and notes[0] == notes[1]:
+            header, damaged = self._ring.header(notes[0])
+            if header is not None and not damaged:
+                return header
+        return self.header(self.newest())
 
     def header(self, seq: int) -> Header | None:
         """The header of `seq`, or None if that slot is torn, damaged, not yet written or already overwritten."""

@@ -15,7 +15,7 @@ from inframe.pipeline import results, ring, start
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.gate import looks_at
 from inframe.pipeline.model import Model, load_model
-from inframe.pipeline.ring import RingReader, RingWriter
+from inframe.pipeline.ring import Header, RingReader, RingWriter
 
 IDLE_NS = 100 * NS_PER_MS
 FAILURES = 30
@@ -96,18 +96,16 @@ class Worker:
     def step(self) -> None:
         """Look at each stream once. Raises DeviceFault after too many failures in a row."""
         for source in self.sources:
-            seq = source.reader.newest()
-            if seq <= source.last:
+            header = source.reader.latest()
+            if header is None or header.seq <= source.last:
                 continue
-            source.last = seq
+            source.last = header.seq
             for job in self.jobs:
-                if job.source is source and looks_at(job.every, seq):
-                    self._run(job, seq)
+                if job.source is source and looks_at(job.every, header.seq):
+                    self._run(job, header)
 
-    def _run(self, job: Job, seq: int) -> None:
-        header = job.source.reader.header(seq)
-        if header is None:
-            return
+    def _run(self, job: Job, header: Header) -> None:
+        seq = header.seq
         pixels = job.source.views[seq % job.source.reader.slots]
         output, steps = job.model.run(pixels, self.clock)
         if not job.source.reader.holds(seq):  # overtaken while reading: the pixels may have been of two frames
