@@ -235,8 +235,9 @@ def test_logit_undoes_sigmoid() -> None:
         ),
         ({"layout": "nhwc"}, (1, 4, 4, 8), 4, r"found 4 labels, expected 8 \(output 'y' has 8 channels in layout nhwc"),
         ({}, (1, 1, 4, 4), 1, r"decode.activation: found argmax of one channel .* expected sigmoid .* or none"),
-        ({"activation": "sigmoid"}, (1, 3, 4, 4), 3, r"decode.activation: found 3 channels .* expected one channel"),
-        ({"activation": "sigmoid"}, (1, 1, 4, 4), 3, r"labels: found 3 labels, expected 2: background, foreground"),
+        ({"activation": "none"}, (1, 3, 4, 4), 3, r"decode.activation: found 3 channels .* expected one channel"),
+        ({"activation": "sigmoid"}, (1, 3, 4, 4), 3, r"labels: found 3 labels, expected 4: background, then one for each"),
+        ({"activation": "sigmoid"}, (1, 1, 4, 4), 3, r"labels: found 3 labels, expected 2: background, then one for each"),
         ({}, (1, 1000), 1000, r"decode.kind: found output 'y' of 1x1000, expected 1 x labels x h x w"),
         ({}, (2, 4, 4, 4), 4, r"decode.kind: found output 'y' of 2x4x4x4"),
         ({"output": "z"}, (1, 4, 4, 4), 4, r"decode.output: found 'z', expected one of the model's outputs: y"),
@@ -275,3 +276,11 @@ def test_another_shape_at_run_time_is_invalid() -> None:
     decoder = SegmentationDecoder(DecodeSegmentation(kind="segmentation"), spec(array), setting(3))
     with pytest.raises(InvalidOutput, match="is 1x3x5x4, expected 1x3x4x5"):
         decoder({"y": array.transpose(0, 1, 3, 2)})
+
+
+@pytest.mark.parametrize("activation", ["sigmoid", "threshold"])
+def test_several_foreground_channels_leave_the_rest_to_the_background(activation: str) -> None:
+    scores = np.array([[[0.9, 0.1, 0.6]], [[0.2, 0.3, 0.8]]])
+    values = np.log(scores / (1 - scores)) if activation == "sigmoid" else scores
+    values = values.astype(np.float32)[None]
+    assert segment(values, 3, activation=activation).classes.tolist() == [[1, 0, 2]]

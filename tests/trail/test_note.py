@@ -100,6 +100,11 @@ def test_every_byte_of_a_note_counts() -> None:
                 verified_checkpoint(note[:i] + bytes([note[i] ^ bit]) + note[i + 1 :], KEY)
 
 
+def test_a_checkpoint_is_of_the_log_that_the_key_names() -> None:
+    with pytest.raises(TrailDamaged, match=r"log example\.com/behind-the-sofa"):
+        verified_checkpoint(signed(CHECKPOINT.text(), [SIGNER], 0), KEY)
+
+
 def test_the_checkpoint_of_the_specification() -> None:
     text = "example.com/behind-the-sofa\n20852163\nCsUYapGGPo4dkMgIAUqom/Xajj7h2fB2MPA3j2jxq2I=\n"
     assert CHECKPOINT.text() == text

@@ -173,6 +173,32 @@ def test_a_torn_tail_becomes_a_gap_that_holds_the_torn_bytes() -> None:
     assert (gap.data["leaves"], gap.data["bytes"]) == ("3", str(len(torn)))
 
 
+def test_a_batch_with_a_hole_is_torn_even_if_its_checkpoint_is_there() -> None:
+    """The disk wrote the last sector of a batch, and not one before it."""
+    memory = Memory()
+    w = writer(memory)
+    fill(w, 10)
+    safe = len(memory.contents()["tail"])
+    w.append(event(w.header(0), n="big", pad="x" * 3000))
+    w.commit()
+    tail = memory.contents()["tail"]
+    memory.names_["tail"].live = tail[: safe + 1024] + bytes(512) + tail[safe + 1536 :]
+    writer(memory).close()
+    assert names(Log(memory, KEY)) == [*map(str, range(10)), "TORN", CLOSED]
+    assert verify(memory, KEY).damages == []
+
+
+def test_a_log_whose_tiles_do_not_give_the_signed_root_does_not_open() -> None:
+    memory = Memory()
+    w = writer(memory)
+    fill(w, 255)
+    w.close()
+    fill(writer(memory), 0)
+    memory.names_["tile/1/000.p/1"].live = bytes(32)
+    with pytest.raises(TrailDamaged, match="another root hash"):
+        Log(memory, KEY)
+
+
 def test_changed_bytes_that_were_safe_are_not_repaired_away() -> None:
     memory = Memory()
     w = writer(memory)

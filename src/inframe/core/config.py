@@ -131,9 +131,10 @@ class DecodeSegmentation(Part):
 
     kind: Literal["segmentation"]
     output: str | None = Field(None, description="the model's output of this name; null: its only output")
-    activation: Literal["argmax", "sigmoid", "none"] = Field(
+    activation: Literal["argmax", "sigmoid", "threshold", "none"] = Field(
         "argmax",
-        description="argmax over labels; sigmoid: one foreground channel against the threshold; none: indices already",
+        description="argmax over labels; sigmoid: logits of foreground channels, the best one where it is above the threshold, "
+        "else background; threshold: the same for scores that are 0..1 already; none: indices already",
     )
     layout: Literal["nchw", "nhwc"] = "nchw"
     threshold: Fraction = 0.5

@@ -77,11 +77,13 @@ class SegmentationDecoder:
         self._shape = c, h, w = self._planes_shape(config, setting)
         self._window = window(setting.region, h, w)
         self._labels = len(setting.labels)
-        self._threshold = logit(config.threshold)
+        # sigmoid(x) > t as x > logit(t): no exponential
+        self._threshold = logit(config.threshold) if config.activation == "sigmoid" else config.threshold
         self._check_labels(config, setting, c)
         self._read: Callable[[NDArray[np.generic]], None] = {
             "argmax": self._argmax,
             "sigmoid": self._foreground,
+            "threshold": self._foreground,
             "none": self._indices,
         }[config.activation]
         # float16 is widened first: numpy compares it one number at a time.
@@ -113,11 +115,12 @@ class SegmentationDecoder:
                 found = f"argmax of one channel (output {self._spec.name!r} is {shape_text(self._spec.shape)})"
                 raise setting.wrong("decode.activation", found, "sigmoid (one foreground) or none (indices)")
             setting.check_labels(channels, self._spec, layout)
-        elif channels != 1:
+        elif config.activation == "none" and channels != 1:
             found = f"{channels} {layout} (output {self._spec.name!r} is {shape_text(self._spec.shape)})"
-            raise setting.wrong("decode.activation", found, f"one channel for activation {config.activation}")
-        elif config.activation == "sigmoid" and self._labels != 2:
-            raise setting.wrong("labels", f"{self._labels} labels", "2: background, foreground (activation sigmoid)")
+            raise setting.wrong("decode.activation", found, "one channel for activation none")
+        elif config.activation != "none" and self._labels != channels + 1:
+            expected = f"{channels + 1}: background, then one for each of the {channels} {layout}"
+            raise setting.wrong("labels", f"{self._labels} labels", f"{expected} (activation {config.activation})")
         if not 1 <= self._labels <= 256:
             raise setting.wrong("labels", f"{self._labels} labels", "1 to 256")
 
@@ -151,9 +154,15 @@ class SegmentationDecoder:
             np.maximum(self._classes, index, out=self._classes)
 
     def _foreground(self, planes: NDArray[np.generic]) -> None:
-        # sigmoid(x) > t as x > logit(t): no exponential.
-        np.greater(planes[0], self._threshold, out=self._above)
-        np.copyto(self._classes, self._above.view(np.uint8))
+        """The best channel where it is above the threshold, else background; the channels' labels begin at 1."""
+        best = planes[0]
+        self._classes.fill(0)
+        if len(planes) > 1:
+            self._argmax(planes)
+            best = self._best
+        np.greater(best, self._threshold, out=self._above)
+        np.add(self._classes, np.uint8(1), out=self._classes)
+        np.multiply(self._classes, self._above.view(np.uint8), out=self._classes)
 
     def _indices(self, planes: NDArray[np.generic]) -> None:
         plane = planes[0]
