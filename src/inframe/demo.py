@@ -25,6 +25,9 @@ def demo(out: Console, seconds: float | None) -> dict[str, Any]:
     """The reference device on its procedure, shown on a page of this machine and kept as a video."""
     path = device_file()
     DEMO_FILE.parent.mkdir(parents=True, exist_ok=True)
+    DEMO_FILE.unlink(
+        missing_ok=True
+    )  # a file screen never writes over a file, and the last demo's is not worth a second one
     screens = (FileScreen(kind="file", path=str(DEMO_FILE.absolute())), WebScreen(kind="web", port=0))
     device = resolve(read_device(path), path).model_copy(update={"screens": screens})
     out.print("inframe demo: a rendered procedure; models for demonstration, never for clinical use")

@@ -7,14 +7,16 @@ from urllib.parse import urlsplit
 
 from inframe.core.config import Device, FileScreen, ModelConfig, RtspStream, Stream
 from inframe.core.errors import ConfigError
+from inframe.drivers.cameras.rtsp_session import without_password
 
+RTSP_PORT = 554
 MAX_LABEL_BYTES = 1 << 20
 
 
 def resolve(device: Device, path: Path) -> Device:
     """The device with every path made absolute against the device file's folder, and label files read.
 
-    Raises ConfigError for a file that is not there, and for an address without a host.
+    Raises ConfigError for a file that is not there, and for a camera's host that can't be looked up.
     """
     base = path.parent.absolute()
     records = str(base / device.records) if device.records is not None else None
@@ -30,10 +32,7 @@ def resolve(device: Device, path: Path) -> Device:
 
 def _resolve_stream(path: Path, base: Path, name: str, stream: Stream) -> Stream:
     if isinstance(stream, RtspStream):
-        try:
-            _host_and_port(stream)
-        except ValueError as error:
-            raise ConfigError(path, f"streams.{name}.url", error, "rtsp://HOST[:PORT]/…") from None
+        return stream.model_copy(update={"url": _numeric(path, name, stream.url)})
     if stream.camera != "file":
         return stream
     return stream.model_copy(update={"path": _file(path, base, f"streams.{name}.path", stream.path)})
@@ -71,25 +70,26 @@ def _labels(path: Path, base: Path, field: str, found: str) -> tuple[str, ...]:
     return tuple(labels)
 
 
-def _host_and_port(stream: RtspStream) -> tuple[str, int]:
-    """Raises ValueError for an address without a host or with an impossible port."""
-    url = urlsplit(stream.url)
-    if not url.hostname:
-        raise ValueError("no host")  # getaddrinfo would take none for this machine
-    return url.hostname, url.port or 554
+def _numeric(path: Path, name: str, url: str) -> str:
+    """The URL with its host looked up: in the parent, once, since the camera's own process may ask nobody."""
+    try:
+        parts = urlsplit(url)
+        if not parts.hostname:  # a look-up would take none for this machine
+            raise ConfigError(path, f"streams.{name}.url", "no host", "rtsp://HOST[:PORT]/…")
+        port = parts.port or RTSP_PORT
+        family, _, _, _, address = socket.getaddrinfo(parts.hostname, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, ValueError) as error:  # ValueError: an impossible port, brackets that do not close, an odd name
+        reason = getattr(error, "strerror", None) or error
+        expected = f"rtsp://HOST[:PORT]/… with a host that can be looked up ({reason})"
+        raise ConfigError(path, f"streams.{name}.url", without_password(url), expected) from None
+    host = f"[{address[0]}]" if family == socket.AF_INET6 else str(address[0])
+    login, at, _ = parts.netloc.rpartition("@")
+    return parts._replace(netloc=f"{login}{at}{host}:{port}").geturl()
 
 
 def addresses(stream: Stream) -> frozenset[tuple[str, int]]:
-    """Where a camera on the network may be reached: looked up in the parent, once, since its own process may ask nobody.
-
-    Empty for cameras that are not on the network. Raises ConfigError for a host that can't be looked up.
-    """
+    """Where a resolved camera on the network may be reached; empty for cameras that are not on the network."""
     if not isinstance(stream, RtspStream):
         return frozenset()
-    host, port = _host_and_port(stream)
-    try:
-        found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)
-    except (OSError, ValueError) as error:
-        reason = getattr(error, "strerror", None) or error
-        raise ConfigError("device file", "streams.url", host, f"a host that can be looked up ({reason})") from None
-    return frozenset((str(address[0]), int(address[1])) for *_, address in found)
+    url = urlsplit(stream.url)
+    return frozenset({(str(url.hostname), url.port or RTSP_PORT)})

@@ -50,6 +50,9 @@ PROCESSES: dict[str, Role] = {
 """A running process is called "role" or "role.what". Its network is "none" but for a camera on the network (its configured
 address) and a web screen (loopback)."""
 
+OPTIONAL = 10
+"""So much lower is the priority of a worker whose models are all `required: false`."""
+
 Shared = Mapping[str, int]
 """The device's shared memory and eventfds by name; see `device.Running`."""
 
@@ -84,7 +87,7 @@ def layout_of(device: Device) -> CoreLayout:
 
 
 def specs(device: Device, shared: Shared) -> list[ProcessSpec]:
-    """The rows of this device. `device` is resolved. Raises ConfigError for a camera whose host can't be looked up."""
+    """The rows of this device. `device` is resolved."""
     layout = layout_of(device)
     return [_spec(device, name, shared, layout) for name in names(device)]
 
@@ -162,13 +165,19 @@ def partition_of(device: Device, kind: str, what: str, layout: CoreLayout) -> Pa
     real_time = role.scheduling == "fifo"
     return Partition(
         role.scheduling,
-        role.priority,
+        role.priority - OPTIONAL if _is_optional(device, kind, what) else role.priority,
         _cores(kind, layout) if real_time else layout.background,
         lock_memory=real_time,
         memory_limit_mb=memory,
         network=network,
         addresses=reach,
     )
+
+
+def _is_optional(device: Device, kind: str, what: str) -> bool:
+    """A worker that no picture depends on gives way to those that one does."""
+    own = [model for model in device.models.values() if model.worker == what]
+    return kind == "worker" and bool(own) and not any(model.required for model in own)
 
 
 def _cores(kind: str, layout: CoreLayout) -> frozenset[int]:

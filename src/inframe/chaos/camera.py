@@ -2,6 +2,7 @@
 
 import random
 import threading
+import time
 from collections.abc import Callable
 from fractions import Fraction
 from pathlib import Path
@@ -45,9 +46,10 @@ class Feed:
 
     def _send(self) -> None:
         number = at = 0
-        while not self._stop.wait(1 / FPS):
+        began = time.monotonic()
+        while not self._stop.wait(max(0.0, began + number / FPS - time.monotonic())):
             number += 1
-            at = at if self._frozen and at % KEY_EVERY == 0 else (at + 1) % LENGTH
+            at = 0 if self._frozen else (at + 1) % LENGTH
             if self._silent or not self._server.playing.is_set():
                 continue
             try:
@@ -64,7 +66,7 @@ class Feed:
         return bytes(data)
 
     def freeze(self, on: bool) -> None:
-        """Send one and the same key frame again and again, from the next key frame on."""
+        """Send one and the same key frame again and again."""
         self._frozen = on
 
     def fall_silent(self, on: bool) -> None:
@@ -140,17 +142,21 @@ FAULTS: tuple[Fault, ...] = (
         "camera_gone",
         _does(lambda f: f.fall_silent(True), lambda f: f.fall_silent(False)),
         2.0,
-        "NO_SIGNAL",
+        ("NO_SIGNAL",),
         camera=True,
     ),
     Fault(
-        "camera_frozen", _does(lambda f: f.freeze(True), lambda f: f.freeze(False)), 2.0, "CAMERA_FROZEN", camera=True
+        "camera_frozen",
+        _does(lambda f: f.freeze(True), lambda f: f.freeze(False)),
+        2.0,
+        ("CAMERA_FROZEN",),
+        camera=True,
     ),
     Fault(
         "camera_broken_packets",
         _does(lambda f: f.damage(0.02), lambda f: f.damage(0.0)),
         2.0,
-        "CAMERA_CORRUPT",
+        ("CAMERA_CORRUPT",),
         camera=True,
     ),
 )

@@ -122,13 +122,16 @@ def _well(stage: Stage, fault: Fault) -> bool:
         return False
     if fault.ai and stage.records[-1]["verdict"] != "SHOW":
         return False
-    return _first_alert(stage.records, fault) is not None or fault.alert is None
+    return _first_alert(stage.records, fault) is not None or not fault.alerts
 
 
-def _first_alert(records: list[dict[str, Any]], fault: Fault) -> int | None:
-    return next(
-        (r["shown_ns"] for r in records if r.get("alerts", {}).get(fault.alert) in ("ON", "ACKNOWLEDGED")), None
-    )
+def _first_alert(records: list[dict[str, Any]], fault: Fault) -> tuple[str, int] | None:
+    """The alert that announced the fault, and when it was on the screen, ns."""
+    for record in records:
+        for name in fault.alerts:
+            if record.get("alerts", {}).get(name) in ("ON", "ACKNOWLEDGED"):
+                return name, record["shown_ns"]
+    return None
 
 
 def judge(
@@ -138,7 +141,7 @@ def judge(
     frames = [r for r in records if "seq" in r and struck <= r["captured_ns"] < end]
     expected = len(_due(frames, struck, end)) if not fault.camera else (end - struck) // PERIOD_NS
     in_time = sum(bool(r["shown_ns"]) and r["shown_ns"] <= r["deadline_ns"] for r in frames)
-    alert_ns = _first_alert(records, fault)
+    alert = _first_alert(records, fault)
     outcome = Outcome(
         fault.name,
         expected,
@@ -146,8 +149,8 @@ def judge(
         sum(r["verdict"] == "WITHHOLD" for r in frames) * PERIOD_NS / NS_PER_MS,
         sum(_wrong(r, max_age_ns) for r in frames),
         recovered_ms,
-        fault.alert if alert_ns is not None else None,
-        (alert_ns - struck) / NS_PER_MS if alert_ns is not None else None,
+        alert[0] if alert is not None else None,
+        (alert[1] - struck) / NS_PER_MS if alert is not None else None,
     )
     outcome.bars = "; ".join(_broken_bars(fault, outcome)) or "held"
     return outcome
@@ -176,8 +179,8 @@ def _broken_bars(fault: Fault, outcome: Outcome) -> list[str]:
         broken.append(f"{outcome.frames_lost} frames lost")
     if outcome.wrongly_shown:
         broken.append(f"{outcome.wrongly_shown} overlays that were not the frame's")
-    if fault.alert is not None and outcome.alert is None:
-        broken.append(f"no {fault.alert}")
+    if fault.alerts and outcome.alert is None:
+        broken.append(f"no {' or '.join(fault.alerts)}")
     if outcome.recovered_ms is None:
         broken.append(f"not NOMINAL within {RECOVERY_LIMIT_S:g} s")
     elif fault.name == "worker_killed" and outcome.recovered_ms > KILLED_WORKER_RECOVERS_MS:

@@ -32,8 +32,8 @@ class Fault:
     """Breaks it, returns what mends it."""
     lasts_s: float
     """From the strike to the mending."""
-    alert: str | None
-    """The event that must be announced; None: nothing has to be."""
+    alerts: tuple[str, ...]
+    """The events of which one must be announced; none: nothing has to be."""
     camera: bool = False
     """The camera's: frames may be lost, but the alert must come within half a second."""
     ai: bool = False
@@ -164,21 +164,21 @@ def _tear_config(stage: Stage) -> Mend:
 
 
 FAULTS: tuple[Fault, ...] = (
-    Fault("worker_killed", _signal("worker", signal.SIGKILL), 0.0, "WORKER_LOST", ai=True),
-    Fault("worker_stopped", _signal("worker", signal.SIGSTOP), 1.0, "WORKER_LOST", ai=True),
-    Fault("worker_slow", _misdeed(Misdeed.SLOW), 1.5, "AI_LATE", ai=True),
-    Fault("worker_nan", _misdeed(Misdeed.NAN), 1.0, "AI_INVALID", ai=True),
-    Fault("worker_raising", _misdeed(Misdeed.RAISE), 0.7, "AI_FAILED", ai=True),
-    Fault("worker_out_of_memory", _misdeed(Misdeed.MEMORY), 1.5, "AI_FAILED", ai=True),
-    Fault("recorder_killed", _signal("recorder", signal.SIGKILL), 0.0, "RECORDER_LOST"),
-    Fault("recorder_stopped", _signal("recorder", signal.SIGSTOP), 4.0, "RECORDER_LOST"),
-    Fault("console_killed", _signal("console", signal.SIGKILL), 0.0, "CONSOLE_LOST"),
-    Fault("console_stopped", _signal("console", signal.SIGSTOP), 4.0, "CONSOLE_LOST"),
-    Fault("disk_full", _disk_full, 2.0, "DISK_FULL"),
-    Fault("wall_clock_stepped", _step_clock, 1.5, "CLOCK_STEPPED"),
-    Fault("cpu_hogs", _hogs("cpu", "cpu", "cpu", "bandwidth"), 3.0, None),
-    Fault("memory_hogs", _hogs("memory"), 3.0, None),
-    Fault("ring_slot_corrupted", _damage_ring, 0.0, "RING_CORRUPT"),
-    Fault("config_torn", _tear_config, 1.5, "CONFIG_CHANGED"),
+    Fault("worker_killed", _signal("worker", signal.SIGKILL), 0.0, ("WORKER_LOST",), ai=True),
+    Fault("worker_stopped", _signal("worker", signal.SIGSTOP), 1.0, ("WORKER_LOST",), ai=True),
+    Fault("worker_slow", _misdeed(Misdeed.SLOW), 1.5, ("AI_LATE",), ai=True),
+    Fault("worker_nan", _misdeed(Misdeed.NAN), 1.0, ("AI_INVALID",), ai=True),
+    Fault("worker_raising", _misdeed(Misdeed.RAISE), 0.7, ("AI_FAILED",), ai=True),
+    Fault("worker_out_of_memory", _misdeed(Misdeed.MEMORY), 1.5, ("AI_FAILED", "WORKER_LOST"), ai=True),
+    Fault("recorder_killed", _signal("recorder", signal.SIGKILL), 0.0, ("RECORDER_LOST",)),
+    Fault("recorder_stopped", _signal("recorder", signal.SIGSTOP), 4.0, ("RECORDER_LOST",)),
+    Fault("console_killed", _signal("console", signal.SIGKILL), 0.0, ("CONSOLE_LOST",)),
+    Fault("console_stopped", _signal("console", signal.SIGSTOP), 4.0, ("CONSOLE_LOST",)),
+    Fault("disk_full", _disk_full, 2.0, ("DISK_FULL",)),
+    Fault("wall_clock_stepped", _step_clock, 1.5, ("CLOCK_STEPPED",)),
+    Fault("cpu_hogs", _hogs("cpu", "cpu", "cpu", "bandwidth"), 3.0, ()),
+    Fault("memory_hogs", _hogs("memory"), 3.0, ()),
+    Fault("ring_slot_corrupted", _damage_ring, 0.0, ("RING_CORRUPT",)),
+    Fault("config_torn", _tear_config, 1.5, ("CONFIG_CHANGED",)),
 )
 """The faults of everything but the camera; the camera's are in `camera.py`, they need a camera that obeys."""

@@ -14,6 +14,7 @@ from inframe.chaos import model
 from inframe.core.clock import NS_PER_MS, NS_PER_S
 from inframe.core.config import Device, ModelConfig
 from inframe.core.errors import DeviceFault
+from inframe.core.events import EVENTS
 from inframe.core.types import Mode
 from inframe.core.yamlfile import read_device
 from inframe.device import Running
@@ -26,7 +27,7 @@ from inframe.resolve import resolve
 
 FPS = 30
 STEP_S = 0.005
-WORKER_MB = 768
+WORKER_MB = 512
 NOMINAL_LIMIT_S = 20.0
 
 
@@ -118,7 +119,7 @@ class Stage:
 
         def calm() -> bool:
             nonlocal calm_since
-            if self.mode() is not Mode.NOMINAL or not self._all_ready() or self.running.board.faults():
+            if self.mode() is not Mode.NOMINAL or not self._all_ready() or self._announced():
                 calm_since = self.now()
             return self.now() - calm_since > NS_PER_S
 
@@ -126,6 +127,11 @@ class Stage:
             raise DeviceFault(
                 f"the device is not NOMINAL after {NOMINAL_LIMIT_S:g} s: {sorted(self.running.board.faults())}"
             )
+
+    def _announced(self) -> bool:
+        """Whether a fault is posted, or its alert is still on the screen."""
+        alerts = self.records[-1]["alerts"] if self.records else {}
+        return bool(self.running.board.faults()) or any(key in EVENTS for key in alerts)
 
     def _all_ready(self) -> bool:
         return all(self.row(name).get(Count.READY_NS) for name in self.running.board.names if name != "device")

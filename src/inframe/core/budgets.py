@@ -4,7 +4,7 @@ from inframe.core.clock import NS_PER_MS, NS_PER_S
 
 DRAW_NS = 7 * NS_PER_MS
 """Kept back from a frame's deadline for decide, overlay and hand-off to the screen. Measured on the reference machine:
-p99.9 under load 3.6 ms at 1280x720 (docs/performance.md)."""
+its p99 under load is 5 ms at 1280x720 (docs/performance.md)."""
 
 NO_SIGNAL_REDRAW_NS = 100 * NS_PER_MS
 """How often the NO SIGNAL card is redrawn, so that its clock and its alert go on."""

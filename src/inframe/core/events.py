@@ -29,7 +29,7 @@ def _table(*rows: Event) -> dict[str, Event]:
     return table
 
 
-N, L, M, H = Priority.NONE, Priority.LOW, Priority.MEDIUM, Priority.HIGH
+L, M, H = Priority.LOW, Priority.MEDIUM, Priority.HIGH
 
 EVENTS: dict[str, Event] = _table(
     # the picture
@@ -171,9 +171,6 @@ EVENTS: dict[str, Event] = _table(
         "REAL-TIME PROTECTION OFF",
         "RC-02",
     ),
-    # its life
-    Event("STARTED", "the device came up", "recorded", N, "", "RC-05"),
-    Event("STOPPED", "the device was stopped", "recorded", N, "", "RC-05"),
 )
 
 EVENT_INDEX: dict[str, int] = {name: i for i, name in enumerate(EVENTS)}

@@ -186,7 +186,9 @@ def _shown(value: object) -> str:
 
 
 def _expected(error: Any) -> str:
-    kind, context = error["type"], error.get("ctx", {})
+    kind = str(error["type"])
+    context: dict[str, Any] = error.get("ctx", {})
+    context = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in context.items()}
     if kind == "extra_forbidden":
         return _closest(str(error["loc"][-1]), _field(error["loc"])[1])
     if kind.startswith("union_tag"):

@@ -20,6 +20,7 @@ from inframe.machine import kernel, seccomp
 
 Scheduling = Literal["fifo", "other", "idle"]
 MIB = 1 << 20
+SET_UP_THREADS = 32
 GLIBC_STACK_BYTES = 8 * MIB  # what a thread's stack is when RLIMIT_STACK says unlimited, rounded up
 
 _POLICIES: dict[str, int] = {"fifo": os.SCHED_FIFO, "other": os.SCHED_OTHER, "idle": os.SCHED_IDLE}
@@ -101,7 +102,19 @@ def begin(partition: Partition, broker: int | None = None) -> tuple[GaveUp, ...]
             gave_up.append(GaveUp("network", unmet))
     except OSError as error:
         gave_up.append(GaveUp("network closed", f"system-call filter refused: {error.strerror}"))
+    _limit_set_up(partition)
     return tuple(gave_up)
+
+
+def _limit_set_up(partition: Partition) -> None:
+    """The memory limit holds from the first moment: a model that takes all the memory may do so while it is loaded (found by
+    `inframe chaos`). Soft, and with room for the stacks of threads that nobody has counted yet; `apply` sets the exact one."""
+    if partition.memory_limit_mb is None:
+        return
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    wanted = partition.memory_limit_mb * MIB + SET_UP_THREADS * GLIBC_STACK_BYTES
+    soft = wanted if hard == resource.RLIM_INFINITY else min(wanted, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (soft, hard))
 
 
 def apply(partition: Partition, *, gc_off: bool = False) -> tuple[GaveUp, ...]:

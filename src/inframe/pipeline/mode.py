@@ -12,7 +12,7 @@ from inframe.core.types import Mode
 MISSES = 3
 """So many missed frames within the window are a reason; an isolated one is not."""
 
-HARMLESS = frozenset({"STARTED", "STOPPED", "CLOCK_STEPPED", "CONFIG_CHANGED", "UNPARTITIONED"})
+HARMLESS = frozenset({"CLOCK_STEPPED", "CONFIG_CHANGED", "UNPARTITIONED"})
 """Events that take nothing away from what the device does now. Every other one, also one added later, is DEGRADED."""
 
 

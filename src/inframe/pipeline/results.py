@@ -61,7 +61,7 @@ def _dims(*shape: int) -> tuple[int, ...]:
 def _put(payload: Bytes, region: Region | None, *arrays: NDArray[np.generic]) -> int:
     at = 0
     if region is not None:
-        _REGION.pack_into(payload, 0, *region)
+        _REGION.pack_into(payload.data, 0, *region)
         at = _REGION_BYTES
     for array in arrays:
         payload[at : at + array.nbytes] = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
@@ -89,7 +89,7 @@ def _decode(payload: Bytes, header: Header) -> Output:
         return Boxes(boxes.view(np.float32).reshape(a, 4), scores.view(np.float32), classes.view(np.int32))
     if header.kind == _SCORES:
         return Scores(payload.view(np.float32))
-    region: Region = _REGION.unpack_from(payload)  # type: ignore[assignment]  # four floats, by its format
+    region: Region = _REGION.unpack_from(payload.data)
     body = payload[_REGION_BYTES:]
     if header.kind == _MASKS:
         return Masks(body.reshape(a, b), region)

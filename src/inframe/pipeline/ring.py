@@ -184,7 +184,10 @@ class _Mapped:
 
     def notes(self) -> tuple[int | None, ...]:
         """The newest sequence number as the writer noted it, twice; None where a note is damaged, 0 before the first."""
-        first, second = self._map[_HEAD_AT[0] : _HEAD_AT[0] + _HEAD.size], self._map[_HEAD_AT[1] : _HEAD_AT[1] + _HEAD.size]
+        first, second = (
+            self._map[_HEAD_AT[0] : _HEAD_AT[0] + _HEAD.size],
+            self._map[_HEAD_AT[1] : _HEAD_AT[1] + _HEAD.size],
+        )
         seq = _note(first)
         return seq, seq if first == second else _note(second)
 

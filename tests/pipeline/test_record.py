@@ -1,0 +1,404 @@
+"""Records on their way from the display to the disk: nothing is lost without being counted, a torn line is one line."""
+
+import json
+import os
+import resource
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from inframe.core.clock import NS_PER_S, ManualClock
+from inframe.core.types import (
+    Alert,
+    Decision,
+    Finding,
+    Frame,
+    FrameFlag,
+    Masks,
+    Missed,
+    MissedReason,
+    Mode,
+    NoSignal,
+    Presence,
+    Priority,
+    Result,
+    Steps,
+    Verdict,
+)
+from inframe.pipeline import ring
+from inframe.pipeline.board import Board, Count, create_board
+from inframe.pipeline.record import LINE_BYTES, Recorder, RecordReader, RecordWriter, line
+from inframe.pipeline.ring import RingReader, RingWriter
+
+PIXELS = np.zeros((2, 2, 3), np.uint8)
+SLOTS = 8
+
+
+class Records:
+    """Both ends of a small ring of records."""
+
+    def __init__(self) -> None:
+        self.fd = ring.create("records", SLOTS, LINE_BYTES)
+        self.ring = RingWriter(self.fd, ())
+        self.writer, self.reader = RecordWriter(self.ring), RecordReader(RingReader(self.fd))
+        self.written = 0
+
+    def write(self, count: int = 1) -> None:
+        for _ in range(count):
+            self.written += 1
+            self.writer.write({"n": self.written})
+
+    def take(self) -> list[int]:
+        return [json.loads(data)["n"] for data in self.reader.take()]
+
+
+@pytest.fixture
+def records() -> Iterator[Records]:
+    made = Records()
+    yield made
+    os.close(made.fd)
+
+
+# --- what a record says ----------------------------------------------------------------------------------------------
+
+
+def decision(alerts: int = 1) -> Decision:
+    return Decision(
+        Verdict.HOLD,
+        Mode.DEGRADED,
+        (Finding("near", "NEAR", Priority.MEDIUM, 70, 0.123456789),),
+        tuple(Alert(f"AI_LATE{i or ''}", "AI LATE", Priority.MEDIUM, Presence.LATCHED, 60) for i in range(alerts)),
+        (),
+        33,
+    )
+
+
+FRAME = Frame("endoscope", 7, 1000, 1033, PIXELS, FrameFlag.CORRUPT | FrameFlag.FROZEN)
+RESULTS: dict[str, Result | Missed] = {
+    "a": Result("a", 6, 900, Masks(np.zeros((1, 1), np.uint8)), Steps(1, 2, 3, 4)),
+    "b": Missed("b", 7, MissedReason.INVALID),
+}
+
+
+def test_the_record_of_a_frame() -> None:
+    assert line(FRAME, RESULTS, decision(), 1020) == {
+        "stream": "endoscope",
+        "shown_ns": 1020,
+        "seq": 7,
+        "captured_ns": 1000,
+        "deadline_ns": 1033,
+        "flags": 3,
+        "results": {"a": {"seq": 6, "steps_ns": [1, 2, 3, 4]}, "b": "INVALID"},
+        "verdict": "HOLD",
+        "mode": "DEGRADED",
+        "age_ns": 33,
+        "findings": [{"rule": "near", "value": 0.123457, "since_ns": 70}],
+        "alerts": {"AI_LATE": "LATCHED"},
+    }
+
+
+def test_the_record_of_a_picture_without_a_frame() -> None:
+    record = line(NoSignal("endoscope", 500, 900), {}, decision(), 910)
+    assert {key: record[key] for key in ("stream", "shown_ns", "verdict", "mode")} == {
+        "stream": "endoscope",
+        "shown_ns": 910,
+        "verdict": "HOLD",
+        "mode": "DEGRADED",
+    }
+    assert not {"seq", "captured_ns", "results"} & set(record)
+
+
+def test_a_record_is_written_whole(records: Records) -> None:
+    record = line(FRAME, RESULTS, decision(), 1020)
+    records.writer.write(record)
+    assert [json.loads(data) for data in records.reader.take()] == [record]
+
+
+def test_a_record_that_is_too_long_keeps_what_must_not_be_lost_and_says_so(records: Records) -> None:
+    record = line(FRAME, RESULTS, decision(alerts=300), 1020)
+    records.writer.write(record)
+    (data,) = records.reader.take()
+    assert len(data) <= LINE_BYTES
+    cut = json.loads(data)
+    assert cut.pop("cut") is True
+    assert cut == {key: value for key, value in record.items() if key not in ("findings", "alerts", "results")}
+
+
+def test_the_longest_record_that_fits_is_not_cut(records: Records) -> None:
+    room = LINE_BYTES - len(json.dumps({"findings": ""}, separators=(",", ":")))
+    for extra, cut in ((0, False), (1, True)):
+        records.writer.write({"findings": "x" * (room + extra)})
+        (data,) = records.reader.take()
+        assert ("cut" in json.loads(data)) == cut
+
+
+# --- following them --------------------------------------------------------------------------------------------------
+
+
+def test_they_come_in_order_and_once(records: Records) -> None:
+    assert records.take() == []
+    records.write(3)
+    assert records.take() == [1, 2, 3]
+    assert records.take() == []
+    records.write(2)
+    assert records.take() == [4, 5]
+    assert records.reader.lost == 0
+
+
+def test_who_is_overtaken_knows_how_much_was_lost(records: Records) -> None:
+    records.write(3 * SLOTS)
+    kept = records.take()
+    assert kept == list(range(3 * SLOTS - SLOTS + 2, 3 * SLOTS + 1))
+    assert records.reader.lost == 3 * SLOTS - len(kept)
+
+
+def test_a_damaged_record_is_counted_and_the_others_come(records: Records) -> None:
+    records.write(4)
+    for raw in range(2):  # both headers of the second one: at the front and at the back of its slot
+        memory = os.pread(records.fd, 1 << 20, 0)
+        at = [i for i in range(len(memory) - 8) if memory[i : i + 8] == (2).to_bytes(8, "little") and i >= 4096][raw]
+        os.pwrite(records.fd, b"\xee" * 4, at + 8)
+    assert records.take() == [1, 3, 4]
+    assert records.reader.lost == 1
+
+
+def test_a_follower_that_starts_again_goes_on_where_the_one_before_was(records: Records) -> None:
+    records.write(3)
+    records.take()
+    records.write(2)
+    second = RecordReader(RingReader(records.fd), records.reader.last)
+    assert [json.loads(data)["n"] for data in second.take()] == [4, 5]
+    assert second.lost == 0
+
+
+@settings(max_examples=150, deadline=None)
+@given(st.lists(st.integers(0, 3 * SLOTS), max_size=20), st.booleans())
+def test_taken_and_lost_are_all(bursts: list[int], being_written: bool) -> None:
+    """However many come between two looks: in order, each at most once, and what is missing is what is counted as lost."""
+    records = Records()
+    try:
+        taken: list[int] = []
+        for burst in bursts:
+            records.write(burst)
+            if being_written:
+                records.ring.begin()
+            before = len(taken)
+            taken += records.take()
+            assert len(taken) - before >= min(burst, SLOTS - 1)
+        assert taken == sorted(set(taken))
+        assert len(taken) + records.reader.lost == records.written
+    finally:
+        os.close(records.fd)
+
+
+# --- the disk --------------------------------------------------------------------------------------------------------
+
+
+class Desk:
+    """A recorder with its ring, its row and a clock."""
+
+    def __init__(self, path: Path) -> None:
+        self.path, self.records, self.clock = path, Records(), ManualClock()
+        self.board = Board(create_board(1), ("recorder",))
+        self.row = self.board.row("recorder")
+        self.recorder = self.start()
+
+    def start(self) -> Recorder:
+        reader = RecordReader(RingReader(self.records.fd), self.row.get(Count.SEQ))
+        return Recorder(self.path, reader, self.row, self.clock)
+
+    def step(self, new: int = 0, ns: int = NS_PER_S // 10) -> None:
+        self.records.write(new)
+        self.clock.advance(ns)
+        self.recorder.step()
+
+    def lines(self) -> list[Any]:
+        """The file's lines; a torn one as text."""
+        return [parsed(text) for text in self.path.read_text("utf-8").split("\n") if text]
+
+
+def parsed(text: str) -> Any:
+    try:
+        found = json.loads(text)
+    except ValueError:
+        return text
+    return found["n"] if isinstance(found, dict) and "n" in found else found
+
+
+@pytest.fixture
+def desk(tmp_path: Path) -> Iterator[Desk]:
+    made = Desk(tmp_path / "new" / "folder" / "r.jsonl")
+    yield made
+    made.recorder.close()
+    os.close(made.records.fd)
+
+
+def test_records_are_lines_of_a_file_in_a_folder_that_is_made(desk: Desk) -> None:
+    desk.step()
+    assert not desk.path.exists()
+    desk.step(3)
+    desk.step(2)
+    assert desk.lines() == [1, 2, 3, 4, 5]
+    assert desk.path.read_bytes().endswith(b"\n")
+    assert (desk.row.get(Count.FRAMES), desk.row.get(Count.DROPPED)) == (5, 0)
+    assert desk.row.heartbeat_ns == desk.clock.now()
+    assert desk.board.faults() == {}
+
+
+def test_records_that_came_too_fast_are_a_gap_and_an_alert_for_a_while(desk: Desk) -> None:
+    desk.step(1)
+    desk.step(3 * SLOTS)
+    lines = desk.lines()
+    assert lines[0] == 1
+    assert lines[1] == {"gap": 3 * SLOTS - (SLOTS - 1), "at_ns": desk.clock.now()}
+    assert lines[2:] == list(range(lines[2], 3 * SLOTS + 2))
+    assert "RECORDER_BEHIND" in desk.board.faults()
+    desk.step(1, ns=2 * NS_PER_S)
+    assert desk.board.faults() == {}
+
+
+def failing(monkeypatch: pytest.MonkeyPatch, number: int, after: int) -> None:
+    """From now on the disk takes `after` bytes of each write and then fails so."""
+    write = os.write
+
+    def fail(fd: int, data: bytes) -> int:
+        if after:
+            return write(fd, data[:after])
+        raise OSError(number, os.strerror(number))
+
+    monkeypatch.setattr("inframe.pipeline.record.os.write", fail)
+
+
+@pytest.mark.parametrize("number", [28, 122, 27, 5])  # no space, quota, file too large; input/output error
+@pytest.mark.parametrize("after", [0, 5])
+def test_a_disk_that_fails_is_announced_and_retried(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, number: int, after: int
+) -> None:
+    desk.step(2)
+    with monkeypatch.context() as patch:
+        failing(patch, number, after)
+        desk.step(3)
+        desk.step(2)
+        since = desk.board.faults()["DISK_FULL"]
+        desk.step(1)
+        assert desk.board.faults() == {"DISK_FULL": since}
+        assert desk.row.heartbeat_ns == desk.clock.now()
+        assert desk.row.get(Count.DROPPED) == 6
+    desk.step(2)
+    assert desk.board.faults() == {}
+    assert [one for one in desk.lines() if not isinstance(one, str)] == [
+        1,
+        2,
+        {"gap": 6, "at_ns": desk.clock.now()},
+        9,
+        10,
+    ]
+    assert (desk.row.get(Count.FRAMES), desk.row.get(Count.DROPPED)) == (4, 6)
+
+
+def test_a_folder_that_can_not_be_made_is_retried(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "folder" / "r.jsonl")
+    (tmp_path / "folder").write_text("in the way")
+    desk.step(2)
+    assert list(desk.board.faults()) == ["DISK_FULL"]
+    (tmp_path / "folder").unlink()
+    desk.step(1)
+    assert desk.board.faults() == {}
+    assert desk.lines() == [{"gap": 2, "at_ns": desk.clock.now()}, 3]
+
+
+def test_a_gap_is_written_even_when_nothing_new_comes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    with monkeypatch.context() as patch:
+        failing(patch, 28, 0)
+        desk.step(2)
+    desk.step()
+    assert desk.lines() == [{"gap": 2, "at_ns": desk.clock.now()}]
+
+
+def test_after_a_kill_the_next_line_is_on_a_line_of_its_own(desk: Desk) -> None:
+    desk.step(2)
+    with desk.path.open("ab") as file:
+        file.write(b'{"n": 3, "half a')  # and then it was killed
+    desk.recorder.close()
+    desk.recorder = desk.start()
+    desk.step(2)
+    assert desk.lines() == [1, 2, '{"n": 3, "half a', 3, 4]
+
+
+def test_a_recorder_that_starts_again_writes_nothing_twice_and_knows_of_no_gap(desk: Desk) -> None:
+    desk.step(2 * SLOTS)
+    kept = desk.lines()
+    desk.recorder.close()
+    desk.recorder = desk.start()
+    desk.step()
+    desk.step(2)
+    assert desk.lines() == [*kept, 2 * SLOTS + 1, 2 * SLOTS + 2]
+
+
+def test_what_was_written_is_on_the_disk_once_a_second_and_at_the_end(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    synced: list[int] = []
+    sync = os.fdatasync
+
+    def fdatasync(fd: int) -> None:
+        synced.append(desk.clock.now())
+        sync(fd)
+
+    monkeypatch.setattr("inframe.pipeline.record.os.fdatasync", fdatasync)
+    begin = desk.clock.now()
+    for _ in range(25):
+        desk.step(1)
+    assert [(ns - begin) // (NS_PER_S // 10) for ns in synced] == [10, 20]
+    desk.recorder.close()
+    assert len(synced) == 3
+    desk.recorder.close()
+    assert len(synced) == 3
+
+
+def test_closing_never_fails(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
+    desk.step(1)
+
+    def fail(fd: int) -> None:
+        raise OSError(5, "broken")
+
+    monkeypatch.setattr("inframe.pipeline.record.os.fdatasync", fail)
+    desk.recorder.close()
+
+
+def in_a_child(body: Callable[[], object]) -> int:
+    """The exit code of a fork that does this: 0, or 1 where it raised."""
+    child = os.fork()
+    if child == 0:
+        code = 1
+        try:
+            body()
+            code = 0
+        finally:
+            os._exit(code)
+    return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1])
+
+
+def test_a_real_limit_on_the_files_size_costs_lines_and_not_the_recorder(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "r.jsonl")
+
+    def body() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (25, resource.RLIM_INFINITY))
+        desk.step(3)  # {"n":1} and a line's end: 8 bytes each
+        assert desk.board.faults() == {}
+        desk.step(2)
+        assert list(desk.board.faults()) == ["DISK_FULL"]
+        resource.setrlimit(resource.RLIMIT_FSIZE, (resource.RLIM_INFINITY, resource.RLIM_INFINITY))
+        desk.step(1)
+        assert desk.board.faults() == {}
+
+    assert in_a_child(body) == 0
+    lines = desk.lines()
+    assert lines[:3] == [1, 2, 3]
+    assert lines[-1] == 6
+    assert lines[-2]["gap"] == 2

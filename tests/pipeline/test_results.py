@@ -1,0 +1,159 @@
+"""Outputs through a ring: what a worker wrote is what the display reads, or nothing."""
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from numpy.typing import NDArray
+
+from inframe.core.config import ModelConfig
+from inframe.core.types import Boxes, Heat, Masks, Missed, MissedReason, Output, Result, Scores, Steps
+from inframe.pipeline import results, ring
+from inframe.pipeline.ring import RingReader, RingWriter
+from tests.pipeline.model_files import configure
+
+STEPS = Steps(10, 20, 30, 40)
+BYTES = 4096
+
+
+@contextmanager
+def pair(payload: int = BYTES) -> Iterator[tuple[RingWriter, RingReader]]:
+    fd = ring.create("results", 4, results.capacity(payload))
+    shown = ring.read_only(fd)
+    try:
+        yield RingWriter(fd, ()), RingReader(shown)
+    finally:
+        os.close(fd)
+        os.close(shown)
+
+
+def floats(seed: int, *shape: int) -> NDArray[np.float32]:
+    return np.random.default_rng(seed).standard_normal(shape).astype(np.float32)
+
+
+def whole(seed: int, high: int, *shape: int) -> NDArray[np.int64]:
+    return np.random.default_rng(seed).integers(0, high, shape)
+
+
+seeds, sides = st.integers(0, 2**32), st.integers(1, 30)
+regions = st.tuples(*[st.floats(-2, 2)] * 4)
+masks = st.builds(lambda s, h, w, r: Masks(whole(s, 256, h, w).astype(np.uint8), r), seeds, sides, sides, regions)
+boxes = st.builds(
+    lambda s, n: Boxes(floats(s, n, 4), floats(s, n), whole(s, 80, n).astype(np.int32)), seeds, st.integers(0, 100)
+)
+scores = st.builds(lambda s, n: Scores(floats(s, n)), seeds, st.integers(1, 1000))
+heats = st.builds(lambda s, h, w, v, r: Heat(floats(s, h, w), v, r), seeds, sides, sides, st.floats(-9, 9), regions)
+outputs: st.SearchStrategy[Output] = st.one_of(masks, boxes, scores, heats)
+
+
+def arrays_of(output: Output) -> list[NDArray[np.generic]]:
+    match output:
+        case Masks(classes):
+            return [classes]
+        case Boxes(boxes, scores, classes):
+            return [boxes, scores, classes]
+        case Scores(scores):
+            return [scores]
+        case Heat(heat):
+            return [heat]
+
+
+def same(a: Output, b: Output) -> None:
+    assert type(a) is type(b)
+    for x, y in zip(arrays_of(a), arrays_of(b), strict=True):
+        assert (x.dtype, x.shape) == (y.dtype, y.shape)
+        assert np.array_equal(x, y)
+    if isinstance(a, Masks | Heat) and isinstance(b, Masks | Heat):
+        assert a.region == b.region
+    if isinstance(a, Heat) and isinstance(b, Heat):
+        assert a.score == b.score
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.lists(outputs, min_size=1, max_size=6))
+def test_every_kind_of_output_comes_out_as_it_went_in(said: list[Output]) -> None:
+    with pair() as (writer, reader):
+        for tag, output in enumerate(said, 7):
+            results.write(writer, tag, 100 + tag, output, STEPS, 200)
+            read = results.read_newest(reader, "m")
+            assert isinstance(read, Result)
+            assert (read.model, read.seq, read.captured_ns, read.steps) == ("m", tag, 100 + tag, STEPS)
+            same(read.output, output)
+
+
+def test_arrays_that_are_not_in_one_piece() -> None:
+    grid = whole(1, 9, 12, 10).astype(np.uint8)
+    with pair() as (writer, reader):
+        results.write(writer, 1, 1, Masks(grid[::2, ::-3]), STEPS, 2)
+        read = results.read_newest(reader, "m")
+        assert isinstance(read, Result)
+        assert isinstance(read.output, Masks)
+        assert np.array_equal(read.output.classes, grid[::2, ::-3])
+
+
+@pytest.mark.parametrize("reason", list(MissedReason))
+def test_why_there_is_none_comes_through_too(reason: MissedReason) -> None:
+    with pair() as (writer, reader):
+        results.write(writer, 5, 1, reason, STEPS, 2)
+        assert results.read_newest(reader, "m") == Missed("m", 5, reason)
+
+
+def test_nothing_was_said_yet() -> None:
+    with pair() as (_, reader):
+        assert results.read_newest(reader, "m") is None
+
+
+def test_what_was_read_is_the_readers_own() -> None:
+    with pair() as (writer, reader):
+        results.write(writer, 1, 1, Masks(np.full((3, 3), 5, np.uint8)), STEPS, 2)
+        read = results.read_newest(reader, "m")
+        for tag in range(2, 9):
+            results.write(writer, tag, 1, Masks(np.full((3, 3), 9, np.uint8)), STEPS, 2)
+        assert isinstance(read, Result)
+        assert isinstance(read.output, Masks)
+        assert (read.output.classes == 5).all()
+
+
+def test_a_slot_that_is_overwritten_while_it_is_read_is_no_result(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pair() as (writer, reader):
+        results.write(writer, 1, 1, Masks(np.ones((3, 3), np.uint8)), STEPS, 2)
+        payload = reader.payload
+
+        def overtaken(seq: int) -> NDArray[np.uint8]:
+            for _ in range(4):  # the writer comes round once while this reader is about to read
+                writer.begin()
+                writer.commit(ring.Header(0, tag=9))
+            return payload(seq)
+
+        monkeypatch.setattr(reader, "payload", overtaken)
+        assert results.read_newest(reader, "m") is None
+
+
+def test_a_half_written_result_is_none_and_the_one_before_stays() -> None:
+    with pair() as (writer, reader):
+        results.write(writer, 1, 1, Scores(floats(1, 3)), STEPS, 2)
+        writer.begin().fill(255)  # and then the worker was killed
+        read = results.read_newest(reader, "m")
+        assert isinstance(read, Result)
+        assert read.seq == 1
+
+
+@pytest.mark.parametrize(
+    ("changes", "largest"),
+    [
+        ({"preprocess": {"size": [640, 480]}}, 640 * 480 * 4),
+        ({"preprocess": {"size": [16, 16]}}, 1 << 16),
+        (
+            {"decode": {"kind": "function", "function": "a:b", "returns": "heat", "size": [500, 400]}},
+            500 * 400 * 4,
+        ),
+        ({"decode": {"kind": "function", "function": "a:b", "returns": "detection"}}, 1 << 16),
+    ],
+)
+def test_the_ring_holds_the_largest_output(changes: dict[str, object], largest: int) -> None:
+    config: ModelConfig = configure(**changes)
+    assert results.bound(config) == results.capacity(largest)

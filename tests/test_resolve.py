@@ -1,0 +1,197 @@
+"""From a device file as written to one that any process can use."""
+
+import os
+import socket
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from inframe.core.config import Device, FileScreen, FileStream, RtspStream
+from inframe.core.errors import ConfigError
+from inframe.resolve import addresses, resolve
+from tests.pipeline import script
+
+SIZE = {"width": 64, "height": 48, "fps": 30}
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Path:
+    for name in ("video.mp4", "model.onnx"):
+        (tmp_path / name).write_bytes(b"x")
+    (tmp_path / "labels.txt").write_text("background\ntissue\n")
+    return tmp_path
+
+
+def device(model: dict[str, Any] | None = None, **changes: Any) -> Device:
+    streams = {"endoscope": {"camera": "file", "path": "video.mp4", **SIZE}}
+    models = {"m": script.model(file="model.onnx", labels="labels.txt") | (model or {})}
+    values = {"device": "test", "streams": streams, "display": "endoscope", "models": models}
+    return Device.model_validate(values | changes)
+
+
+def refusal(folder: Path, one: Device) -> str:
+    with pytest.raises(ConfigError) as caught:
+        resolve(one, folder / "device.yaml")
+    assert str(caught.value).isprintable()
+    return str(caught.value).removeprefix(f"{folder}/device.yaml: ")
+
+
+def test_every_path_is_absolute_against_the_device_files_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(folder.parent)
+    changes: dict[str, Any] = {"screens": [{"kind": "file", "path": "out.mkv"}, {"kind": "none"}], "records": "kept"}
+    function = {"kind": "function", "function": "own/code.py:decode", "returns": "segmentation"}
+    found = resolve(device({"decode": function}, **changes), Path(folder.name) / "device.yaml")
+    stream, screen = found.streams["endoscope"], found.screens[0]
+    assert isinstance(stream, FileStream)
+    assert isinstance(screen, FileScreen)
+    assert stream.path == str(folder / "video.mp4")
+    assert found.models["m"].file == str(folder / "model.onnx")
+    assert found.models["m"].decode.function == f"{folder}/own/code.py:decode"  # type: ignore[union-attr]
+    assert screen.path == str(folder / "out.mkv")
+    assert found.records == str(folder / "kept")
+    assert resolve(found, Path("/elsewhere/device.yaml")) == found
+
+
+def test_what_is_absolute_or_a_modules_name_stays(folder: Path) -> None:
+    function = {"kind": "function", "function": "package.module:decode", "returns": "segmentation"}
+    one = device({"decode": function, "file": str(folder / "model.onnx")})
+    found = resolve(one, folder / "device.yaml")
+    assert found.models["m"].file == str(folder / "model.onnx")
+    assert found.models["m"].decode.function == "package.module:decode"  # type: ignore[union-attr]
+    assert found.records is None
+
+
+@pytest.mark.parametrize(
+    ("text", "labels"),
+    [
+        (b"a\nb\n", ("a", "b")),
+        (b"a\r\nb c \r\n\r\n\r\n", ("a", "b c")),
+        (b"\xef\xbb\xbfa\nb", ("a", "b")),
+        ("ä\nδ".encode(), ("ä", "δ")),
+    ],
+)
+def test_labels_are_read_from_their_file(folder: Path, text: bytes, labels: tuple[str, ...]) -> None:
+    (folder / "labels.txt").write_bytes(text)
+    assert resolve(device(), folder / "device.yaml").models["m"].labels == labels
+
+
+def test_labels_in_the_device_file_stay(folder: Path) -> None:
+    assert resolve(device({"labels": ["x", "y"]}), folder / "device.yaml").models["m"].labels == ("x", "y")
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"", "labels.txt, line 1: ''"),
+        (b"\n \n", "labels.txt, line 1: ''"),
+        (b"a\n\nb\n", "labels.txt, line 2: ''"),
+        (b"a\nb\x07\n", r"labels.txt, line 2: 'b\x07'"),
+        (b"a\n\xff\n", "labels.txt (byte 2 is not UTF-8)"),
+    ],
+)
+def test_labels_that_are_none(folder: Path, text: bytes, said: str) -> None:
+    (folder / "labels.txt").write_bytes(text)
+    assert refusal(folder, device()).startswith(f"models.m.labels: found {said}, expected ")
+
+
+@pytest.mark.parametrize("name", ["absent", "", "video.mp4/x", "n" * 300, "../" * 2000, "queue"])
+@pytest.mark.parametrize(
+    ("field", "make"),
+    [
+        ("models.m.file", lambda name: device({"file": name})),
+        ("models.m.labels", lambda name: device({"labels": name})),
+        (
+            "streams.endoscope.path",
+            lambda name: device(streams={"endoscope": {"camera": "file", "path": name, **SIZE}}),
+        ),
+    ],
+)
+def test_files_that_are_not_there(folder: Path, field: str, make: Any, name: str) -> None:
+    os.mkfifo(folder / "queue")  # to open it would wait for ever
+    said = refusal(folder, make(name))
+    assert said.startswith(f"{field}: found ")
+    assert said.endswith("expected a file that exists")
+
+
+def test_labels_that_may_not_be_read(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr(Path, "open", refuse)
+    assert refusal(folder, device()).startswith("models.m.labels: found labels.txt (Permission denied), expected ")
+
+
+def test_records_are_kept_in_a_folder(folder: Path) -> None:
+    (folder / "there").mkdir()
+    assert resolve(device(records="there"), folder / "device.yaml").records == str(folder / "there")
+    assert (
+        refusal(folder, device(records="video.mp4"))
+        == "records: found video.mp4, expected a folder, or a name that is free"
+    )
+
+
+# --- cameras on the network ------------------------------------------------------------------------------------------
+
+
+def rtsp(url: str) -> Device:
+    return Device.model_validate(
+        {"device": "test", "streams": {"room": {"camera": "rtsp", "url": url, **SIZE}}, "display": "room"}
+    )
+
+
+@pytest.fixture
+def names(monkeypatch: pytest.MonkeyPatch) -> None:
+    """A network on which only these names can be looked up."""
+    known = {"camera.local": (socket.AF_INET, "192.0.2.7"), "six.local": (socket.AF_INET6, "2001:db8::7")}
+
+    def getaddrinfo(host: str, port: int, **_: object) -> list[Any]:
+        if host not in known:
+            raise socket.gaierror(-2, "Name or service not known")
+        family, address = known[host]
+        return [(family, socket.SOCK_STREAM, 6, "", (address, port)), (family, 1, 6, "", ("192.0.2.99", port))]
+
+    monkeypatch.setattr("inframe.resolve.socket.getaddrinfo", getaddrinfo)
+
+
+@pytest.mark.usefixtures("names")
+@pytest.mark.parametrize(
+    ("url", "numeric", "address"),
+    [
+        ("rtsp://camera.local/live", "rtsp://192.0.2.7:554/live", ("192.0.2.7", 554)),
+        ("rtsp://camera.local:8554/live?q=1", "rtsp://192.0.2.7:8554/live?q=1", ("192.0.2.7", 8554)),
+        ("rtsp://me:p%40ss@camera.local/", "rtsp://me:p%40ss@192.0.2.7:554/", ("192.0.2.7", 554)),
+        ("rtsp://six.local/live", "rtsp://[2001:db8::7]:554/live", ("2001:db8::7", 554)),
+    ],
+)
+def test_a_cameras_host_is_looked_up_once_and_is_all_that_its_process_may_reach(
+    url: str, numeric: str, address: tuple[str, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    stream = resolve(rtsp(url), Path("device.yaml")).streams["room"]
+    assert isinstance(stream, RtspStream)
+    assert stream.url == numeric
+    monkeypatch.setattr("inframe.resolve.socket.getaddrinfo", None)
+    assert addresses(stream) == {address}
+
+
+@pytest.mark.usefixtures("names")
+@pytest.mark.parametrize(
+    ("url", "said"),
+    [
+        ("rtsp:///live", "found no host, expected rtsp://HOST"),
+        ("rtsp://:554/live", "found no host, expected rtsp://HOST"),
+        ("rtsp://[::1/live", "found rtsp://[::1/live, expected rtsp://HOST"),
+        ("rtsp://camera.local:99999/", "found rtsp://camera.local:99999/, expected rtsp://HOST"),
+        ("rtsp://camera.local:x/", "found rtsp://camera.local:x/, expected rtsp://HOST"),
+        ("rtsp://me:secret@other.local/", "found rtsp://other.local/, expected rtsp://HOST"),
+    ],
+)
+def test_a_camera_that_can_not_be_found(url: str, said: str) -> None:
+    with pytest.raises(ConfigError) as caught:
+        resolve(rtsp(url), Path("device.yaml"))
+    assert str(caught.value).startswith(f"device.yaml: streams.room.url: {said}")
+    assert "secret" not in str(caught.value)
+
+
+def test_other_cameras_reach_nobody() -> None:
+    assert addresses(device().streams["endoscope"]) == frozenset()

@@ -1,0 +1,235 @@
+"""The rows that a device file makes: what each process runs, gets and asks of the operating system."""
+
+from typing import Any
+
+import pytest
+
+from inframe.core.config import Device
+from inframe.machine.partition import CoreLayout
+from inframe.machine.supervise import ProcessSpec
+from inframe.resolve import addresses
+from inframe.table import PROCESSES, layout_of, names, partition_of, specs
+from tests.pipeline import script
+
+SIZE = {"width": 64, "height": 48, "fps": 30}
+
+
+class Anything(dict[str, int]):
+    """Shared things, each made up when it is asked for; remembers for what it was asked."""
+
+    def __missing__(self, key: str) -> int:
+        self[key] = len(self) + 100
+        return self[key]
+
+
+def device(**changes: Any) -> Device:
+    """Two streams, three models in two workers, three screens and a recorder."""
+    values: dict[str, Any] = {
+        "device": "test",
+        "streams": {
+            "endoscope": {"camera": "synthetic", **SIZE},
+            "room": {"camera": "rtsp", "url": "rtsp://192.0.2.7:8554/live", **SIZE},
+        },
+        "display": "endoscope",
+        "models": {
+            "a": script.model(),
+            "b": script.model(worker="slow", every=3, engine={"threads": 3}),
+            "c": script.model(worker="slow", stream="room", required=False),
+        },
+        "screens": [{"kind": "none"}, {"kind": "web"}, {"kind": "file", "path": "/x.mkv"}],
+        "records": "/records",
+        "cores": {"real_time": [2, 3], "background": [0, 1]},
+    }
+    return Device.model_validate(values | changes)
+
+
+def rows(one: Device) -> dict[str, ProcessSpec]:
+    return {spec.name: spec for spec in specs(one, Anything())}
+
+
+EXPECTED = (
+    "display",
+    "capture.endoscope",
+    "capture.room",
+    "worker.slow",
+    "worker.worker",
+    "recorder",
+    "console.1",
+    "screen.2",
+)
+
+
+def test_the_processes_of_a_device() -> None:
+    assert names(device()) == EXPECTED
+    assert tuple(rows(device())) == EXPECTED
+    small = names(device(models={}, screens=[{"kind": "none"}], records=None))
+    assert small == ("display", "capture.endoscope", "capture.room")
+
+
+def test_each_row_runs_what_its_role_says() -> None:
+    for name, spec in rows(device()).items():
+        role = PROCESSES[name.partition(".")[0]]
+        assert (spec.target, spec.restarts, spec.critical, spec.hang_ms) == (
+            role.target,
+            role.restarts,
+            role.critical,
+            role.hang_ms,
+        )
+        assert spec.args["rows"] == ["device", *EXPECTED]
+        assert Device.model_validate(spec.args["device"]) == device()
+    assert [name for name, spec in rows(device()).items() if spec.critical] == ["display"]
+
+
+def asked(name: str) -> dict[str, str]:
+    """Under which name a process gets which shared thing."""
+    shared = Anything()
+    spec = next(spec for spec in specs(device(), shared) if spec.name == name)
+    by_fd = {fd: key for key, fd in shared.items()}
+    return {key: by_fd[fd] for key, fd in spec.fds.items()}
+
+
+COMMON = {"board": "board", "notes": "notes"}
+WIRED: dict[str, dict[str, str]] = {
+    "display": {
+        "frames": "frames.endoscope.read",
+        "screen": "screen",
+        "records": "records",
+        "wake": "wake.display",
+        "results.a": "results.a.read",
+        "results.b": "results.b.read",
+        "wake.console.1": "wake.console.1",
+        "wake.screen.2": "wake.screen.2",
+    },
+    "capture.room": {"ring": "frames.room", "wake.worker.slow": "wake.worker.slow"},
+    "worker.slow": {
+        "wake": "wake.worker.slow",
+        "wake.display": "wake.display",
+        "results.b": "results.b",
+        "results.c": "results.c",
+        "ring.endoscope": "frames.endoscope.read",
+        "ring.room": "frames.room.read",
+    },
+    "worker.worker": {
+        "wake": "wake.worker.worker",
+        "wake.display": "wake.display",
+        "results.a": "results.a",
+        "ring.endoscope": "frames.endoscope.read",
+    },
+    "recorder": {"records": "records.read"},
+    "console.1": {"frames": "screen.read", "wake": "wake.console.1", "listener": "listener.console.1"},
+    "screen.2": {"frames": "screen.read", "wake": "wake.screen.2"},
+}
+
+
+@pytest.mark.parametrize("name", WIRED)
+def test_what_each_process_gets_of_the_shared_things(name: str) -> None:
+    assert asked(name) == WIRED[name] | COMMON
+
+
+def test_the_displays_camera_wakes_its_models_and_perhaps_the_display() -> None:
+    found = asked("capture.endoscope")
+    assert found["ring"] == "frames.endoscope"
+    wakes = {key for key in found if key.startswith("wake.")}
+    assert (
+        {"wake.worker.slow", "wake.worker.worker"}
+        <= wakes
+        <= {"wake.worker.slow", "wake.worker.worker", "wake.display"}
+    )
+    assert all(found[key] == key for key in wakes)
+
+
+def test_each_ring_has_one_writer() -> None:
+    """What is written by two would be damaged; what is read gets a descriptor that can't write."""
+    writers: dict[str, list[str]] = {}
+    for name in EXPECTED:
+        for thing in asked(name).values():
+            if thing.startswith(("frames.", "results.", "screen", "records")) and not thing.endswith(".read"):
+                writers.setdefault(thing, []).append(name)
+    assert writers == {
+        "frames.endoscope": ["capture.endoscope"],
+        "frames.room": ["capture.room"],
+        "results.a": ["worker.worker"],
+        "results.b": ["worker.slow"],
+        "results.c": ["worker.slow"],
+        "screen": ["display"],
+        "records": ["display"],
+    }
+
+
+def test_the_arguments_of_each() -> None:
+    args = {
+        name: {k: v for k, v in spec.args.items() if k not in ("device", "rows")}
+        for name, spec in rows(device()).items()
+    }
+    file = args["recorder"].pop("file")
+    assert str(file).endswith(".jsonl")
+    assert args["display"]["models"] == ["a", "b"]
+    assert args["worker.slow"] == {"models": ["b", "c"], "streams": ["endoscope", "room"], "threads": 3}
+    assert args["worker.worker"] == {"models": ["a"], "streams": ["endoscope"], "threads": 1}
+    assert args["capture.room"] == {"stream": "room", "readers": ["display", "worker.slow"]}
+    assert args["recorder"] == {"folder": "/records"}
+    assert (args["console.1"], args["screen.2"]) == ({"screen": 1}, {"screen": 2})
+
+
+def test_only_the_camera_on_the_network_and_the_page_have_one() -> None:
+    networks = {name: spec.partition.network for name, spec in rows(device()).items()}
+    assert networks == dict.fromkeys(EXPECTED, "none") | {"capture.room": "camera", "console.1": "loopback"}
+    reach = {name: spec.partition.addresses for name, spec in rows(device()).items()}
+    assert reach.pop("capture.room") == {("192.0.2.7", 8554)} == addresses(device().streams["room"])
+    assert set(reach.values()) == {frozenset()}
+
+
+PATH = ("display", "capture.endoscope", "capture.room", "worker.slow", "worker.worker")
+
+
+def test_the_frame_path_is_real_time_and_the_rest_beside_it() -> None:
+    found = {name: spec.partition for name, spec in rows(device()).items()}
+    for name, partition in found.items():
+        assert partition.scheduling == ("fifo" if name in PATH else "other")
+        assert partition.lock_memory == (name in PATH)
+        assert partition.cores <= (frozenset({2, 3}) if name in PATH else frozenset({0, 1}))
+        assert partition.memory_limit_mb == (2048 if name.startswith("worker") else None)
+    assert found["display"].cores == found["capture.room"].cores == {3}
+    assert found["worker.slow"].cores == found["worker.worker"].cores == {2}
+    assert found["display"].priority > found["capture.endoscope"].priority > found["worker.worker"].priority > 0
+    assert found["recorder"].priority == 0
+
+
+def test_a_worker_that_no_picture_depends_on_gives_way() -> None:
+    models = {"a": script.model(), "b": script.model(worker="beside", required=False)}
+    found = {name: spec.partition.priority for name, spec in rows(device(models=models)).items()}
+    assert found["worker.beside"] < found["worker.worker"]
+    assert rows(device())["worker.slow"].partition.priority == found["worker.worker"], "one of its models is required"
+
+
+@pytest.mark.parametrize(
+    ("real_time", "picture", "models"),
+    [({5}, {5}, {5}), ({2, 3}, {3}, {2}), ({1, 2, 3, 7}, {7}, {1, 2, 3})],
+)
+def test_the_models_never_share_the_pictures_core_where_there_are_more(
+    real_time: set[int], picture: set[int], models: set[int]
+) -> None:
+    one = device(cores={"real_time": sorted(real_time), "background": [0]})
+    layout = layout_of(one)
+    assert layout == CoreLayout(frozenset(real_time), frozenset({0}), shared=False)
+    assert partition_of(one, "display", "", layout).cores == picture
+    assert partition_of(one, "capture", "endoscope", layout).cores == picture
+    assert partition_of(one, "worker", "worker", layout).cores == models
+
+
+def test_cores_in_both_halves_are_shared() -> None:
+    assert layout_of(device(cores={"real_time": [0, 1], "background": [1]})).shared
+
+
+def test_without_real_time_nothing_is_asked_but_limits_and_the_closed_network() -> None:
+    for name, spec in rows(device(real_time=False)).items():
+        partition = spec.partition
+        assert (partition.scheduling, partition.priority, partition.cores, partition.lock_memory) == (
+            "other",
+            0,
+            frozenset(),
+            False,
+        )
+        assert partition.network == {"capture.room": "camera", "console.1": "loopback"}.get(name, "none")
+        assert partition.memory_limit_mb == (2048 if name.startswith("worker") else None)
+    assert rows(device(real_time=False))["capture.room"].partition.addresses
