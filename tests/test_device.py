@@ -48,7 +48,7 @@ def identity_model(path: Path) -> None:
 def write_device(folder: Path, **changes: Any) -> Path:
     """A device with the synthetic camera whose model says what it saw."""
     identity_model(folder / "identity.onnx")
-    preprocess = {
+    preprocess: dict[str, Any] = {
         "size": [WIDTH // CELL, HEIGHT // CELL],
         "fit": "stretch",
         "interpolation": "nearest",

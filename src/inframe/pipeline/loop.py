@@ -118,7 +118,7 @@ class Incoming:
     idle: Callable[[], None]
     """Called when nothing came for WAIT_NS."""
     look_ns: int | None = None
-    """How long after a frame should have come the loop looks for it by itself. None: the capture process wakes it. See `woken_by`."""
+    """How long after a frame should have come the loop looks for it. None: the capture process wakes it. See `woken_by`."""
     last: int = 0
     """The newest frame handled; after a restart that of the process before, so that what was lost between is counted."""
     _last_ns: int = 0

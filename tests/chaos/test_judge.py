@@ -1,0 +1,205 @@
+"""What a fault did to the picture, judged from scripted records; and that the campaign breaks what it must."""
+
+import re
+from typing import Any
+
+import pytest
+from rich.console import Console
+
+from inframe.chaos import camera
+from inframe.chaos.campaign import CAMERA_ALERT_MS, KILLED_WORKER_RECOVERS_MS, PERIOD_NS, Outcome, break_and_show, judge
+from inframe.chaos.faults import FAULTS, Fault
+from inframe.core.clock import NS_PER_MS
+from inframe.core.errors import ConfigError
+from inframe.core.events import EVENTS
+from inframe.table import PROCESSES
+
+STRUCK = 100 * PERIOD_NS + 10 * NS_PER_MS
+FRAMES = 20
+END = STRUCK + FRAMES * PERIOD_NS
+MAX_AGE = 100 * NS_PER_MS
+
+
+def fault(name: str = "worker_killed", alerts: tuple[str, ...] = ("WORKER_LOST",), **more: Any) -> Fault:
+    return Fault(name, lambda _stage: lambda: None, 0.0, alerts, **more)
+
+
+def record(number: int, verdict: str = "SHOW", **changes: Any) -> dict[str, Any]:
+    """The frame `number` after the strike, 0 the first; on the screen 10 ms after its capture."""
+    captured = (101 + number) * PERIOD_NS
+    seq = 700 + number
+    return {
+        "stream": "endoscope",
+        "seq": seq,
+        "captured_ns": captured,
+        "deadline_ns": captured + PERIOD_NS,
+        "shown_ns": captured + 10 * NS_PER_MS,
+        "verdict": verdict,
+        "age_ns": 0,
+        "results": {"m": {"seq": seq, "steps_ns": [0, 0, 0, 0]} if verdict == "SHOW" else "LATE"},
+        "alerts": {},
+    } | changes
+
+
+def run(*changed: dict[str, Any], lost: tuple[int, ...] = ()) -> list[dict[str, Any]]:
+    """A good run of FRAMES frames, some of which are others or not there; and a few before and behind."""
+    by_number = {one["seq"] - 700: one for one in changed}
+    return [by_number.get(i, record(i)) for i in range(-3, FRAMES + 3) if i not in lost]
+
+
+ALERTED = record(2, alerts={"WORKER_LOST": "ON"})
+
+
+def judged(records: list[dict[str, Any]], one: Fault | None = None, recovered_ms: float | None = 500.0) -> Outcome:
+    return judge(one or fault(), records, STRUCK, END, recovered_ms, MAX_AGE)
+
+
+def test_a_fault_that_cost_nothing() -> None:
+    alert_ms = (ALERTED["shown_ns"] - STRUCK) / NS_PER_MS
+    assert judged(run(ALERTED)) == Outcome(
+        "worker_killed", frames_expected=FRAMES, recovered_ms=500.0, alert="WORKER_LOST", alert_ms=alert_ms
+    )
+
+
+@pytest.mark.parametrize("lost", [(5,), (0,), (FRAMES - 1,), (0, 7, 8, 9)])
+def test_frames_that_never_came_are_lost(lost: tuple[int, ...]) -> None:
+    outcome = judged(run(ALERTED, lost=lost))
+    assert (outcome.frames_expected, outcome.frames_lost) == (FRAMES, len(lost))
+    assert outcome.bars == f"{len(lost)} frames lost"
+
+
+@pytest.mark.parametrize("shown_ns", [0, record(6)["deadline_ns"] + 1])
+def test_frames_that_were_overwritten_or_late_are_lost(shown_ns: int) -> None:
+    outcome = judged(run(ALERTED, record(6, shown_ns=shown_ns)))
+    assert (outcome.frames_lost, outcome.bars) == (1, "1 frames lost")
+    assert judged(run(ALERTED, record(6, shown_ns=record(6)["deadline_ns"]))).frames_lost == 0
+
+
+def test_a_display_that_showed_nothing_has_lost_all() -> None:
+    outcome = judged([])
+    assert (outcome.frames_expected, outcome.frames_lost) == (FRAMES, FRAMES)
+    assert outcome.bars == f"{FRAMES} frames lost; no WORKER_LOST"
+
+
+OTHERS: dict[str, dict[str, Any]] = {
+    "of the frame before": {"results": {"m": {"seq": 704, "steps_ns": [0, 0, 0, 0]}}},
+    "none": {"results": {"m": "LATE"}},
+    "one of two": {"results": {"m": {"seq": 705, "steps_ns": [0, 0, 0, 0]}, "n": "INVALID"}},
+    "held too long": {"verdict": "HOLD", "age_ns": MAX_AGE + 1},
+}
+
+
+@pytest.mark.parametrize("case", OTHERS)
+def test_an_overlay_that_is_not_the_frames_is_found(case: str) -> None:
+    outcome = judged(run(ALERTED, record(5, **OTHERS[case])))
+    assert outcome.wrongly_shown == 1
+    assert outcome.bars == "1 overlays that were not the frame's"
+
+
+def test_what_may_be_held_and_what_is_withheld_is_not_wrong() -> None:
+    held = record(5, "HOLD", age_ns=MAX_AGE)
+    withheld = [record(i, "WITHHOLD", age_ns=10 * MAX_AGE) for i in (6, 7, 8)]
+    outcome = judged(run(ALERTED, held, *withheld))
+    assert (outcome.wrongly_shown, outcome.bars) == (0, "held")
+    assert outcome.overlay_off_ms == pytest.approx(100, abs=0.01)
+
+
+@pytest.mark.parametrize("presence", ["LATCHED", "OFF"])
+def test_an_alert_must_be_on(presence: str) -> None:
+    outcome = judged(run(record(2, alerts={"WORKER_LOST": presence, "AI_LATE": "ON"})))
+    assert (outcome.alert, outcome.alert_ms, outcome.bars) == (None, None, "no WORKER_LOST")
+
+
+def test_the_first_of_several_alerts_counts() -> None:
+    several = fault(alerts=("AI_FAILED", "WORKER_LOST"))
+    outcome = judged(
+        run(record(3, alerts={"WORKER_LOST": "ACKNOWLEDGED"}), record(5, alerts={"AI_FAILED": "ON"})), several
+    )
+    assert outcome.alert == "WORKER_LOST"
+    assert outcome.alert_ms == pytest.approx((record(3)["shown_ns"] - STRUCK) / NS_PER_MS)
+    assert judged(run(), several).bars == "no AI_FAILED or WORKER_LOST"
+    assert judged(run(), fault(alerts=())).bars == "held"
+
+
+def test_an_alert_on_the_picture_without_a_frame_counts() -> None:
+    card: dict[str, Any] = {
+        "stream": "endoscope",
+        "shown_ns": STRUCK + 400 * NS_PER_MS,
+        "verdict": "WITHHOLD",
+        "alerts": {"NO_SIGNAL": "ON"},
+    }
+    outcome = judged([card, *run()], fault("camera_gone", ("NO_SIGNAL",), camera=True))
+    assert (outcome.alert_ms, outcome.bars) == (400.0, "held")
+    card["shown_ns"] += 101 * NS_PER_MS
+    assert judged([card, *run()], fault("camera_gone", ("NO_SIGNAL",), camera=True)).bars == (
+        f"alert later than {CAMERA_ALERT_MS:g} ms"
+    )
+
+
+def test_a_cameras_frames_may_be_lost_and_are_counted_by_the_clock() -> None:
+    gone = fault("camera_gone", ("NO_SIGNAL",), camera=True)
+    outcome = judged(run(record(2, alerts={"NO_SIGNAL": "ON"}), lost=tuple(range(5, 12))), gone)
+    assert (outcome.frames_expected, outcome.frames_lost, outcome.bars) == (FRAMES, 7, "held")
+
+
+@pytest.mark.parametrize(
+    ("name", "recovered", "bars"),
+    [
+        ("worker_killed", KILLED_WORKER_RECOVERS_MS, "held"),
+        ("worker_killed", KILLED_WORKER_RECOVERS_MS + 1, "NOMINAL only after 1501 ms"),
+        ("worker_stopped", 3000.0, "held"),
+        ("worker_stopped", None, "not NOMINAL within 20 s"),
+    ],
+)
+def test_recovery(name: str, recovered: float | None, bars: str) -> None:
+    assert judged(run(ALERTED), fault(name), recovered).bars == bars
+
+
+def test_every_bar_that_is_broken_is_named() -> None:
+    outcome = judged(run(record(5, results={}, shown_ns=0), record(6, **OTHERS["none"])), recovered_ms=None)
+    assert (
+        outcome.bars == "1 frames lost; 1 overlays that were not the frame's; no WORKER_LOST; not NOMINAL within 20 s"
+    )
+
+
+# --- the table -------------------------------------------------------------------------------------------------------
+
+ASKED = [
+    "worker_killed",
+    "worker_stopped",
+    "worker_slow",
+    "worker_nan",
+    "worker_raising",
+    "worker_out_of_memory",
+    "recorder_killed",
+    "recorder_stopped",
+    "console_killed",
+    "console_stopped",
+    "disk_full",
+    "camera_gone",
+    "camera_frozen",
+    "camera_broken_packets",
+    "wall_clock_stepped",
+    "cpu_hogs",
+    "memory_hogs",
+    "ring_slot_corrupted",
+    "config_torn",
+]
+
+
+def test_everything_that_must_be_broken_is() -> None:
+    faults = (*FAULTS, *camera.FAULTS)
+    assert sorted(one.name for one in faults) == sorted(ASKED)
+    for one in faults:
+        assert set(one.alerts) <= set(EVENTS)
+        assert one.camera == one.name.startswith("camera_")
+        assert one.ai == one.name.startswith("worker_")
+        assert bool(one.alerts) != one.name.endswith("_hogs")
+    assert {one.name.split("_")[0] for one in faults if one.name.endswith("_killed")} <= set(PROCESSES)
+
+
+def test_a_fault_that_nobody_knows_is_refused_before_anything_is_broken() -> None:
+    with pytest.raises(
+        ConfigError, match=re.escape("inframe chaos: --only: found nonsense, other, expected of: worker_killed, ")
+    ):
+        break_and_show(Console(quiet=True), ["other", "worker_killed", "nonsense"])
