@@ -81,6 +81,7 @@ def _check_all(path: Path) -> list[str]:
     """In the child: open each camera's file, load each model and run it once, make the plan."""
     import cv2
 
+    from inframe.pipeline import results
     from inframe.pipeline.decide import make_plan
     from inframe.pipeline.model import load_model
 
@@ -92,6 +93,7 @@ def _check_all(path: Path) -> list[str]:
         stream = device.streams[config.stream]
         model = load_model(name, config, Path(config.file).parent, (stream.width, stream.height))
         done.append(f"model {name}: {Path(config.file).name} on {model.engine.name}, {len(model.labels)} labels")
+        results.must_fit(name, config, model.capacity)
         labels[name] = model.labels
         model.close()
     make_plan(device, labels)

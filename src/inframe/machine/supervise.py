@@ -44,6 +44,8 @@ class ProcessSpec:
     """Killed when its last heartbeat is older. None: it has none."""
     setup_ms: int = 60_000
     """With `hang_ms`: killed when its first heartbeat takes longer than this."""
+    after: str | None = None
+    """First started when this other row has had a heartbeat: its set-up has the processor to itself."""
     args: Mapping[str, Any] = field(default_factory=dict)
     """What JSON can carry."""
     fds: Mapping[str, int] = field(default_factory=dict)
@@ -213,6 +215,8 @@ class Supervisor:
                 self._do(spec, action)
 
     def _due(self, spec: ProcessSpec) -> Action:
+        if spec.after is not None and not self._states[spec.name].started_ns and not self._heartbeat(spec.after):
+            return Action.NOTHING
         return decide(spec, self._states[spec.name], self._heartbeat(spec.name), self._clock.now())
 
     def _do(self, spec: ProcessSpec, action: Action) -> None:

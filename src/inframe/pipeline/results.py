@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inframe.core.config import ModelConfig
+from inframe.core.errors import ConfigError
 from inframe.core.types import Boxes, Heat, Masks, Missed, MissedReason, Output, Region, Result, Scores, Steps
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 
@@ -25,6 +26,14 @@ def bound(model: ModelConfig) -> int:
     integrator's function says that it returns; 64 KiB at least."""
     sizes = [model.preprocess.size, getattr(model.decode, "size", None) or (0, 0)]
     return capacity(max(1 << 16, *(width * height * 4 for width, height in sizes)))
+
+
+def must_fit(name: str, model: ModelConfig, arrays_bytes: int) -> None:
+    """Raises ConfigError for the model `name` whose outputs, as its decoder knows by now, are larger than its ring."""
+    if capacity(arrays_bytes) > bound(model):
+        width, height = model.preprocess.size
+        expected = f"at most {bound(model) - capacity(0):,}, one float32 a pixel of its input of {width}x{height}"
+        raise ConfigError(model.file, f"models.{name}.decode", f"outputs of {arrays_bytes:,} bytes", expected)
 
 
 def write(
