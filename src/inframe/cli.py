@@ -27,9 +27,8 @@ def _writable(path: Path | None) -> Path | None:
     if path is not None:
         try:
             path.open("ab").close()
-        except (OSError, ValueError) as error:  # ValueError: a name with a zero byte
-            reason = getattr(error, "strerror", None) or error
-            raise ConfigError(path, "--json", reason, "a file that can be written") from None
+        except OSError as error:
+            raise ConfigError(path, "--json", error.strerror or error, "a file that can be written") from None
     return path
 
 

@@ -8,11 +8,13 @@ import time
 import numpy as np
 
 from inframe.core.clock import NS_PER_MS, NS_PER_S, MonotonicClock
+from inframe.drivers.cameras.pace import sleep_until
 from inframe.pipeline import ring
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 
-GAP_S = 0.005
-"""Between two round trips: long enough for an idle core to fall asleep, as it does between two frames."""
+GAP_NS = 5 * NS_PER_MS
+"""Between two round trips: long enough for an idle core to fall asleep, as it does between two frames. The side that begins
+wakes a little early and polls the last stretch, as the cameras do, for the one and the other alike."""
 WARM = 20
 
 
@@ -58,20 +60,22 @@ def _wait(fd: int, clock: MonotonicClock) -> None:
 
 def _ping(rings: list[int], wakes: list[int], rounds: int) -> tuple[list[int], list[int]]:
     clock = MonotonicClock()
+    wait_until = sleep_until(clock)
     to, back = RingWriter(rings[0], (wakes[2],)), RingReader(rings[1])
     bare, handed = [], []
     for i in range(rounds + WARM):
-        time.sleep(GAP_S)
+        wait_until(clock.now() + GAP_NS)
         began = clock.now()
         os.eventfd_write(wakes[0], 1)
         _wait(wakes[1], clock)
         middle = clock.now()
-        time.sleep(GAP_S)
+        payload = to.begin()  # before the frame is there, as the capture process does it
+        wait_until(clock.now() + GAP_NS)
         again = clock.now()
-        to.begin()[:8].view(np.uint64)[0] = i
+        payload[0] = i % 256
         to.commit(Header(0, tag=i))
         _wait(wakes[3], clock)
-        header = back.header(back.newest())
+        header = back.latest()
         ended = clock.now()
         if header is None or header.tag != i:
             raise RuntimeError("the ring gave back something else")
@@ -88,9 +92,10 @@ def _echo(rings: list[int], wakes: list[int], rounds: int) -> None:
         _wait(wakes[0], clock)
         os.eventfd_write(wakes[1], 1)
         _wait(wakes[2], clock)
-        header = there.header(there.newest())
-        back.begin()[:8] = there.payload(there.newest())[:8]
-        back.commit(Header(0, tag=header.tag if header else 0))
+        header = there.latest()
+        if header is not None:
+            back.begin()[0] = there.payload(header.seq)[0]
+            back.commit(Header(0, tag=header.tag))
 
 
 class Probe:

@@ -19,6 +19,7 @@ eventfd that the parent holds outlives each of its users, so that a restarted pr
 import fcntl
 import mmap
 import os
+import platform
 import select
 import struct
 import threading
@@ -39,6 +40,7 @@ _SLOTS_AT = 4096
 _HEADER = struct.Struct("<QQqqqIIII6I4qdI")
 _BODY = struct.Struct("<QQqqqIIII6I4qd")  # the same without its CRC-32
 _HEADER_BYTES = 192
+_KEEPS_ORDER = platform.machine() == "x86_64"
 
 
 class Header(NamedTuple):
@@ -61,8 +63,9 @@ class Header(NamedTuple):
     value: float = 0.0
 
 
-def _pack(header: Header) -> bytes:
-    body = _BODY.pack(*header[:9], *header.dims, *header.times, header.value)
+def _pack(header: Header, seq: int) -> bytes:
+    """The header's bytes with `seq` filled in."""
+    body = _BODY.pack(seq, *header[1:9], *header.dims, *header.times, header.value)
     return body + zlib.crc32(body).to_bytes(4, "little")
 
 
@@ -82,7 +85,7 @@ def _note(raw: bytes) -> int | None:
 
 
 _NO_NOTE = bytes(_HEAD.size)
-_BEING_WRITTEN = _pack(Header(0))
+_BEING_WRITTEN = _pack(Header(0), 0)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,10 +156,10 @@ class _Mapped:
         self.layout = _Layout(slots, payload)
         if magic != MAGIC or os.fstat(fd).st_size != self.layout.total:
             raise RuntimeError("not a ring, or one of another version")
-        self._map = mmap.mmap(fd, self.layout.total, mmap.MAP_SHARED, prot)
-        self.memory: NDArray[np.uint8] = np.frombuffer(self._map, np.uint8)
-        self._ends = [(self.layout.front(slot), self.layout.back(slot)) for slot in range(slots)]
-        starts = [front + _HEADER_BYTES for front, _ in self._ends]
+        self.map = mmap.mmap(fd, self.layout.total, mmap.MAP_SHARED, prot)
+        self.memory: NDArray[np.uint8] = np.frombuffer(self.map, np.uint8)
+        self.ends = [(self.layout.front(slot), self.layout.back(slot)) for slot in range(slots)]
+        starts = [front + _HEADER_BYTES for front, _ in self.ends]
         self.payloads: list[NDArray[np.uint8]] = [self.memory[at : at + payload] for at in starts]
         """Each slot's payload, (payload bytes,) uint8; sequence number n is in slot n % slots."""
 
@@ -167,8 +170,8 @@ class _Mapped:
 
     def pair(self, seq: int) -> tuple[bytes, bytes]:
         """The two headers of the slot of `seq`, as bytes."""
-        front, back = self._ends[seq % self.layout.slots]
-        return self._map[front : front + _HEADER.size], self._map[back : back + _HEADER.size]
+        front, back = self.ends[seq % self.layout.slots]
+        return self.map[front : front + _HEADER.size], self.map[back : back + _HEADER.size]
 
     def header(self, seq: int) -> tuple[Header | None, bool]:
         """The header of `seq` if its slot holds that payload, whole; and whether one of the two was damaged."""
@@ -185,8 +188,8 @@ class _Mapped:
     def notes(self) -> tuple[int | None, ...]:
         """The newest sequence number as the writer noted it, twice; None where a note is damaged, 0 before the first."""
         first, second = (
-            self._map[_HEAD_AT[0] : _HEAD_AT[0] + _HEAD.size],
-            self._map[_HEAD_AT[1] : _HEAD_AT[1] + _HEAD.size],
+            self.map[_HEAD_AT[0] : _HEAD_AT[0] + _HEAD.size],
+            self.map[_HEAD_AT[1] : _HEAD_AT[1] + _HEAD.size],
         )
         seq = _note(first)
         return seq, seq if first == second else _note(second)
@@ -199,6 +202,8 @@ class RingWriter:
         self._ring = _Mapped(memory_fd, writable=True)
         self._wakes = wakes
         self._fence = threading.Lock()
+        self._ends = (0, 0)
+        self._note = b""
         self.payloads = self._ring.payloads
         self.seq = self._ring.scan() + 1
         """The sequence number that the next `commit` publishes."""
@@ -209,35 +214,43 @@ class RingWriter:
         return self.seq % self._ring.layout.slots
 
     def begin(self) -> NDArray[np.uint8]:
-        """Mark the next slot as being written and return its payload, (payload bytes,) uint8."""
+        """Mark the next slot as being written and return its payload, (payload bytes,) uint8.
+
+        What can be made ready for `commit` is made ready here: that one stands between a frame and its reader.
+        """
+        slot = self.slot
+        self._ends = self._ring.ends[slot]
         self._write_headers(_BEING_WRITTEN)
         self._barrier()
-        return self.payloads[self.slot]
+        self._note = _HEAD.pack(self.seq, zlib.crc32(self.seq.to_bytes(8, "little")))
+        return self.payloads[slot]
 
     def commit(self, header: Header) -> int:
         """Publish the slot begun, wake the readers, return its sequence number (`header.seq` is filled in here)."""
-        seq = self.seq
+        seq, memory, note = self.seq, self._ring.map, self._note
+        raw = _pack(header, seq)
         self._barrier()
-        self._write_headers(_pack(header._replace(seq=seq)))
+        self._write_headers(raw)
         self._barrier()
-        note = _HEAD.pack(seq, zlib.crc32(seq.to_bytes(8, "little")))
         for at in _HEAD_AT:
-            self._ring._map[at : at + _HEAD.size] = note
+            memory[at : at + _HEAD.size] = note
         self.seq = seq + 1
         for fd in self._wakes:
             os.eventfd_write(fd, 1)
         return seq
 
     def _write_headers(self, raw: bytes) -> None:
-        for at in reversed(self._ring._ends[self.slot]):
-            self._ring._map[at : at + len(raw)] = raw
+        memory, (front, back) = self._ring.map, self._ends
+        memory[back : back + _HEADER.size] = raw
+        memory[front : front + _HEADER.size] = raw
 
     def _barrier(self) -> None:
         """Stores before stay before stores after. x86 keeps them in order by itself; on Arm it takes a release followed by
         an acquire, which two rounds of a lock are. Python has no fence, and a system call promises none."""
-        for _ in range(2):
-            with self._fence:
-                pass
+        if not _KEEPS_ORDER:
+            for _ in range(2):
+                with self._fence:
+                    pass
 
 
 class RingReader:
@@ -260,12 +273,15 @@ class RingReader:
 
     def latest(self) -> Header | None:
         """The newest slot's header, None if there is none yet: `newest` and `header` in one look, for the frame path."""
-        notes = self._ring.notes()
-        if notes[0] is not None and notes[0] == notes[1]:
-            header, damaged = self._ring.header(notes[0])
-            if header is not None and not damaged:
+        memory, (first, second) = self._ring.map, _HEAD_AT
+        note = memory[first : first + _HEAD.size]
+        if note == memory[second : second + _HEAD.size]:
+            seq = int.from_bytes(note[:8], "little")
+            raw, other = self._ring.pair(seq)
+            header = _unpack(raw) if raw == other else None
+            if header is not None and header.seq == seq != 0:
                 return header
-        return self.header(self.newest())
+        return self.header(self.newest())  # the careful way, which also counts what is damaged
 
     def header(self, seq: int) -> Header | None:
         """The header of `seq`, or None if that slot is torn, damaged, not yet written or already overwritten."""
