@@ -111,7 +111,7 @@ def test_the_overlay_on_the_screen_is_of_the_very_frame_under_it(tmp_path: Path)
             if header is None or header.tag == 0:
                 return False
             picture = screen.payload(header.seq).reshape(HEIGHT, WIDTH, 3).copy()
-            said = results.read_newest(seen, "eye")
+            said = results.read_newest(seen, "eye", 1)
             if (
                 not screen.holds(header.seq)
                 or not isinstance(said, Result)

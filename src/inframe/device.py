@@ -87,6 +87,9 @@ class Running:
         """End all processes, last row first; what does not end is killed. The shared memory goes with the last of them."""
         self.supervisor.stop(STOP_S)
         self._read_notes()
+        for fd in self.shared.values():
+            os.close(fd)
+        self.shared.clear()
 
     # --- what goes wrong ---------------------------------------------------------------------------------------------
 

@@ -8,6 +8,7 @@ from urllib.parse import urlsplit
 from inframe.core.config import Device, FileScreen, ModelConfig, RtspStream, Stream
 from inframe.core.errors import ConfigError
 from inframe.drivers.cameras.rtsp_session import without_password
+from inframe.pipeline.decide import make_plan
 
 RTSP_PORT = 554
 MAX_LABEL_BYTES = 1 << 20
@@ -27,7 +28,12 @@ def resolve(device: Device, path: Path) -> Device:
     screens = tuple(
         s.model_copy(update={"path": str(base / s.path)}) if isinstance(s, FileScreen) else s for s in device.screens
     )
-    return device.model_copy(update={"streams": streams, "models": models, "screens": screens, "records": records})
+    resolved = device.model_copy(update={"streams": streams, "models": models, "screens": screens, "records": records})
+    try:
+        make_plan(resolved, {name: tuple(model.labels) for name, model in models.items()})
+    except ConfigError as error:  # rules know no file
+        raise ConfigError(path, error.field, error.found, error.expected) from None
+    return resolved
 
 
 def _resolve_stream(path: Path, base: Path, name: str, stream: Stream) -> Stream:

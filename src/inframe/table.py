@@ -45,9 +45,13 @@ PROCESSES: dict[str, Role] = {
     "capture": Role("inframe.pipeline.capture:main", "fifo", 70, HANG, PATH, "CAPTURE_LOST", "PROCESS_GIVEN_UP"),
     "worker": Role("inframe.pipeline.worker:main", "fifo", 60, HANG, PATH, "WORKER_LOST", "WORKER_GIVEN_UP"),
     # beside it: background cores
-    "recorder": Role("inframe.pipeline.record:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP", "display"),
+    "recorder": Role(
+        "inframe.pipeline.record:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP", "display"
+    ),
     "screen": Role("inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "SCREEN_LOST", "PROCESS_GIVEN_UP"),
-    "console": Role("inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "CONSOLE_LOST", "PROCESS_GIVEN_UP", "display"),
+    "console": Role(
+        "inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "CONSOLE_LOST", "PROCESS_GIVEN_UP", "display"
+    ),
 }
 """A running process is called "role" or "role.what". Its network is "none" but for a camera on the network (its configured
 address) and a web screen (loopback)."""
@@ -106,7 +110,7 @@ def _spec(device: Device, name: str, shared: Shared, layout: CoreLayout) -> Proc
         partition_of(device, kind, what, layout),
         role.restarts,
         role.critical,
-        role.hang_ms,
+        _hang_ms(device, role, kind, what),
         after=role.after,
         args={**common, **args},
         fds={key: shared[value] for key, value in {**fds, "board": "board", "notes": "notes"}.items()},
@@ -122,15 +126,20 @@ def _display(device: Device, name: str, what: str) -> Wiring:
     fds = {"frames": f"frames.{device.display}.read", "screen": "screen", "records": "records", "wake": "wake.display"}
     fds |= {f"results.{key}": f"results.{key}.read" for key in models}
     fds |= {f"wake.{row}": f"wake.{row}" for row in names(device) if row.startswith(("screen.", "console."))}
-    return {"models": models, "woken_by": woken_by(device.models[key] for key in models)}, fds
+    return {"models": models, "woken_by": _woken_by(device)}, fds
 
 
 def _capture(device: Device, name: str, what: str) -> Wiring:
     workers = {f"worker.{model.worker}" for model in device.models.values() if model.stream == what}
-    woken = woken_by(model for model in device.models.values() if model.stream == what)
-    readers = [*sorted(workers), *(["display"] if what == device.display and woken == "frames" else [])]
+    wakes_display = what == device.display and _woken_by(device) == "frames"
+    readers = [*sorted(workers), *(["display"] if wakes_display else [])]
     fds = {"ring": f"frames.{what}"} | {f"wake.{reader}": f"wake.{reader}" for reader in readers}
     return {"stream": what, "readers": ["display", *sorted(workers)]}, fds
+
+
+def _woken_by(device: Device) -> str:
+    models = {key: model for key, model in device.models.items() if model.stream == device.display}
+    return woken_by(models, device.deadline_ns)
 
 
 def _worker(device: Device, name: str, what: str) -> Wiring:
@@ -175,6 +184,12 @@ def partition_of(device: Device, kind: str, what: str, layout: CoreLayout) -> Pa
         network=network,
         addresses=reach,
     )
+
+
+def _hang_ms(device: Device, role: Role, kind: str, what: str) -> int:
+    """A worker beats between runs: it hangs when it is silent for longer than twice what its models may take together."""
+    budgets = sum(model.budget_ms for model in device.models.values() if kind == "worker" and model.worker == what)
+    return max(role.hang_ms, int(2 * budgets))
 
 
 def _is_optional(device: Device, kind: str, what: str) -> bool:

@@ -155,6 +155,11 @@ def test_a_mistake_is_one_line(path: str, value: object, said: str) -> None:
             "streams.Endo Scope: found 'Endo Scope', expected a name: a-z, 0-9 and _, at most 32, a letter first",
         ),
         (
+            "models",
+            {"Model-1": {}},
+            "models.Model-1: found 'Model-1', expected a name: a-z, 0-9 and _, at most 32, a letter first (and 6 more)",
+        ),
+        (
             "streams.file",  # a stream that is called like a kind of camera
             {"camera": "file", "path": "x", "width": 64, "height": 64, "fps": "x"},
             "streams.file.fps: found 'x', expected a number",

@@ -144,7 +144,13 @@ class World:
             lambda: None,
             self.look_ns,
         )
-        models = loop.ModelResults(self.plan, {"m": self.results}, self.clock, self.wait)
+        models = loop.ModelResults(
+            self.plan,
+            {"m": self.results},
+            self.clock,
+            self.wait,
+            loop.awaited(self.device.models, self.device.deadline_ns),
+        )
         loop.run(incoming, models, self.plan, self, self, self, self)
 
 
@@ -257,3 +263,20 @@ def test_a_loop_that_was_held_up_goes_on_with_a_frame_that_can_still_be_in_time(
     world.run(world.clock.now() + PERIOD)
     assert [seq for seq, _, _ in world.shown] == [6]
     assert world.lost == 5
+
+
+def test_a_model_that_can_not_be_in_time_is_not_waited_for_and_its_result_comes_in_later() -> None:
+    """budget_ms beyond the deadline, every third frame: the picture goes out at once, the result is shown on the frames after."""
+    world = World(device(every=3, budget_ms=60, max_age_ms=200, required=False))
+    start = world.clock.now() + PERIOD
+    for i in range(1, 40):
+        captured = start + i * PERIOD
+        world.frame(captured)
+        if (i - 1) % 3 == 0:
+            world.result(captured + 50 * NS_PER_MS, i, captured)
+    world.run(start + 40 * PERIOD)
+    assert [seq for seq, _, _ in world.shown] == list(range(1, 40))
+    assert {latency for _, _, latency in world.shown} == {world.draw_ns}
+    ages = [decision.age_ns // PERIOD for _, decision, _ in world.shown[20:] if decision.shown]
+    assert ages
+    assert max(ages) <= 6

@@ -312,6 +312,19 @@ def test_a_folder_that_can_not_be_made_is_retried(tmp_path: Path) -> None:
     assert desk.lines() == [{"gap": 2, "at_ns": desk.clock.now()}, 3]
 
 
+@pytest.mark.parametrize(("number", "anew"), [(28, False), (5, True)])
+def test_a_broken_file_is_opened_anew_and_a_full_one_kept(
+    desk: Desk, monkeypatch: pytest.MonkeyPatch, number: int, anew: bool
+) -> None:
+    desk.step(1)
+    with monkeypatch.context() as patch:
+        failing(patch, number, 0)
+        desk.step(1)
+    desk.path.rename(desk.path.with_name("away"))
+    desk.step(1)
+    assert desk.path.exists() == anew
+
+
 def test_a_gap_is_written_even_when_nothing_new_comes(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
     with monkeypatch.context() as patch:
         failing(patch, 28, 0)

@@ -75,7 +75,7 @@ class Desk:
         return self.frames[stream].commit(Header(0, captured_ns=1000 + value))
 
     def said(self, name: str) -> Any:
-        return results.read_newest(self.outputs[name], name)
+        return results.read_newest(self.outputs[name], name, 256)
 
 
 def test_a_frame_is_looked_at_once() -> None:

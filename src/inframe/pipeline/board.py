@@ -4,6 +4,7 @@ Each process writes its own row and no other; the controls are written by whiche
 is one aligned 64-bit word, so that it is read either old or new. Nothing here is waited for.
 """
 
+import math
 import mmap
 import os
 import struct
@@ -93,8 +94,7 @@ class Board:
         """What people have set."""
         raw = self._map[: _CONTROLS.size]
         if raw != self._known_controls[0]:
-            opacity, overlay_on, acknowledged, audio, until = _CONTROLS.unpack(raw)
-            self._known_controls = raw, Controls(opacity, bool(overlay_on), acknowledged, Audio(audio), until)
+            self._known_controls = raw, _controls(raw)
         return self._known_controls[1]
 
     def set_controls(self, controls: Controls) -> None:
@@ -102,6 +102,13 @@ class Board:
         c = controls
         raw = _CONTROLS.pack(c.opacity, c.overlay_on, c.acknowledged_ns, c.audio, c.audio_until_ns)
         self._map[: _CONTROLS.size] = raw
+
+
+def _controls(raw: bytes) -> Controls:
+    """Any process may write them: what makes no sense is left at its default."""
+    opacity, overlay_on, acknowledged, audio, until = _CONTROLS.unpack(raw)
+    opacity = min(max(opacity, 0.0), 1.0) if math.isfinite(opacity) else Controls().opacity
+    return Controls(opacity, bool(overlay_on), acknowledged, Audio(audio) if audio in iter(Audio) else Audio.ON, until)
 
 
 class Row:

@@ -1,8 +1,8 @@
 """`display`: the process that owns the deadline, the gate, the overlay and the screen."""
 
 import math
-from collections.abc import Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
 
 from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
 from inframe.core.config import Device, ModelConfig
@@ -11,7 +11,6 @@ from inframe.core.types import (
     Decision,
     Frame,
     Missed,
-    MissedReason,
     NoSignal,
     Pixels,
     Result,
@@ -21,7 +20,7 @@ from inframe.core.types import (
 from inframe.machine.child import ChildContext
 from inframe.pipeline import loop, record, ring, start
 from inframe.pipeline.board import Board, Count, Row
-from inframe.pipeline.decide import make_plan
+from inframe.pipeline.decide import Plan, due, make_plan
 from inframe.pipeline.overlay import Overlay
 from inframe.pipeline.palette import look
 from inframe.pipeline.ring import Header, RingReader, RingWriter
@@ -37,44 +36,52 @@ def main(ctx: ChildContext) -> None:
     cv2.setNumThreads(1)
     device = Device.model_validate(ctx.args["device"])
     clock, stream = MonotonicClock(), device.streams[device.display]
-    size = (stream.width, stream.height)
-    board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))
-    frames = RingReader(ctx.fds["frames"])
-    labels = {name: tuple(model.labels) for name, model in device.models.items()}
-    plan = make_plan(device, labels)
-    readers = {name: RingReader(ctx.fds[f"results.{name}"]) for name in ctx.args["models"]}
-    journal = BoardJournal(
-        board,
-        board.row(ctx.name),
-        record.RecordWriter(RingWriter(ctx.fds["records"], ())),
-        [frames, *readers.values()],
-        clock,
+    models = {name: device.models[name] for name in ctx.args["models"]}
+    labels = {name: tuple(model.labels) for name, model in models.items()}
+    plan, board, frames = (
+        make_plan(device, labels),
+        Board(ctx.fds["board"], tuple(ctx.args["rows"])),
+        RingReader(ctx.fds["frames"]),
     )
+    readers = {name: RingReader(ctx.fds[f"results.{name}"]) for name in models}
+    records = record.RecordWriter(RingWriter(ctx.fds["records"], ()))
+    journal = BoardJournal(board.row(ctx.name), plan, records, [frames, *readers.values()], clock)
 
     def wait(until_ns: int) -> bool:
         return ring.wait(ctx.fds["wake"], until_ns, clock)
 
-    incoming = loop.Incoming(
-        device.display,
-        frames,
-        _views(frames.payloads, size),
-        int(NS_PER_S / stream.fps),
-        device.deadline_ns,
-        int(stream.stall_ms * NS_PER_MS),
-        math.inf if stream.frozen_ms is None else stream.frozen_ms * NS_PER_MS,
-        clock,
-        wait,
-        ctx.stop.is_set,
-        journal.skipped,
-        lambda: journal.beat(None, None),
-        loop.look_after(device.deadline_ns) if ctx.args["woken_by"] == "results" else None,
-        journal.row.get(Count.SEQ),
-    )
+    incoming = _incoming(ctx, device, frames, wait, journal)
     wakes = tuple(fd for key, fd in sorted(ctx.fds.items()) if key.startswith("wake."))
-    surface = RingSurface(overlay_of(device, labels), RingWriter(ctx.fds["screen"], wakes), size, incoming, clock)
+    screen = RingWriter(ctx.fds["screen"], wakes)
+    surface = RingSurface(
+        overlay_of(device, labels), screen, (stream.width, stream.height), incoming, clock, journal.draw_failed
+    )
     surface.warm_up()
+    results = loop.ModelResults(plan, readers, clock, wait, loop.awaited(models, device.deadline_ns))
     start.ready(ctx, journal.row, clock, gc_off=True)
-    loop.run(incoming, loop.ModelResults(plan, readers, clock, wait), plan, board, surface, journal, journal)
+    loop.run(incoming, results, plan, board, surface, journal, journal)
+
+
+def _incoming(
+    ctx: ChildContext, device: Device, frames: RingReader, wait: loop.Wait, journal: "BoardJournal"
+) -> loop.Incoming:
+    stream = device.streams[device.display]
+    return loop.Incoming(
+        stream=device.display,
+        ring=frames,
+        views=_views(frames.payloads, (stream.width, stream.height)),
+        period_ns=int(NS_PER_S / stream.fps),
+        deadline_ns=device.deadline_ns,
+        stall_ns=int(stream.stall_ms * NS_PER_MS),
+        frozen_ns=math.inf if stream.frozen_ms is None else stream.frozen_ms * NS_PER_MS,
+        clock=journal.clock,
+        wait=wait,
+        stopping=ctx.stop.is_set,
+        skipped=journal.skipped,
+        idle=lambda: journal.beat(None, None),
+        look_ns=loop.look_after(device.deadline_ns) if ctx.args["woken_by"] == "results" else None,
+        last=journal.row.get(Count.SEQ),
+    )
 
 
 def _views(payloads: list[Pixels], size: tuple[int, int]) -> list[Pixels]:
@@ -95,9 +102,11 @@ def _full_scale(model: ModelConfig) -> float:
     return model.decode.full_scale if model.decode.kind == "heat" else 1.0
 
 
-def in_time(said: Result | Missed, seq: int) -> bool:
+def in_time(plan: Plan, said: Result | Missed, seq: int) -> bool:
     """Whether a model has said of frame `seq` what it had to say in time."""
-    return said.seq == seq if isinstance(said, Result) else said.reason is MissedReason.NOT_DUE
+    return (
+        said.seq == seq if due(plan, said.model, seq) and isinstance(said, Result) else not due(plan, said.model, seq)
+    )
 
 
 @dataclass
@@ -109,6 +118,8 @@ class RingSurface:
     size: tuple[int, int]
     incoming: loop.Incoming
     clock: Clock
+    failed: Callable[[], None]
+    """Called when the overlay could not be drawn."""
     views: list[Pixels] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -123,12 +134,23 @@ class RingSurface:
             now = self.clock.now()
             self.writer.commit(Header(0, 0, frame.since_ns, now))
             return now
-        self.overlay.draw(into, frame.pixels, decision, controls, self.clock.now())
+        verdict = self._draw(into, frame, decision, controls)
         if not self.incoming.still(frame):
             return 0
         now = self.clock.now()
-        self.writer.commit(Header(0, frame.seq, frame.captured_ns, now, kind=int(decision.verdict)))
+        self.writer.commit(Header(0, frame.seq, frame.captured_ns, now, kind=int(verdict)))
         return now
+
+    def _draw(self, into: Pixels, frame: Frame, decision: Decision, controls: Controls) -> Verdict:
+        """Returns what was really drawn."""
+        try:
+            self.overlay.draw(into, frame.pixels, decision, controls, self.clock.now())
+        except Exception:  # noqa: BLE001  # whatever slipped through every check of a result costs its overlay, never the picture
+            self.failed()
+            plain = replace(decision, verdict=Verdict.WITHHOLD, findings=(), shown=(), age_ns=0)
+            self.overlay.draw(into, frame.pixels, plain, controls, self.clock.now())
+            return Verdict.WITHHOLD
+        return decision.verdict
 
     def warm_up(self) -> None:
         """Touch every slot once, so that no page is touched for the first time at a deadline."""
@@ -140,14 +162,15 @@ class RingSurface:
 class BoardJournal:
     """Counts on the board, records into the ring, and beats."""
 
-    board: Board
     row: Row
+    plan: Plan
     records: record.RecordWriter
     readers: list[RingReader]
     clock: Clock
     _corrupt: int = 0
     _corrupt_ns: int = 0
     _late_ns: int = 0
+    _undrawn_ns: int = 0
 
     def note(self, frame: Frame | NoSignal, results: Results, decision: Decision, shown_ns: int) -> None:
         """See loop.Journal."""
@@ -170,7 +193,7 @@ class BoardJournal:
         row.add(
             {Verdict.SHOW: Count.SHOW, Verdict.HOLD: Count.HOLD, Verdict.WITHHOLD: Count.WITHHOLD}[decision.verdict]
         )
-        if results and all(in_time(result, frame.seq) for result in results.values()):
+        if results and all(in_time(self.plan, result, frame.seq) for result in results.values()):
             row.add(Count.IN_TIME)
         row.set(Count.LATENCY_NS, shown_ns - frame.captured_ns)
         if shown_ns > frame.deadline_ns:
@@ -188,11 +211,15 @@ class BoardJournal:
         self.row.add(Count.MISSED, frames)
         self._late_ns = self.clock.now()
 
+    def draw_failed(self) -> None:
+        """An overlay could not be drawn: its results are to blame."""
+        self._undrawn_ns = self.clock.now()
+
     def _damage(self, now: int) -> None:
         corrupt = sum(reader.corrupt for reader in self.readers)
         if corrupt > self._corrupt:
             self._corrupt, self._corrupt_ns = corrupt, now
-        present = {"RING_CORRUPT": self._corrupt_ns, "DEADLINE_MISSED": self._late_ns}
+        present = {"RING_CORRUPT": self._corrupt_ns, "DEADLINE_MISSED": self._late_ns, "AI_INVALID": self._undrawn_ns}
         self.row.set_faults({event: bool(at) and now - at < FAULT_SHOWN_NS for event, at in present.items()}, now)
 
     def beat(self, frame: Frame | NoSignal | None, decision: Decision | None) -> None:  # noqa: ARG002  # loop.Island's

@@ -3,7 +3,7 @@ anything from outside, or touches a disk or a socket.
 """
 
 import zlib
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
@@ -201,10 +201,16 @@ class Incoming:
         return self.ring.holds(frame.seq)
 
 
-def woken_by(models: Iterable[ModelConfig]) -> Literal["results", "frames"]:
-    """What wakes the display. With a model that looks at every frame, its result does: to be woken by the frame as well, only to
-    learn that there is nothing to draw yet, would cost the model a switch of tasks and back, 0.3 ms of each frame (measured)."""
-    return "results" if any(model.every == 1 for model in models) else "frames"
+def awaited(models: Mapping[str, ModelConfig], deadline_ns: int) -> frozenset[str]:
+    """The models whose `budget_ms` lets them speak of a frame before it has to be drawn. The picture waits for these and no
+    others: what can't come in time is not worth a moment of it."""
+    return frozenset(name for name, m in models.items() if m.budget_ms * NS_PER_MS <= deadline_ns - DRAW_NS)
+
+
+def woken_by(models: Mapping[str, ModelConfig], deadline_ns: int) -> Literal["results", "frames"]:
+    """What wakes the display. With a model that speaks of every frame in time, its result does: to be woken by the frame as well,
+    only to learn that there is nothing to draw yet, would cost the model a switch of tasks and back, 0.3 ms of each frame."""
+    return "results" if any(models[name].every == 1 for name in awaited(models, deadline_ns)) else "frames"
 
 
 def look_after(deadline_ns: int) -> int:
@@ -220,31 +226,37 @@ class ModelResults:
     rings: Mapping[str, RingReader]
     clock: Clock
     wait: Wait
+    awaited: frozenset[str]
+    """The models that the picture waits for; see `awaited`."""
     _known: dict[str, Result | Missed] = field(default_factory=dict)
+    _told: dict[str, int] = field(default_factory=dict)
 
     def await_for(self, frame: Frame, until_ns: int) -> Results:
-        """What each model says of `frame`, as soon as all that look at it have spoken, at the latest at `until_ns`."""
-        models = [name for name in self.rings if due(self.plan, name, frame.seq)]
-        missing = self._missing(models, frame.seq)
+        """What each model says of `frame`, as soon as all that can have spoken in time have, at the latest at `until_ns`.
+
+        A late result of an earlier frame is handed on once: the gate may HOLD it, and never takes it for this frame's.
+        """
+        asked = [name for name in self.rings if due(self.plan, name, frame.seq)]
+        missing = self._missing([name for name in asked if name in self.awaited], frame.seq)
         while missing and self.wait(until_ns):
             missing = self._missing(missing, frame.seq)
-        found: dict[str, Result | Missed] = {}
-        for name in self.rings:
-            known = self._known.get(name)
-            if name not in models:
-                found[name] = Missed(name, frame.seq, MissedReason.NOT_DUE)
-            elif known is not None and (known.seq == frame.seq or isinstance(known, Result)):
-                found[name] = known  # of an earlier frame: the gate may HOLD it, and never takes it for this one's
-            else:
-                found[name] = Missed(name, frame.seq, MissedReason.LATE)
-        return found
+        self._missing([name for name in self.rings if name not in self.awaited or name not in asked], frame.seq)
+        return {name: self._said(name, frame.seq, name in asked) for name in self.rings}
+
+    def _said(self, name: str, seq: int, is_due: bool) -> Result | Missed:
+        known, told = self._known.get(name), self._told.get(name, 0)
+        if known is not None and known.seq > told and (known.seq == seq or isinstance(known, Result)):
+            self._told[name] = known.seq
+            return known
+        return Missed(name, seq, MissedReason.LATE if is_due else MissedReason.NOT_DUE)
 
     def _missing(self, names: list[str], seq: int) -> list[str]:
+        """Look at the rings of `names`; those that have not spoken of frame `seq`."""
         missing = []
         for name in names:
             known = self._known.get(name)
             if known is None or known.seq < seq:
-                newest = results_ring.read_newest(self.rings[name], name)
+                newest = results_ring.read_newest(self.rings[name], name, len(self.plan.labels[name]))
                 if newest is not None:
                     self._known[name] = known = newest
             if known is None or known.seq < seq:

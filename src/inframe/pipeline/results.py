@@ -1,5 +1,6 @@
 """A model's output as bytes in a ring slot, and back: arrays one after the other, their shapes in the header."""
 
+import math
 import struct
 
 import numpy as np
@@ -78,8 +79,11 @@ def _put(payload: Bytes, region: Region | None, *arrays: NDArray[np.generic]) ->
     return at
 
 
-def read_newest(ring: RingReader, model: str) -> Result | Missed | None:
-    """The newest output, its arrays copied out of the ring; None if there is none, or it was overwritten meanwhile."""
+def read_newest(ring: RingReader, model: str, labels: int) -> Result | Missed | None:
+    """The newest output, its arrays copied out of the ring; None if there is none, or it was overwritten meanwhile.
+
+    What does not read as an output of `labels` labels is INVALID: the payload has no checksum, and its writer may be wrong.
+    """
     header = ring.latest()
     if header is None:
         return None
@@ -88,18 +92,35 @@ def read_newest(ring: RingReader, model: str) -> Result | Missed | None:
         return None
     if header.kind == _MISSED:
         return Missed(model, header.tag, MissedReason(header.flags))
-    return Result(model, header.tag, header.captured_ns, _decode(payload, header), Steps(*header.times))
+    output = _decode(payload, header, labels)
+    if output is None:
+        return Missed(model, header.tag, MissedReason.INVALID)
+    return Result(model, header.tag, header.captured_ns, output, Steps(*header.times))
 
 
-def _decode(payload: Bytes, header: Header) -> Output:
+def _decode(payload: Bytes, header: Header, labels: int) -> Output | None:
     a, b = header.dims[:2]
+    expected = {_MASKS: _REGION_BYTES + a * b, _BOXES: 24 * a, _SCORES: 4 * a, _HEAT: _REGION_BYTES + 4 * a * b}
+    if payload.size != header.size or header.size != expected.get(header.kind):
+        return None
     if header.kind == _BOXES:
-        boxes, scores, classes = np.split(payload, [16 * a, 20 * a])
-        return Boxes(boxes.view(np.float32).reshape(a, 4), scores.view(np.float32), classes.view(np.int32))
+        return _boxes(payload, a, labels)
     if header.kind == _SCORES:
-        return Scores(payload.view(np.float32))
-    region: Region = _REGION.unpack_from(payload.data)
+        scores = payload.view(np.float32)
+        return Scores(scores) if 1 <= a <= labels and np.isfinite(scores).all() else None
+    region: Region = _REGION.unpack(payload[:_REGION_BYTES].tobytes())
+    if not (a and b and 0 <= region[0] < region[2] <= 1 and 0 <= region[1] < region[3] <= 1):
+        return None
     body = payload[_REGION_BYTES:]
     if header.kind == _MASKS:
-        return Masks(body.reshape(a, b), region)
-    return Heat(body.view(np.float32).reshape(a, b), header.value, region)
+        return Masks(body.reshape(a, b), region) if int(body.max()) < labels else None
+    heat = body.view(np.float32).reshape(a, b)
+    return Heat(heat, header.value, region) if math.isfinite(header.value) and np.isfinite(heat).all() else None
+
+
+def _boxes(payload: Bytes, count: int, labels: int) -> Boxes | None:
+    corners, scores, classes = np.split(payload, [16 * count, 20 * count])
+    boxes = Boxes(corners.view(np.float32).reshape(count, 4), scores.view(np.float32), classes.view(np.int32))
+    sound = np.isfinite(boxes.boxes).all() and np.isfinite(boxes.scores).all()
+    in_frame = ((boxes.boxes >= 0) & (boxes.boxes <= 1)).all()
+    return boxes if sound and in_frame and ((boxes.classes >= 0) & (boxes.classes < labels)).all() else None
