@@ -92,7 +92,7 @@ def test_taking_returns_what_is_new() -> None:
 
 
 def test_a_summary_is_plain_values() -> None:
-    summary = Summary("test", findings={"near": 2}, gave_up=[("display", "own cores", "no")])
+    summary = Summary("test", findings={"near": 2}, notes=[("display", "own cores", "no")])
     values = json.loads(json.dumps(summary.as_json()))
     assert (values["device"], values["findings"], values["p99_ms"]) == ("test", {"near": 2}, None)
     assert set(values) == set(Summary.__dataclass_fields__)

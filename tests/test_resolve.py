@@ -131,6 +131,14 @@ def test_records_are_kept_in_a_folder(folder: Path) -> None:
     )
 
 
+def test_rules_fit_their_models(folder: Path) -> None:
+    rule = {"model": "m", "when": {"kind": "area", "labels": ["tissue"], "above": 0.5}, "text": "R"}
+    resolve(device(rules={"r": rule}), folder / "device.yaml")
+    rule["when"] = {"kind": "area", "labels": ["liver"], "above": 0.5}
+    said = refusal(folder, device(rules={"r": rule}))
+    assert said == "rules.r.when.labels: found liver, expected one of background, tissue"
+
+
 # --- cameras on the network ------------------------------------------------------------------------------------------
 
 

@@ -195,6 +195,13 @@ def test_the_frame_path_is_real_time_and_the_rest_beside_it() -> None:
     assert found["recorder"].priority == 0
 
 
+def test_a_slow_models_worker_may_be_silent_for_longer() -> None:
+    models = {"a": script.model(budget_ms=400), "b": script.model(budget_ms=50), "c": script.model(worker="quick")}
+    found = {name: spec.hang_ms for name, spec in rows(device(models=models)).items()}
+    assert found["worker.worker"] == 900
+    assert found["worker.quick"] == found["display"] == PROCESSES["worker"].hang_ms
+
+
 def test_a_worker_that_no_picture_depends_on_gives_way() -> None:
     models = {"a": script.model(), "b": script.model(worker="beside", required=False)}
     found = {name: spec.partition.priority for name, spec in rows(device(models=models)).items()}

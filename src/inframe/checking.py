@@ -78,25 +78,21 @@ class Refused(InframeError):
 
 
 def _check_all(path: Path) -> list[str]:
-    """In the child: open each camera's file, load each model and run it once, make the plan."""
+    """In the child: open each recording, load each model and run it once. That the rules fit is seen by `resolve`."""
     import cv2
 
     from inframe.pipeline import results
-    from inframe.pipeline.decide import make_plan
     from inframe.pipeline.model import load_model
 
     cv2.setNumThreads(1)
     device = resolve(read_device(path), path)
     done = [_check_stream(path, name, stream) for name, stream in device.streams.items()]
-    labels = {}
     for name, config in device.models.items():
         stream = device.streams[config.stream]
         model = load_model(name, config, Path(config.file).parent, (stream.width, stream.height))
         done.append(f"model {name}: {Path(config.file).name} on {model.engine.name}, {len(model.labels)} labels")
         results.must_fit(name, config, model.capacity)
-        labels[name] = model.labels
         model.close()
-    make_plan(device, labels)
     done += [f"rule {name}: {rule.text} ({rule.priority})" for name, rule in device.rules.items()]
     return done
 

@@ -9,6 +9,7 @@ from rich.live import Live
 from rich.table import Table
 
 from inframe.core.config import Device, FileScreen, WebScreen
+from inframe.core.errors import DeviceFault
 from inframe.core.types import Mode
 from inframe.core.yamlfile import read_device
 from inframe.device import Running
@@ -55,6 +56,8 @@ def _show(out: Console, device: Device, path: Path, seconds: float | None) -> di
             summary = run(device, path, seconds, tick)
     out.print(closing_table(summary))
     _notes(out, summary)
+    if not summary.frames and summary.notes:
+        raise DeviceFault(f"{summary.notes[-1][0]}: no frame came: {summary.notes[-1][2]}")
     return summary.as_json()
 
 
@@ -85,14 +88,14 @@ def closing_table(summary: Summary) -> Table:
     table = Table(title=f"{summary.device}: how every frame fared", show_header=False)
     table.add_column("what")
     table.add_column("value", justify="right")
-    shown = summary.shown + summary.missed
-    by_deadline = f"{100 * (1 - summary.missed / shown):.2f} %" if shown else "-"
+    due = summary.shown + summary.missed - summary.late
+    by_deadline = f"{100 * (1 - summary.missed / due):.2f} %" if due else "-"
     verdicts = summary.verdicts
     rows = [
         ("frames captured", str(summary.frames)),
         (f"on the screen by their deadline ({summary.deadline_ms:.1f} ms)", by_deadline),
         ("missed (late or never shown)", str(summary.missed)),
-        ("with the overlay of this very frame (SHOW)", str(verdicts.get("SHOW", 0))),
+        ("with a current overlay (SHOW)", str(verdicts.get("SHOW", 0))),
         ("with an overlay held from before (HOLD)", str(verdicts.get("HOLD", 0))),
         ("without an overlay (WITHHOLD)", str(verdicts.get("WITHHOLD", 0))),
         (
@@ -107,18 +110,23 @@ def closing_table(summary: Summary) -> Table:
     rows += [(f"finding: {rule}", f"{count} x") for rule, count in sorted(summary.findings.items())]
     rows += [(f"alert: {name}", f"{count} x") for name, count in sorted(summary.alerts.items())]
     rows += [(f"restarted: {name}", f"{count} x") for name, count in summary.restarts.items()]
+    rows += [
+        (f"{what.replace('_', ' ')}: {name}", str(n))
+        for name, counts in summary.counts.items()
+        for what, n in counts.items()
+    ]
     for row in rows:
         table.add_row(*row)
     return table
 
 
 def _notes(out: Console, summary: Summary) -> None:
-    """What the operating system refused, each thing once."""
+    """What processes had to say, each thing once."""
     refused: dict[tuple[str, str], list[str]] = {}
-    for process, what, why in summary.gave_up:
+    for process, what, why in summary.notes:
         refused.setdefault((what, why), []).append(process)
     for (what, why), processes in refused.items():
-        out.print(f"not granted: {what} ({why}) to {', '.join(processes)}", markup=False, style="yellow")
+        out.print(f"{', '.join(dict.fromkeys(processes))}: {what} ({why})", markup=False, style="yellow")
 
 
 def _ms(value: float | None) -> str:

@@ -21,6 +21,7 @@ from inframe.pipeline.start import NOTE_BYTES
 from inframe.table import layout_of, names, role_of, specs
 
 FRAME_SLOTS = 4
+SCREEN_SLOTS = 6  # an encoder may be late by a few; all slots together must stay within the last level of cache
 RESULT_SLOTS = 4
 WATCH_NS = NS_PER_S // 2
 CLOCK_STEP_NS = 200 * NS_PER_MS
@@ -39,7 +40,7 @@ class Running:
         self.device, self.path = device, path
         self.clock = MonotonicClock()
         self.notes: list[tuple[str, str, str]] = []
-        """What the operating system refused: (process, what, why)."""
+        """What processes had to say, in order: (process, what, why); what the operating system refused, why a camera was lost."""
         self.shared = _share(device)
         self.board = Board(self.shared["board"], ("device", *names(device)))
         self.board.set_controls(Controls(device.overlay.opacity, device.overlay.on))
@@ -49,7 +50,7 @@ class Running:
         self._row = self.board.row("device")
         self._digest = _digest(path)
         self._watched_ns = self.clock.now()
-        self._wall_ns = time.time_ns() - self.clock.now()
+        self._wall_ns = _wall_offset()
         self.supervisor = Supervisor(
             specs(device, self.shared), self.clock, launch, self._notice, self._beat, self._proven
         )
@@ -84,7 +85,7 @@ class Running:
         return not self._over(now)
 
     def stop(self) -> None:
-        """End all processes, last row first; what does not end is killed. The shared memory goes with the last of them."""
+        """End all processes, last row first; what does not end is killed. Shared memory goes with the last process that maps it."""
         self.supervisor.stop(STOP_S)
         self._read_notes()
         for fd in self.shared.values():
@@ -125,7 +126,7 @@ class Running:
 
     def _watch(self, now: int) -> None:
         """The wall clock, against ours; the device file, against the one that runs. Neither changes what the device does."""
-        wall = time.time_ns() - self.clock.now()
+        wall = _wall_offset()
         if abs(wall - self._wall_ns) > CLOCK_STEP_NS:
             self._events["CLOCK_STEPPED"] = now
         self._wall_ns = wall
@@ -166,7 +167,7 @@ def _share(device: Device) -> dict[str, int]:
     shown = device.streams[device.display]
     rings = {f"frames.{name}": (FRAME_SLOTS, s.width * s.height * 3) for name, s in device.streams.items()}
     rings |= {f"results.{name}": (RESULT_SLOTS, results.bound(model)) for name, model in device.models.items()}
-    rings |= {"screen": (FRAME_SLOTS, shown.width * shown.height * 3), "records": (record.SLOTS, record.LINE_BYTES)}
+    rings |= {"screen": (SCREEN_SLOTS, shown.width * shown.height * 3), "records": (record.SLOTS, record.LINE_BYTES)}
     for name, (slots, payload) in rings.items():
         shared[name] = ring.create(name, slots, payload)
         shared[f"{name}.read"] = ring.read_only(shared[name])
@@ -174,6 +175,11 @@ def _share(device: Device) -> dict[str, int]:
     shared |= {f"listener.console.{i}": listen(s).detach() for i, s in enumerate(device.screens) if s.kind == "web"}
     shared["notes.read"], shared["notes"] = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     return shared
+
+
+def _wall_offset() -> int:
+    """The wall clock minus the monotonic one, ns: the least of three, as this process may be held up between two readings."""
+    return min(time.time_ns() - time.monotonic_ns() for _ in range(3))
 
 
 def _digest(path: Path) -> str:

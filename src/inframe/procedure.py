@@ -1,6 +1,7 @@
 """Runs a device from start to end and says how every frame fared."""
 
 import json
+import math
 import os
 import signal
 import statistics
@@ -35,6 +36,8 @@ class Summary:
     shown: int = 0
     missed: int = 0
     """Shown after the deadline, or never."""
+    late: int = 0
+    """Of these, shown after the deadline."""
     dropped_by_camera: int = 0
     verdicts: dict[str, int] = field(default_factory=dict)
     modes: dict[str, int] = field(default_factory=dict)
@@ -49,8 +52,10 @@ class Summary:
     """How often each rule's finding began."""
     alerts: dict[str, int] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
-    gave_up: list[tuple[str, str, str]] = field(default_factory=list)
-    """What the operating system refused: process, what, why."""
+    counts: dict[str, dict[str, int]] = field(default_factory=dict)
+    """What else processes counted: over_budget, invalid, failed, corrupt, reconnects; by process, where not 0."""
+    notes: list[tuple[str, str, str]] = field(default_factory=list)
+    """What processes had to say: process, what, why."""
 
     def as_json(self) -> dict[str, Any]:
         """Plain values."""
@@ -70,6 +75,7 @@ class Follower:
         self._present: set[str] = set()
         self._alerting: set[str] = set()
         self.latencies_ms: list[float] = []
+        self.late = 0
         self.verdicts: Counter[str] = Counter()
         self.modes: Counter[str] = Counter()
         self.findings: Counter[str] = Counter()
@@ -89,6 +95,7 @@ class Follower:
             self.verdicts[record["verdict"]] += 1
             self.modes[record["mode"]] += 1
             if record["shown_ns"]:
+                self.late += record["shown_ns"] > record.get("deadline_ns", math.inf)
                 self.latencies_ms.append((record["shown_ns"] - record["captured_ns"]) / NS_PER_MS)
         present = {finding["rule"] for finding in record.get("findings", ())}
         self.findings.update(present - self._present)
@@ -101,7 +108,7 @@ class Follower:
 def run(
     device: Device, path: Path, seconds: float | None = None, tick: Callable[[Running, Follower], None] | None = None
 ) -> Summary:
-    """Run until the recording ends, `seconds` are over, a screen is closed, or SIGINT or SIGTERM comes.
+    """Run until the recording ends, `seconds` are over, a screen is closed, or SIGINT, SIGTERM or SIGHUP comes.
 
     `tick` is called about a hundred times a second. Raises AlreadyTold when a process refused its input, DeviceFault when the
     picture can't be kept up.
@@ -115,7 +122,7 @@ def run(
     def notice(one: Notice) -> None:
         restarts[one.name] += one.kind == "died"
 
-    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP)}
     try:
         with Running(device, path, notice) as running:
             follower = Follower(running)
@@ -151,6 +158,7 @@ def _summary(running: Running, follower: Follower, restarts: Counter[str], secon
         frames=capture.get(Count.FRAMES),
         shown=display.get(Count.FRAMES),
         missed=display.get(Count.MISSED),
+        late=follower.late,
         dropped_by_camera=capture.get(Count.DROPPED),
         verdicts=dict(follower.verdicts),
         modes=dict(follower.modes),
@@ -163,8 +171,16 @@ def _summary(running: Running, follower: Follower, restarts: Counter[str], secon
         findings=dict(follower.findings),
         alerts=dict(follower.alerts),
         restarts={name: restarts[name] for name in names(device) if restarts[name]},
-        gave_up=running.notes,
+        counts=_counts(running),
+        notes=running.notes,
     )
+
+
+def _counts(running: Running) -> dict[str, dict[str, int]]:
+    counted = (Count.OVER_BUDGET, Count.INVALID, Count.FAILED, Count.CORRUPT, Count.RECONNECTS)
+    rows = {name: running.board.row(name) for name in names(running.device)}
+    found = {name: {c.name.lower(): row.get(c) for c in counted if row.get(c)} for name, row in rows.items()}
+    return {name: counts for name, counts in found.items() if counts}
 
 
 def _born_ns() -> int:

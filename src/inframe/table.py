@@ -1,5 +1,6 @@
 """The table of processes: what each kind is granted, and the rows that one device file makes of it."""
 
+import os
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -153,7 +154,7 @@ def _worker(device: Device, name: str, what: str) -> Wiring:
 
 
 def _recorder(device: Device, name: str, what: str) -> Wiring:
-    file = time.strftime("%Y%m%dT%H%M%SZ.jsonl", time.gmtime())
+    file = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.jsonl"
     return {"folder": device.records, "file": file}, {"records": "records.read"}
 
 

@@ -1,7 +1,9 @@
 """The board: each row its own writer, faults with the moment they began, controls; read by other processes as it is written."""
 
+import math
 import os
 from collections.abc import Iterator
+from typing import cast
 
 import pytest
 from hypothesis import given
@@ -137,6 +139,19 @@ def test_controls_are_read_as_they_were_set(settings: list[Controls]) -> None:
             assert not any(other.row(name).get(count) for count in Count)
     finally:
         os.close(fd)
+
+
+@pytest.mark.parametrize(("opacity", "read"), [(math.nan, 0.35), (math.inf, 0.35), (-1.0, 0.0), (7.0, 1.0), (0.2, 0.2)])
+def test_an_opacity_that_makes_no_sense(opacity: float, read: float, memory: int) -> None:
+    board = Board(memory, NAMES)
+    board.set_controls(Controls(opacity=opacity))
+    assert board.controls() == Controls(opacity=read)
+
+
+def test_an_audio_state_that_nobody_knows_is_on(memory: int) -> None:
+    board = Board(memory, NAMES)
+    board.set_controls(Controls(audio=cast("Audio", 99), audio_until_ns=7))
+    assert board.controls() == Controls(audio=Audio.ON, audio_until_ns=7)
 
 
 def test_across_processes_a_cell_is_read_old_or_new(memory: int) -> None:

@@ -178,6 +178,7 @@ WRONG = {
     "an impossible label": Masks(np.full((3, 3), 4, np.uint8)),
     "boxes of NaN": Boxes(np.full((2, 4), np.nan, np.float32), floats(1, 2), np.zeros(2, np.int32)),
     "a box of an impossible label": Boxes(np.zeros((2, 4), np.float32), floats(1, 2), np.array([0, 4], np.int32)),
+    "a box that leaves the frame": Boxes(np.full((1, 4), 1.5, np.float32), floats(1, 1), np.zeros(1, np.int32)),
     "a score of infinity": Scores(np.array([0.0, np.inf, 0.0], np.float32)),
     "more scores than labels": Scores(np.zeros(5, np.float32)),
     "heat of NaN": Heat(np.full((2, 2), np.nan, np.float32), 0.0),
@@ -203,3 +204,23 @@ def test_damage_in_a_payload_is_never_an_exception(noise: bytes, at: int) -> Non
         slot[at : at + len(noise)] = np.frombuffer(noise, np.uint8)[: len(slot[at : at + len(noise)])]
         read = results.read_newest(reader, "m", 4)
         assert isinstance(read, Result | Missed)
+
+
+@given(
+    st.integers(0, 9),
+    st.integers(0, 2**32 - 1),
+    st.integers(0, 5000),
+    st.lists(st.integers(0, 40), min_size=6, max_size=6),
+)
+def test_a_header_that_lies_is_never_an_exception(kind: int, flags: int, size: int, dims: list[int]) -> None:
+    with pair(1000) as (writer, reader):
+        writer.begin().fill(0)
+        writer.commit(ring.Header(0, 7, kind=kind, flags=flags, size=size, dims=tuple(dims)))
+        assert isinstance(results.read_newest(reader, "m", 4), Result | Missed)
+
+
+def test_more_bytes_than_the_slot_has_are_no_output() -> None:
+    with pair(1000) as (writer, reader):
+        writer.begin().fill(0)
+        writer.commit(ring.Header(0, 7, kind=3, size=4 * 300, dims=(300, 0, 0, 0, 0, 0)))
+        assert results.read_newest(reader, "m", 1000) == Missed("m", 7, MissedReason.INVALID)

@@ -185,5 +185,6 @@ def test_what_a_page_shows_beside_the_picture(posted: Verdict | None) -> None:
         "latency_ms": 12.0,
         "faults": ["AI_LATE", "DISK_FULL"],
         "opacity": 0.25,
+        "audible": "NONE",
         "overlay_on": False,
     }

@@ -26,6 +26,7 @@ class FakeModel:
     def __init__(self, name: str, calls: list[tuple[str, int]]) -> None:
         self.name, self.calls = name, calls
         self.ms = 5.0
+        self.last_fault = ""
         self.says: MissedReason | None = None
         self.before: Callable[[], object] = lambda: None
 
@@ -64,7 +65,7 @@ class Desk:
         model = self.models[name] = FakeModel(name, self.calls)
         self.outputs[name] = RingReader(fd)
         source = self.sources[stream]
-        self.jobs.append(Job(cast("Model", model), source, RingWriter(fd, ()), every, 10 * NS_PER_MS, required))
+        self.jobs.append(Job(name, cast("Model", model), source, RingWriter(fd, ()), every, 10 * NS_PER_MS, required))
         return model
 
     def worker(self) -> Worker:

@@ -139,7 +139,7 @@ def _report(
     report["voided_windows"] = bench.voided
     report["rss_display_mb"] = {"first": rss[0], "last": rss[-1], "max": max(rss)}
     report["memcpy_frame_ms"] = memcpy_ms()
-    report["gave_up"] = notes
+    report["notes"] = notes
     return report
 
 
@@ -217,8 +217,8 @@ def show(out: Console, report: dict[str, Any]) -> None:
         f"hand-off there and back {report['handoff_us']:.0f} us, bare eventfds {report['pingpong_us']:.0f} us; "
         f"display {report['rss_display_mb']['last']:.0f} MB; voided windows {report['voided_windows']}"
     )
-    for process, what, why in report["gave_up"]:
-        out.print(f"not granted to {process}: {what} ({why})", markup=False)
+    for process, what, why in report["notes"]:
+        out.print(f"{process}: {what} ({why})", markup=False)
 
 
 def _cell(value: float | None) -> str:

@@ -162,7 +162,8 @@ def measure(
         if isinstance(captured, int) and begin <= captured < end:
             shown[captured] = record  # type: ignore[assignment]  # JSON
     if not shown:
-        return Window(phase, (end - begin) // period_ns, [], [], [], 0)
+        due = list(range(begin, end, period_ns))
+        return Window(phase, len(due), [], [deadline_ns] * len(due), due, 0)
     first = min(shown)
     numbers = {round((captured - first) / period_ns): record for captured, record in shown.items()}
     low, high = -((first - begin) // period_ns), (end - 1 - first) // period_ns

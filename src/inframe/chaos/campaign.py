@@ -43,7 +43,7 @@ class Outcome:
     alert_ms: float | None = None
     skipped: str | None = None
     bars: str = "held"
-    """"held", or what was not."""
+    """"held", "skipped", or what was not held."""
 
 
 def break_and_show(out: Console, only: list[str] | None) -> dict[str, Any]:
@@ -61,7 +61,8 @@ def break_and_show(out: Console, only: list[str] | None) -> dict[str, Any]:
     _show(out, outcomes)
     return {
         "faults": [asdict(outcome) for outcome in outcomes],
-        "held": all(outcome.bars == "held" for outcome in outcomes),
+        "held": all(outcome.bars in ("held", "skipped") for outcome in outcomes),
+        "skipped": [outcome.name for outcome in outcomes if outcome.bars == "skipped"],
     }
 
 
@@ -106,7 +107,7 @@ def _one(stage: Stage, fault: Fault) -> Outcome:
     try:
         mend = fault.strike(stage)
     except CanNot as reason:
-        return Outcome(fault.name, skipped=str(reason))
+        return Outcome(fault.name, skipped=str(reason), bars="skipped")
     try:
         stage.watch(fault.lasts_s - (stage.now() - struck) / NS_PER_S)
     finally:
@@ -175,7 +176,7 @@ def _wrong(record: dict[str, Any], max_age_ns: int) -> bool:
 
 def _broken_bars(fault: Fault, outcome: Outcome) -> list[str]:
     broken = []
-    if outcome.frames_lost and not fault.camera:
+    if outcome.frames_lost and not (fault.camera or fault.path):
         broken.append(f"{outcome.frames_lost} frames lost")
     if outcome.wrongly_shown:
         broken.append(f"{outcome.wrongly_shown} overlays that were not the frame's")

@@ -42,7 +42,7 @@ class StreamBase(Part):
     height: int = Field(ge=16, le=4320)
     fps: float = Field(ge=0.1, le=240, description="frames per second; sets the deadline and the watchdogs")
     rotate: Literal[0, 90, 180, 270] = Field(0, description="clockwise, degrees; width and height are those after it")
-    stall_ms: PositiveMs = Field(300, description="no frame for this long: NO_SIGNAL")
+    stall_ms: PositiveMs = Field(300, description="no frame for this long, and for 2.5 frame periods: NO_SIGNAL")
     frozen_ms: PositiveMs | None = Field(
         300, description="the same picture bit for bit for this long: CAMERA_FROZEN; null: never"
     )

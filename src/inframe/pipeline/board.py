@@ -56,6 +56,8 @@ class Count(IntEnum):
     """web screen: where it listens."""
     COMMAND = 20
     """screens: 1 when the person asked to end the run."""
+    AUDIBLE = 21
+    """display: the priority that should sound now."""
 
 
 class Board:

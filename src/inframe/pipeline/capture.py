@@ -40,7 +40,7 @@ def main(ctx: ChildContext) -> None:
 
 def _keep_going(ctx: ChildContext, stream: Stream, capture: "Capture") -> None:
     """Open the camera, use it until it is lost, wait a little longer each time, open it again."""
-    losses = 0
+    losses, told = 0, ""
     while not ctx.stop.is_set():
         try:
             camera = open_camera(stream, capture.clock)
@@ -51,7 +51,10 @@ def _keep_going(ctx: ChildContext, stream: Stream, capture: "Capture") -> None:
                 camera.close()
         except EndOfStream:
             return
-        except DeviceFault:
+        except DeviceFault as fault:
+            if str(fault) != told:
+                told = str(fault)
+                start.note(ctx, "camera lost", fault)
             capture.row.add(Count.RECONNECTS)
             until = capture.clock.now() + RECONNECT_NS[min(losses, len(RECONNECT_NS) - 1)]
             losses += 1

@@ -35,8 +35,6 @@ from inframe.pipeline.mode import ModeState, Seen, first_mode, step_mode, window
 from inframe.pipeline.ruleplans import plan_rules
 from inframe.pipeline.rules import RulePlan, RuleState, findings, step_rules
 
-"""Until the first overlay, and for so long at most, a model that has not spoken yet is starting, not late."""
-
 _FLAG_EVENTS = {
     FrameFlag.CORRUPT: "CAMERA_CORRUPT",
     FrameFlag.FROZEN: "CAMERA_FROZEN",

@@ -19,12 +19,15 @@ from inframe.core.types import (
 )
 from inframe.machine.child import ChildContext
 from inframe.pipeline import loop, record, ring, start
+from inframe.pipeline.alerts import audible
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.decide import Plan, due, make_plan
 from inframe.pipeline.overlay import Overlay
 from inframe.pipeline.palette import look
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 
+PERIODS = 2.5
+"""So many frame periods at least are no stall, whatever `stall_ms` says."""
 FAULT_SHOWN_NS = NS_PER_S
 """A fault that lasts one frame is posted for this long, so that the slowest reader of the board sees it."""
 
@@ -45,7 +48,7 @@ def main(ctx: ChildContext) -> None:
     )
     readers = {name: RingReader(ctx.fds[f"results.{name}"]) for name in models}
     records = record.RecordWriter(RingWriter(ctx.fds["records"], ()))
-    journal = BoardJournal(board.row(ctx.name), plan, records, [frames, *readers.values()], clock)
+    journal = BoardJournal(board.row(ctx.name), plan, records, [frames, *readers.values()], clock, board.controls)
 
     def wait(until_ns: int) -> bool:
         return ring.wait(ctx.fds["wake"], until_ns, clock)
@@ -72,7 +75,7 @@ def _incoming(
         views=_views(frames.payloads, (stream.width, stream.height)),
         period_ns=int(NS_PER_S / stream.fps),
         deadline_ns=device.deadline_ns,
-        stall_ns=int(stream.stall_ms * NS_PER_MS),
+        stall_ns=int(max(stream.stall_ms * NS_PER_MS, PERIODS * NS_PER_S / stream.fps)),
         frozen_ns=math.inf if stream.frozen_ms is None else stream.frozen_ms * NS_PER_MS,
         clock=journal.clock,
         wait=wait,
@@ -167,6 +170,7 @@ class BoardJournal:
     records: record.RecordWriter
     readers: list[RingReader]
     clock: Clock
+    controls: Callable[[], Controls] = Controls
     _corrupt: int = 0
     _corrupt_ns: int = 0
     _late_ns: int = 0
@@ -178,6 +182,7 @@ class BoardJournal:
         row = self.row
         row.set(Count.MODE, int(decision.mode))
         row.set(Count.VERDICT, int(decision.verdict))
+        row.set(Count.AUDIBLE, int(audible(decision.alerts, self.controls(), now)))
         if isinstance(frame, Frame):
             self._count(frame, results, decision, shown_ns)
         self._damage(now)

@@ -125,11 +125,13 @@ class Incoming:
     _card_ns: int = 0
     _looked_ns: int = 0
     _seen: bool = False
-    _signature: int = 0
+    _signature: int = -1
+    _repeated: bool = False
     _same_since_ns: int = 0
 
     def __iter__(self) -> Iterator[Frame | NoSignal]:
-        self._last_ns = self.clock.now() + START_NS - self.stall_ns
+        grace_ns = 0 if self.last else START_NS - self.stall_ns  # after a restart the camera has had its time already
+        self._last_ns = self.clock.now() + grace_ns
         while not self.stopping():
             frame = self._next()
             if frame is not None:
@@ -157,11 +159,13 @@ class Incoming:
 
     def _next(self) -> Frame | None:
         latest = self.ring.latest()
-        newest = latest.seq if latest is not None else 0
+        if latest is None:
+            return None
+        newest = latest.seq
         if newest <= self.last:
             self.last = newest  # a damaged note may once have claimed more than there is
             return None
-        if latest is not None and newest == self.last + 1:
+        if newest == self.last + 1:
             return self._take(latest)
         first = max(self.last + 1, newest - self.ring.slots + 2)
         now = self.clock.now()
@@ -182,18 +186,19 @@ class Incoming:
 
     def _flags(self, header: Header) -> FrameFlag:
         flags = FrameFlag(header.flags)
-        frozen = self._same_since_ns and header.captured_ns - self._same_since_ns >= self.frozen_ns
+        frozen = self._repeated and header.captured_ns - self._same_since_ns >= self.frozen_ns
         return flags | FrameFlag.FROZEN if frozen else flags
 
     def remember(self, frame: Frame | NoSignal) -> None:
         """After the hand-off, where it delays nobody: since when has the camera been sending this very picture?"""
         if isinstance(frame, NoSignal):
-            self._same_since_ns = 0
+            self._repeated, self._signature = False, -1
             return
         signature = 0
         for row in frame.pixels[:: max(1, len(frame.pixels) // FROZEN_ROWS)]:
             signature = zlib.crc32(row, signature)
-        if signature != self._signature or not self._same_since_ns:
+        self._repeated = signature == self._signature
+        if not self._repeated:
             self._signature, self._same_since_ns = signature, frame.captured_ns
 
     def still(self, frame: Frame) -> bool:

@@ -91,7 +91,8 @@ def read_newest(ring: RingReader, model: str, labels: int) -> Result | Missed | 
     if not ring.holds(header.seq):
         return None
     if header.kind == _MISSED:
-        return Missed(model, header.tag, MissedReason(header.flags))
+        known = header.flags in tuple(MissedReason)
+        return Missed(model, header.tag, MissedReason(header.flags) if known else MissedReason.INVALID)
     output = _decode(payload, header, labels)
     if output is None:
         return Missed(model, header.tag, MissedReason.INVALID)

@@ -5,15 +5,19 @@ from socket import socket
 
 from inframe.core.clock import NS_PER_MS, Clock, MonotonicClock
 from inframe.core.config import Device
-from inframe.core.types import Mode, Pixels, Verdict
+from inframe.core.types import Mode, Pixels, Priority, Verdict
 from inframe.drivers.screens import open_screen
 from inframe.drivers.screens.commands import CommandScreen, Wish, obey
 from inframe.machine.child import ChildContext
 from inframe.pipeline import ring, start
 from inframe.pipeline.board import Board, Count, Row
+from inframe.pipeline.palette import BLACK, WHITE
 from inframe.pipeline.ring import RingReader
+from inframe.pipeline.text import Lettering, Style, stamp
 
 IDLE_NS = 50 * NS_PER_MS
+STALE_NS = 500 * NS_PER_MS
+STALE_TEXT = "PICTURE STOPPED"
 BEHIND = 2
 """A screen that is so many slots short of being overtaken skips to the newest picture."""
 
@@ -43,6 +47,7 @@ def main(ctx: ChildContext) -> None:
             screen.row.beat(clock.now())
             if ring.wait(ctx.fds["wake"], clock.now() + IDLE_NS, clock):
                 screen.step(ctx.stop.is_set)
+            screen.check(clock.now())
             screen.listen(clock.now())
         screen.step(lambda: False)  # what was shown before the end belongs into a file too
     finally:
@@ -62,7 +67,8 @@ def state(board: Board) -> Mapping[str, object]:
         "verdict": Verdict(row.get(Count.VERDICT) or Verdict.WITHHOLD).name,
         "frames": row.get(Count.FRAMES),
         "missed": row.get(Count.MISSED),
-        "latency_ms": row.get(Count.LATENCY_NS) / NS_PER_MS,
+        "latency_ms": round(row.get(Count.LATENCY_NS) / NS_PER_MS, 1),
+        "audible": Priority(row.get(Count.AUDIBLE)).name,
         "faults": sorted(board.faults()),
         "opacity": controls.opacity,
         "overlay_on": controls.overlay_on,
@@ -79,6 +85,7 @@ class ScreenFeed:
         self._driver, self._reader, self._board, self.row, self._clock = driver, reader, board, row, clock
         self._views: list[Pixels] = [p[: height * width * 3].reshape(height, width, 3) for p in reader.payloads]
         self._last = row.get(Count.SEQ)
+        self._shown_ns, self._stale = clock.now(), False
 
     def step(self, stopping: Callable[[], bool]) -> None:
         """Show what is new."""
@@ -98,7 +105,21 @@ class ScreenFeed:
                 continue
             self.row.beat(self._clock.now())
             self._driver.show(self._views[seq % self._reader.slots], header.tag, header.published_ns)
+            self._shown_ns, self._stale = self._clock.now(), False
             self.row.add(Count.FRAMES)
+
+    def check(self, now_ns: int) -> None:
+        """A screen must not go on showing an old picture as if it were live: when the display is away, it says so, once."""
+        if self._stale or not self._last or now_ns - self._shown_ns < STALE_NS:
+            return
+        self._stale = True
+        picture = self._views[self._last % self._reader.slots] // 3
+        height, width, _ = picture.shape
+        plate = Lettering(max(11, height // 42)).plate(
+            STALE_TEXT, Style(BLACK, WHITE, opacity=1.0, scale=2.0, weight=800)
+        )
+        stamp(picture, plate, (width - plate.width) // 2, (height - plate.height) // 2)
+        self._driver.show(picture, 0, now_ns)
 
     def listen(self, now_ns: int) -> None:
         """Do what people asked for at this screen."""

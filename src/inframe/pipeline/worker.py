@@ -3,6 +3,7 @@
 It may be killed at any moment: whatever it had is in the ring or lost, and the display goes on without it.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -36,7 +37,9 @@ def main(ctx: ChildContext) -> None:
     for job in jobs:
         job.model.warm_up(clock)
     board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))
-    worker = Worker(jobs, list(sources.values()), board.row(ctx.name), clock)
+    worker = Worker(
+        jobs, list(sources.values()), board.row(ctx.name), clock, lambda what, why: start.note(ctx, what, why)
+    )
     start.ready(ctx, worker.row, clock)
     while not ctx.stop.is_set():
         worker.row.beat(clock.now())
@@ -65,6 +68,7 @@ class Source:
 class Job:
     """One model, the stream it looks at, and where its results go."""
 
+    name: str
     model: Model
     source: Source
     writer: RingWriter
@@ -80,13 +84,23 @@ def _job(device: Device, name: str, sources: dict[str, Source], results_fd: int,
     writer = RingWriter(results_fd, (wake,))
     if results.capacity(model.capacity) > writer.payloads[0].nbytes:
         raise RuntimeError(f"{name}: results of {model.capacity} bytes, more than its ring was made for")
-    return Job(model, sources[config.stream], writer, config.every, int(config.budget_ms * NS_PER_MS), config.required)
+    return Job(
+        name, model, sources[config.stream], writer, config.every, int(config.budget_ms * NS_PER_MS), config.required
+    )
 
 
 class Worker:
     """Runs the due models on the newest frame of each stream, those that the picture depends on first."""
 
-    def __init__(self, jobs: list[Job], sources: list[Source], row: Row, clock: Clock) -> None:
+    def __init__(
+        self,
+        jobs: list[Job],
+        sources: list[Source],
+        row: Row,
+        clock: Clock,
+        tell: Callable[[str, str], None] = lambda *_: None,
+    ) -> None:
+        self._tell, self._told = tell, ""
         self.jobs = sorted(jobs, key=lambda job: not job.required)
         self.sources = sources
         self.row = row
@@ -99,9 +113,10 @@ class Worker:
             header = source.reader.latest()
             if header is None or header.seq <= source.last:
                 continue
+            passed = range(source.last + 1, header.seq + 1) if source.last else (header.seq,)
             source.last = header.seq
             for job in self.jobs:
-                if job.source is source and looks_at(job.every, header.seq):
+                if job.source is source and any(looks_at(job.every, seq) for seq in passed):
                     self._run(job, header)
 
     def _run(self, job: Job, header: Header) -> None:
@@ -110,6 +125,9 @@ class Worker:
         output, steps = job.model.run(pixels, self.clock)
         if not job.source.reader.holds(seq):  # overtaken while reading: the pixels may have been of two frames
             output = MissedReason.LATE
+        if isinstance(output, MissedReason) and job.model.last_fault != self._told:
+            self._told = job.model.last_fault
+            self._tell(f"model {job.name}: {output.name}", self._told)
         now = self.clock.now()
         results.write(job.writer, seq, header.captured_ns, output, steps, now)
         self._count(output, steps.decoded - steps.started > job.budget_ns, seq, now)
