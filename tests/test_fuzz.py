@@ -87,13 +87,13 @@ def test_damaged_device_files(tmp_path: Path) -> None:
     for seed in range(60):
         path = tmp_path / f"damaged-{seed}.yaml"
         data = damaged(text, seed)
-        if refused_here(data, path) and len(paths) < 16:  # some wounds hurt nothing: a name has become another name
+        if refused_here(data, path) and len(paths) < 10:  # some wounds hurt nothing: a name has become another name
             path.write_bytes(data)
             paths.append(path)
     for name, data in {"empty": b"", "noise": devices.NOISE, "deep": b"{" * 100_000, "huge": b"#" * (1 << 19)}.items():
         paths.append(tmp_path / f"{name}.yaml")
         paths[-1].write_bytes(data)
-    assert len(paths) == 20
+    assert len(paths) == 14
     commands = [["run" if i % 2 else "check", str(path)] for i, path in enumerate(paths)]
     for path, done in zip(paths, run_all([*commands, ["run", str(tmp_path)]]), strict=False):
         one_clear_line(done, path.name)

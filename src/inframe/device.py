@@ -21,7 +21,8 @@ from inframe.pipeline.start import NOTE_BYTES
 from inframe.table import layout_of, names, role_of, specs
 
 FRAME_SLOTS = 4
-SCREEN_SLOTS = 6  # an encoder may be late by a few; all slots together must stay within the last level of cache
+SCREEN_SLOTS, FILE_SLOTS = 3, 6
+"""A file must get every picture, and its encoder may be late by a few. Others skip: each slot more is 2.8 MB more in the cache."""
 RESULT_SLOTS = 4
 WATCH_NS = NS_PER_S // 2
 CLOCK_STEP_NS = 200 * NS_PER_MS
@@ -167,7 +168,13 @@ def _share(device: Device) -> dict[str, int]:
     shown = device.streams[device.display]
     rings = {f"frames.{name}": (FRAME_SLOTS, s.width * s.height * 3) for name, s in device.streams.items()}
     rings |= {f"results.{name}": (RESULT_SLOTS, results.bound(model)) for name, model in device.models.items()}
-    rings |= {"screen": (SCREEN_SLOTS, shown.width * shown.height * 3), "records": (record.SLOTS, record.LINE_BYTES)}
+    rings |= {
+        "screen": (
+            FILE_SLOTS if any(s.kind == "file" for s in device.screens) else SCREEN_SLOTS,
+            shown.width * shown.height * 3,
+        ),
+        "records": (record.SLOTS, record.LINE_BYTES),
+    }
     for name, (slots, payload) in rings.items():
         shared[name] = ring.create(name, slots, payload)
         shared[f"{name}.read"] = ring.read_only(shared[name])

@@ -339,7 +339,7 @@ ODD = st.one_of(
 )
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=200, deadline=None)
 @given(st.data())
 def test_changed_structure(data: st.DataObject) -> None:
     """One to three places anywhere in the reference device are deleted, replaced, wrapped, renamed or joined by another."""

@@ -233,3 +233,11 @@ def test_a_lost_signal_begins_the_count_anew() -> None:
     flags = [watch.see(picture(1)) for _ in range(12)]
     assert flags[:8] == [FrameFlag.NONE] * 8
     assert flags[-1] == FrameFlag.FROZEN
+
+
+def test_a_camera_that_comes_back_from_a_pause_with_the_same_picture_is_not_taken_for_alive() -> None:
+    watch = Watch()
+    watch.see(picture(1))
+    watch.clock.advance(NS_PER_S)
+    watch.see(picture(1))
+    assert watch.see(picture(1)) == FrameFlag.FROZEN

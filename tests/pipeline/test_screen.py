@@ -12,7 +12,7 @@ from inframe.drivers.screens.commands import AUDIO_PAUSE_NS, Command, Wish
 from inframe.pipeline import ring
 from inframe.pipeline.board import Board, Count, create_board
 from inframe.pipeline.ring import Header, RingReader, RingWriter
-from inframe.pipeline.screen import BEHIND, ScreenFeed, state
+from inframe.pipeline.screen import BEHIND, STALE_NS, ScreenFeed, state
 
 WIDTH, HEIGHT, SLOTS = 6, 4, 8
 
@@ -22,12 +22,13 @@ class FakeScreen:
 
     def __init__(self) -> None:
         self.shown: list[tuple[int, int, int]] = []
+        self.uniform = True
         self.commands: list[Command] = []
         self.during: Callable[[], object] = lambda: None
 
     def show(self, pixels: Pixels, seq: int, shown_ns: int) -> None:
         assert pixels.shape == (HEIGHT, WIDTH, 3)
-        assert (pixels == pixels[0, 0, 0]).all()
+        assert (pixels == pixels[0, 0, 0]).all() or not self.uniform
         self.shown.append((int(pixels[0, 0, 0]), seq, shown_ns))
         self.during()
 
@@ -138,6 +139,28 @@ def test_a_screen_that_is_started_again_shows_nothing_twice() -> None:
     desk.feed = desk.start()
     desk.picture(3)
     assert desk.step() == [3]
+
+
+def test_a_picture_that_stopped_is_said_to_have_stopped_once_and_until_the_next() -> None:
+    desk = Desk()
+    desk.feed.check(desk.clock.now() + STALE_NS)
+    assert desk.driver.shown == [], "nothing was shown yet, so nothing can be taken for live"
+    desk.picture(200)
+    desk.step()
+    for ms, count in ((499, 1), (1, 2), (1, 2), (5000, 2)):
+        desk.clock.advance(ms * NS_PER_MS)
+        desk.driver.uniform = False
+        desk.feed.check(desk.clock.now())
+        assert len(desk.driver.shown) == count
+    said, seq, shown_ns = desk.driver.shown[1]
+    assert said != 200, "not the old picture as it was"
+    assert (seq, shown_ns) == (0, desk.clock.now() - 5001 * NS_PER_MS)
+    desk.picture(7)
+    desk.step()
+    desk.clock.advance(STALE_NS)
+    desk.feed.check(desk.clock.now())
+    assert len(desk.driver.shown) == 4
+    assert desk.row.get(Count.FRAMES) == 2, "only pictures of the device are counted"
 
 
 def test_what_people_ask_for() -> None:

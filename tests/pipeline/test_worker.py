@@ -121,6 +121,41 @@ def test_each_model_looks_at_the_frames_it_is_due_for() -> None:
     assert 3 <= sum(name == "third" for name, _ in desk.calls) <= 4
 
 
+def test_a_model_that_was_due_for_a_frame_passed_over_looks_at_the_newest() -> None:
+    """Under load a worker sees every other frame; a model with `every` must not be starved by whichever those are."""
+    desk = Desk()
+    desk.model("third", every=3)
+    worker = desk.worker()
+    seen = 0
+    for value in range(1, 31):
+        seq = desk.frame(value)
+        if value % 2:
+            worker.step()
+        seen += any(name == "third" for name, at in desk.calls if at == seq)
+    assert seen == 10
+    assert desk.said("third").seq % 2 == 1
+
+
+def test_why_a_run_missed_is_told_once() -> None:
+    desk = Desk()
+    model = desk.model("m")
+    told: list[tuple[str, str]] = []
+    worker = Worker(desk.jobs, list(desk.sources.values()), desk.row, desk.clock, lambda *what: told.append(what))
+    for value, (says, why) in enumerate(
+        [
+            (None, ""),
+            (MissedReason.INVALID, "NaN"),
+            (MissedReason.INVALID, "NaN"),
+            (None, "NaN"),
+            (MissedReason.FAILED, "raised"),
+        ]
+    ):
+        model.says, model.last_fault = says, why
+        desk.frame(value)
+        worker.step()
+    assert told == [("model m: INVALID", "NaN"), ("model m: FAILED", "raised")]
+
+
 def test_each_model_looks_at_its_own_stream() -> None:
     desk = Desk()
     desk.model("a", "endoscope")

@@ -18,7 +18,7 @@ from inframe.pipeline.text import Lettering, Style, stamp
 IDLE_NS = 50 * NS_PER_MS
 STALE_NS = 500 * NS_PER_MS
 STALE_TEXT = "PICTURE STOPPED"
-BEHIND = 2
+BEHIND = 1
 """A screen that is so many slots short of being overtaken skips to the newest picture."""
 
 
