@@ -97,6 +97,8 @@ class Follower:
             if record["shown_ns"]:
                 self.late += record["shown_ns"] > record.get("deadline_ns", math.inf)
                 self.latencies_ms.append((record["shown_ns"] - record["captured_ns"]) / NS_PER_MS)
+        if record.get("cut"):  # it does not say what was found
+            return
         present = {finding["rule"] for finding in record.get("findings", ())}
         self.findings.update(present - self._present)
         self._present = present

@@ -63,8 +63,8 @@ def test_sigterm_stops_and_sigint_does_not(start: Start) -> None:
 @pytest.mark.parametrize(
     ("kind", "exit_code", "line"),
     [
-        ("fault", 3, "inframe: child: DeviceFault: camera unplugged\n"),
-        ("config", 2, "inframe: child: ConfigError: device.yaml: fps: found 0, expected more than 0\n"),
+        ("fault", 3, "inframe: child: camera unplugged\n"),
+        ("config", 2, "inframe: child: device.yaml: fps: found 0, expected more than 0\n"),
         ("other", child.FAULT, "inframe: child: ZeroDivisionError: two\\nlines (targets.py:"),
         ("memory", child.FAULT, "inframe: child: MemoryError:"),
     ],

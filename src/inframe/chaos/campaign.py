@@ -130,7 +130,7 @@ def _first_alert(records: list[dict[str, Any]], fault: Fault) -> tuple[str, int]
     """The alert that announced the fault, and when it was on the screen, ns."""
     for record in records:
         for name in fault.alerts:
-            if record.get("alerts", {}).get(name) in ("ON", "ACKNOWLEDGED"):
+            if record["shown_ns"] and record.get("alerts", {}).get(name) in ("ON", "ACKNOWLEDGED"):
                 return name, record["shown_ns"]
     return None
 
@@ -169,7 +169,7 @@ def _wrong(record: dict[str, Any], max_age_ns: int) -> bool:
     """An overlay that this frame should not have had: SHOW without each model's result of this very frame."""
     if record["verdict"] == "SHOW":
         return not all(
-            isinstance(result, dict) and result["seq"] == record["seq"] for result in record["results"].values()
+            isinstance(result, dict) and result["seq"] == record["seq"] for result in record.get("results", {}).values()
         )
     return bool(record["verdict"] == "HOLD" and record["age_ns"] > max_age_ns)
 

@@ -131,8 +131,11 @@ def _complain(name: str, error: Exception, exit_code: int) -> int:
         import traceback
 
         traceback.print_exception(error)
+    if isinstance(error, InframeError):  # one line already, and whole: it ends with what was expected
+        sys.stderr.write(f"inframe: {name}: {error}\n")
+        return exit_code
     where = ""
-    if not isinstance(error, InframeError) and (trace := error.__traceback__) is not None:
+    if (trace := error.__traceback__) is not None:
         while trace.tb_next is not None:
             trace = trace.tb_next
         where = f" ({os.path.basename(trace.tb_frame.f_code.co_filename)}:{trace.tb_lineno})"  # noqa: PTH119  # pathlib may fail here too

@@ -82,8 +82,7 @@ def _job(device: Device, name: str, sources: dict[str, Source], results_fd: int,
     stream = device.streams[config.stream]
     model = load_model(name, config, Path(config.file).parent, (stream.width, stream.height))
     writer = RingWriter(results_fd, (wake,))
-    if results.capacity(model.capacity) > writer.payloads[0].nbytes:
-        raise RuntimeError(f"{name}: results of {model.capacity} bytes, more than its ring was made for")
+    results.must_fit(name, config, model.capacity)
     return Job(
         name, model, sources[config.stream], writer, config.every, int(config.budget_ms * NS_PER_MS), config.required
     )
