@@ -22,6 +22,7 @@ from inframe.core.yamlfile import parse_device
 from inframe.inspection import Report, inspect, inspect_apart, main, save_starter, show
 from inframe.pipeline.model import load_model
 from tests.drivers import onnx_models as om
+from tests.drivers.engines.fuzz import damaged
 from tests.pipeline.model_files import TickClock, counter, noise
 
 SHARED = Path("../shared/data")
@@ -254,14 +255,11 @@ def test_by_hand(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
 GOOD = om.convolution(labels=2, size=4)
 
 
-@settings(max_examples=60, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
-@given(flips=st.lists(st.tuples(st.integers(0, len(GOOD) - 1), st.integers(0, 255)), min_size=1, max_size=3))
-def test_changed_bytes(flips: list[tuple[int, int]], tmp_path: Path) -> None:
-    data = bytearray(GOOD)
-    for at, new in flips:
-        data[at] = new
+@pytest.mark.parametrize("number", [1, 2, 4, 5])
+def test_changed_bytes(number: int, tmp_path: Path) -> None:
+    """In a process of its own, as the command does it: an engine's reader may crash on such a file."""
     try:
-        inspect(om.save(tmp_path, bytes(data)))
+        inspect_apart(om.save(tmp_path, damaged(number)))
     except ConfigError as error:
         found = str(error)
     else:
