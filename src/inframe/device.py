@@ -113,7 +113,7 @@ class Running:
         """Raise and clear the events that the parent is the one to know of."""
         given_up = {spec.name for spec in self.supervisor.over()} & set(self._away)
         for name, since in list(self._away.items()):
-            if name not in given_up and self.board.row(name).get(Count.READY_NS) > since:
+            if name not in given_up and self._is_back(name, since):
                 del self._away[name]
         present: dict[str, bool] = {}
         for name in names(self.device):
@@ -124,6 +124,11 @@ class Running:
         for event in ("CLOCK_STEPPED", "CONFIG_CHANGED"):
             present[event] = event in self._events and now - self._events[event] < EVENT_SHOWN_NS
         self._row.set_faults(present, now)
+
+    def _is_back(self, name: str, since: int) -> bool:
+        """The display's absence is over when it has shown one picture that says so: nobody else can."""
+        row = self.board.row(name)
+        return row.get(Count.READY_NS) > since and (name != "display" or row.get(Count.VERDICT) != 0)
 
     def _watch(self, now: int) -> None:
         """The wall clock, against ours; the device file, against the one that runs. Neither changes what the device does."""

@@ -171,7 +171,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("worker_slow", _misdeed(Misdeed.SLOW), 1.5, ("AI_LATE",), ai=True),
     Fault("worker_nan", _misdeed(Misdeed.NAN), 1.0, ("AI_INVALID",), ai=True),
     Fault("worker_raising", _misdeed(Misdeed.RAISE), 0.7, ("AI_FAILED",), ai=True),
-    Fault("worker_out_of_memory", _misdeed(Misdeed.MEMORY), 1.5, ("AI_FAILED", "WORKER_LOST"), ai=True),
+    Fault("worker_out_of_memory", _misdeed(Misdeed.MEMORY), 1.5, ("AI_FAILED", "WORKER_LOST", "AI_LATE"), ai=True),
     Fault("capture_killed", _signal("capture", signal.SIGKILL), 0.0, (), path=True),
     Fault("display_killed", _signal("display", signal.SIGKILL), 0.0, ("DISPLAY_LOST",), path=True),
     Fault("recorder_killed", _signal("recorder", signal.SIGKILL), 0.0, ("RECORDER_LOST",)),

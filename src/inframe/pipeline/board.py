@@ -152,8 +152,9 @@ class Row:
         self._faults[EVENT_INDEX[event]] = 0
 
     def clear(self) -> None:
-        """Forget what a process that has died said of itself: its faults, and that it is ready. Its counts go on."""
-        self._cells[1 + Count.READY_NS] = 0
+        """Forget what a process that has died said of itself: its faults, that it is ready, what it last decided. Its counts
+        go on."""
+        self._cells[1 + Count.READY_NS] = self._cells[1 + Count.VERDICT] = 0
         for i in range(len(self._faults)):
             self._faults[i] = 0
 
