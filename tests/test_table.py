@@ -37,7 +37,7 @@ def device(**changes: Any) -> Device:
             "c": script.model(worker="slow", stream="room", required=False),
         },
         "screens": [{"kind": "none"}, {"kind": "web"}, {"kind": "file", "path": "/x.mkv"}],
-        "records": "/records",
+        "trail": {"folder": "/trail"},
         "cores": {"real_time": [2, 3], "background": [0, 1]},
     }
     return Device.model_validate(values | changes)
@@ -62,7 +62,7 @@ EXPECTED = (
 def test_the_processes_of_a_device() -> None:
     assert names(device()) == EXPECTED
     assert tuple(rows(device())) == EXPECTED
-    small = names(device(models={}, screens=[{"kind": "none"}], records=None))
+    small = names(device(models={}, screens=[{"kind": "none"}], trail=None))
     assert small == ("display", "capture.endoscope", "capture.room")
 
 
@@ -115,7 +115,13 @@ WIRED: dict[str, dict[str, str]] = {
         "results.a": "results.a",
         "ring.endoscope": "frames.endoscope.read",
     },
-    "recorder": {"records": "records.read"},
+    "recorder": {
+        "records": "records.read",
+        "happened": "happened.read",
+        "frames": "frames.endoscope.read",
+        "results.a": "results.a.read",
+        "results.b": "results.b.read",
+    },
     "console.1": {"frames": "screen.read", "wake": "wake.console.1", "listener": "listener.console.1"},
     "screen.2": {"frames": "screen.read", "wake": "wake.screen.2"},
 }
@@ -161,13 +167,14 @@ def test_the_arguments_of_each() -> None:
         name: {k: v for k, v in spec.args.items() if k not in ("device", "rows")}
         for name, spec in rows(device()).items()
     }
-    file = args["recorder"].pop("file")
-    assert str(file).endswith(".jsonl")
+    salted = args.pop("recorder")
+    assert {key: len(str(salted[key])) for key in ("procedure", "salt")} == {"procedure": 32, "salt": 64}
+    assert set(salted) == {"procedure", "salt", "clock_state"}
+    assert rows(device())["recorder"].args["salt"] != salted["salt"], "each start is a procedure with a salt of its own"
     assert args["display"]["models"] == ["a", "b"]
     assert args["worker.slow"] == {"models": ["b", "c"], "streams": ["endoscope", "room"], "threads": 3}
     assert args["worker.worker"] == {"models": ["a"], "streams": ["endoscope"], "threads": 1}
     assert args["capture.room"] == {"stream": "room", "readers": ["display", "worker.slow"]}
-    assert args["recorder"] == {"folder": "/records"}
     assert (args["console.1"], args["screen.2"]) == ({"screen": 1}, {"screen": 2})
 
 

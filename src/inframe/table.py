@@ -1,18 +1,19 @@
 """The table of processes: what each kind is granted, and the rows that one device file makes of it."""
 
-import os
-import time
+import secrets
 from collections.abc import Mapping
 from dataclasses import dataclass
 
 from inframe.core.budgets import HANG_NS
 from inframe.core.clock import NS_PER_MS
 from inframe.core.config import Device
+from inframe.machine.kernel import clock_state
 from inframe.machine.partition import CoreLayout, Partition, Scheduling, cores_for
 from inframe.machine.seccomp import Network
 from inframe.machine.supervise import ProcessSpec, Restarts
 from inframe.pipeline.loop import woken_by
 from inframe.resolve import addresses
+from inframe.trail.salt import SALT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,7 +48,7 @@ PROCESSES: dict[str, Role] = {
     "worker": Role("inframe.pipeline.worker:main", "fifo", 60, HANG, PATH, "WORKER_LOST", "WORKER_GIVEN_UP"),
     # beside it: background cores
     "recorder": Role(
-        "inframe.pipeline.record:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP", "display"
+        "inframe.recorder.main:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP", "display"
     ),
     "screen": Role("inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "SCREEN_LOST", "PROCESS_GIVEN_UP"),
     "console": Role(
@@ -75,7 +76,7 @@ def names(device: Device) -> tuple[str, ...]:
     screens = [
         f"{'console' if s.kind == 'web' else 'screen'}.{i}" for i, s in enumerate(device.screens) if s.kind != "none"
     ]
-    recorder = ["recorder"] if device.records is not None else []
+    recorder = ["recorder"] if device.trail is not None else []
     return (
         "display",
         *(f"capture.{s}" for s in device.streams),
@@ -154,8 +155,12 @@ def _worker(device: Device, name: str, what: str) -> Wiring:
 
 
 def _recorder(device: Device, name: str, what: str) -> Wiring:
-    file = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.jsonl"
-    return {"folder": device.records, "file": file}, {"records": "records.read"}
+    """One start of the device is one procedure: its id and its salt are the same for each recorder that writes it."""
+    models = [key for key, model in device.models.items() if model.stream == device.display]
+    fds = {"records": "records.read", "happened": "happened.read", "frames": f"frames.{device.display}.read"}
+    fds |= {f"results.{key}": f"results.{key}.read" for key in models}
+    salted = {"procedure": secrets.token_hex(16), "salt": secrets.token_hex(SALT_BYTES)}
+    return {**salted, "clock_state": clock_state()}, fds
 
 
 def _screen(device: Device, name: str, what: str) -> Wiring:

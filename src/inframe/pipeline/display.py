@@ -47,7 +47,7 @@ def main(ctx: ChildContext) -> None:
         RingReader(ctx.fds["frames"]),
     )
     readers = {name: RingReader(ctx.fds[f"results.{name}"]) for name in models}
-    records = record.RecordWriter(RingWriter(ctx.fds["records"], ()))
+    records = record.RecordWriter(RingWriter(ctx.fds["records"], ()), record.fields_of(device))
     journal = BoardJournal(board.row(ctx.name), plan, records, [frames, *readers.values()], clock, board.controls)
 
     def wait(until_ns: int) -> bool:
@@ -186,7 +186,7 @@ class BoardJournal:
         if isinstance(frame, Frame):
             self._count(frame, results, decision, shown_ns)
         self._damage(now)
-        self.records.write(record.line(frame, results, decision, shown_ns))
+        self.records.write(frame, results, decision, shown_ns)
 
     def _count(self, frame: Frame, results: Results, decision: Decision, shown_ns: int) -> None:
         row = self.row
