@@ -237,7 +237,8 @@ def show(out: Console, report: dict[str, Any]) -> None:
     if (cost := report["recording_us"]) is not None:
         out.print(
             f"trail on: p50 {cost['median']:+.0f} us ({cost['low']:+.0f} to {cost['high']:+.0f} with 95 % confidence, "
-            f"{cost['pairs']} pairs of half seconds of one device); missed {cost['missed_with']} with, {cost['missed_without']} without"
+            f"{cost['pairs']} pairs of half seconds of one device); "
+            f"missed {cost['missed_with']} with, {cost['missed_without']} without"
         )
     out.print(
         f"hand-off there and back {report['handoff_us']:.0f} us, bare eventfds {report['pingpong_us']:.0f} us; "
