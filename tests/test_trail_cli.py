@@ -16,6 +16,7 @@ from inframe.cli import app
 from inframe.core.errors import ConfigError, InframeError
 from inframe.core.types import Alert, Finding, Presence, Priority
 from inframe.trail.records import EventKind
+from scripts.docs import known_commands
 from tests.recorder.desk import PROCEDURE, Desk
 
 NEAR = Finding("near", "NEAR", Priority.MEDIUM, 70, 0.5)
@@ -53,6 +54,15 @@ def report(tmp_path: Path, *words: object) -> Any:
     said = Said(*words, "--json", tmp_path / "out.json")
     assert said.code == 0, said.text
     return json.loads((tmp_path / "out.json").read_text())
+
+
+@pytest.mark.parametrize("name", [name for name in known_commands() if name.startswith("trail ")])
+def test_every_command_has_help_and_an_exit_code_for_nonsense(name: str) -> None:
+    words = name.split()[1:]
+    said = Said(*words, "--help")
+    assert said.code == 0
+    assert known_commands()[name].help.splitlines()[0][:40] in " ".join(said.text.split())
+    assert Said(*words, "--nonsense").code == 2
 
 
 # --- trace -----------------------------------------------------------------------------------------------------------
