@@ -292,7 +292,7 @@ def test_a_recorder_after_a_kill_repeats_nothing_and_misses_nothing(desk: Desk) 
     desk.kill()
     for _ in range(5):
         desk.frame(look=False)  # nobody looks
-    desk.start()
+    desk.begin()
     desk.load("a", again=True)
     desk.second()
     desk.close()
@@ -311,7 +311,7 @@ def test_a_kill_between_the_disk_and_the_board_repeats_nothing(desk: Desk) -> No
     for count, value in zip((Count.SEQ, Count.EVENTS, Count.FRAMES), before, strict=True):
         desk.row.set(count, value)
     desk.kill()
-    desk.start()
+    desk.begin()
     desk.write()
     desk.second()
     assert [frame.seq for frame in desk.frames()] == list(range(1, 91))

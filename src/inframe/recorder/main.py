@@ -21,6 +21,7 @@ from inframe.recorder.moment import moments
 from inframe.recorder.store import Cursor, Store, batch_of
 from inframe.recorder.watch import Watch
 from inframe.trail.home import Home
+from inframe.trail.leaf import MAX_FRAMES
 from inframe.trail.records import EventKind, EventRecord
 from inframe.trail.salt import commitment
 from inframe.trail.write import Now
@@ -128,7 +129,9 @@ class Recorder:
             raise self.store.health.refused
         self._look()
         now = self.clock.now()
-        if now - self._batched_ns >= BATCH_NS:
+        health = self.store.health
+        is_known = health.is_open or health.failing or len(self.second.rows) >= MAX_FRAMES
+        if now - self._batched_ns >= BATCH_NS and is_known:  # else what the log has already would be written again
             self._close_batch(now)
         self._post(now)
 

@@ -75,6 +75,8 @@ class Health:
     """Since when a batch has been on its way to the disk; 0: none is."""
     damaged: str = ""
     """The log that was begun because the one before was found damaged."""
+    is_open: bool = False
+    """The log has been opened once, and `newest_ns` is known."""
     newest_ns: int = 0
     """When the newest frame of this procedure was shown that the log had when it was opened."""
     refused: ConfigError | None = None
@@ -213,6 +215,7 @@ class Store:
             self._home.salts().keep(self._procedure, self._salt)
             self._salt_kept = True
         self.health.newest_ns = max(self.health.newest_ns, _newest(writer, self._procedure))
+        self.health.is_open = True
         if self._waiting and self.health.failing:
             writer.append(self._resumed(writer))
         return writer
