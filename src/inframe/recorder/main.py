@@ -186,8 +186,7 @@ class Recorder:
     def _close_batch(self, now: int, is_last: bool = False) -> None:
         self._batched_ns = now
         self.second.events += self.watch.controls(self.board.controls(), now)
-        # what the recorder before this one had written when it was killed, before it could say so
-        self.second.forget(self.store.health.newest_ns)
+        self.second.go_on_behind(*self.store.health.newest)
         leaves = self.second.leaves(is_last)
         if leaves:
             self.store.put(batch_of(leaves, Cursor(self.records.last, self.happened.last, self._frames), now))
