@@ -12,10 +12,12 @@ from typing import Any
 import pytest
 from typer.testing import CliRunner
 
+from inframe import audit
 from inframe.cli import app
 from inframe.core.errors import ConfigError, InframeError
 from inframe.core.types import Alert, Finding, Presence, Priority
 from inframe.trail.records import EventKind
+from inframe.trail.verify import verify
 from scripts.docs import known_commands
 from tests.recorder.desk import PROCEDURE, Desk
 
@@ -305,6 +307,35 @@ def test_a_salt_is_erased_once_and_the_trail_says_so(desk: Desk, tmp_path: Path)
     assert len(desk.events("SALT_ERASED")) == 1
     assert report(tmp_path, "verify", desk.home.folder)["sound"]
     assert Said(*words).code == 2
+
+
+def test_the_salt_of_a_procedure_that_goes_on_stays(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "trail")
+    desk.second()
+    said = Said("forget", desk.home.folder, "--procedure", PROCEDURE.hex())
+    assert (said.code, "stop the device first" in said.text) == (2, True)
+
+
+def test_a_trail_that_is_being_written_is_looked_at_again(
+    desk: Desk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """A write between two reads looks like damage, once."""
+    real: Any = verify
+    calls: list[Any] = []
+
+    def once(files: Any, key: Any, **more: Any) -> Any:
+        found = real(files, key, **more)
+        calls.append(found)
+        if len(calls) == 1:
+            found.damage("tail", "half a batch", "a whole one")
+        return found
+
+    monkeypatch.setattr(audit, "verify", once)
+    assert Said("verify", desk.home.folder).code == 1, "nobody writes: it is damage"
+    calls.clear()
+    desk.begin()
+    assert Said("verify", desk.home.folder).code == 0
+    assert len(calls) == 2
 
 
 def test_what_is_old_goes_and_the_rest_still_verifies(tmp_path: Path) -> None:

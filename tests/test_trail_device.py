@@ -12,7 +12,8 @@ from typing import Any
 
 import pytest
 
-from inframe import audit
+from inframe import audit, inquiry
+from inframe.device import Running
 from inframe.pipeline.board import Count
 from inframe.trail.export import export
 from inframe.trail.files import Disk
@@ -39,16 +40,24 @@ def read(folder: Path) -> tuple[list[FrameLeaf], list[EventRecord], Any]:
     return [leaf for leaf in leaves if isinstance(leaf, FrameLeaf)], events, report
 
 
+def recorded(running: Running, frames: int) -> None:
+    """Wait until so many more frames are safe, by a recorder that runs."""
+    row = running.board.row("recorder")
+    go_on_until(running, lambda: bool(row.get(Count.READY_NS)))
+    enough = row.get(Count.FRAMES) + frames
+    go_on_until(running, lambda: row.get(Count.FRAMES) >= enough)
+
+
 @pytest.mark.usefixtures("affinity")
 def test_a_device_whose_recorder_is_killed_has_every_frame_and_a_gap(tmp_path: Path) -> None:
     path = write_device(tmp_path, trail={"folder": "trail"})
     with open_device(path) as running:
         row = running.board.row("recorder")
-        for kill in range(1, KILLS + 1):
-            go_on_until(running, lambda kill=kill: row.get(Count.FRAMES) >= 40 * kill and bool(row.get(Count.READY_NS)))  # type: ignore[misc]
+        for _ in range(KILLS):
+            recorded(running, 40)
             os.kill(running.supervisor.pid("recorder") or 0, signal.SIGKILL)
             go_on_until(running, lambda: row.get(Count.READY_NS) == 0)
-        go_on_until(running, lambda: row.get(Count.FRAMES) >= 40 * (KILLS + 1))
+        recorded(running, 40)
         shown = running.board.row("display").get(Count.FRAMES)
     leaves, events, report = read(tmp_path / "trail")
     frames = [frame for leaf in leaves for frame in leaf.frames if frame.seq]
@@ -75,15 +84,15 @@ def test_what_a_running_device_recorded_is_traced_exported_and_checked_by_others
         row = running.board.row("recorder")
         go_on_until(running, lambda: row.get(Count.FRAMES) >= 40)
         place = audit.find_log(path)
-        (live,) = audit.by_number(place.log(), 20, None, None)  # while it runs
+        (live,) = inquiry.by_number(place.log(), 20, None, None)  # while it runs
         assert live.frame.seq == 20
         go_on_until(running, lambda: row.get(Count.FRAMES) >= 80)
     log = place.log()
-    (later,) = audit.by_number(log, 20, None, None)
+    (later,) = inquiry.by_number(log, 20, None, None)
     assert later.frame == live.frame
-    (moment,) = audit.at_time(log, later.leaf.header.wall_ns(later.frame.shown_ns))
+    (moment,) = inquiry.at_time(log, later.leaf.header.wall_ns(later.frame.shown_ns))
     assert moment.frame == later.frame
-    report = export(log, audit.procedure_id(log, None), tmp_path / "out")
+    report = export(log, inquiry.procedure_id(log, None), tmp_path / "out")
     assert (report.begins, report.ends, report.gaps) == (True, True, 0)
     for folder in (tmp_path / "out", place.path):
         command = [sys.executable, str(VERIFIER), str(folder), place.key.text()]

@@ -41,7 +41,11 @@ def demo(out: Console, seconds: float | None) -> dict[str, Any]:
 
 def run_and_show(out: Console, path: Path, seconds: float | None) -> dict[str, Any]:
     """Run a device file until it ends."""
-    return _show(out, resolve(read_device(path), path), path, seconds)
+    device = resolve(read_device(path), path)
+    report = _show(out, device, path, seconds)
+    if device.trail is not None:
+        out.print(f"why, frame by frame: inframe trail show {path}", markup=False, soft_wrap=True)
+    return report
 
 
 def _show(out: Console, device: Device, path: Path, seconds: float | None) -> dict[str, Any]:
@@ -111,6 +115,8 @@ def closing_table(summary: Summary) -> Table:
             " / ".join(_ms(v) for v in (summary.first_frame_ms, summary.first_overlay_ms)),
         ),
     ]
+    if summary.recorded is not None:
+        rows.append(("recorded in the trail", str(summary.recorded)))
     rows += [(f"finding: {rule}", f"{count} x") for rule, count in sorted(summary.findings.items())]
     rows += [(f"alert: {name}", f"{count} x") for name, count in sorted(summary.alerts.items())]
     rows += [(f"restarted: {name}", f"{count} x") for name, count in summary.restarts.items()]

@@ -51,6 +51,8 @@ class Summary:
     """How often each rule's finding began."""
     alerts: dict[str, int] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
+    recorded: int | None = None
+    """Frames safely in the trail; None where none is kept."""
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     """What else processes counted: over_budget, invalid, failed, corrupt, reconnects; by process, where not 0."""
     notes: list[tuple[str, str, str]] = field(default_factory=list)
@@ -170,6 +172,7 @@ def _summary(running: Running, follower: Follower, restarts: Counter[str], secon
         findings=dict(follower.findings),
         alerts=dict(follower.alerts),
         restarts={name: restarts[name] for name in names(device) if restarts[name]},
+        recorded=board.row("recorder").get(Count.FRAMES) if "recorder" in names(device) else None,
         counts=_counts(running),
         notes=running.notes,
     )

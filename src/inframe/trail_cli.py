@@ -80,17 +80,17 @@ def trace(
     json_file: JsonFile = None,
 ) -> None:
     """Explain one frame: what was shown, by which model, on which input and settings, with the proof that this is the record."""
-    from inframe import audit
+    from inframe import audit, inquiry
     from inframe.trail.trace import as_json, page
 
     if (at is None) == (frame is None):
         raise ConfigError("inframe trail trace", "--at, --frame", "both or none", "one of them")
     log = audit.find_log(path, key).log()
     if at is not None:
-        found = [one for one in audit.at_time(log, audit.wall_ns(at, "--at")) if stream in (None, one.leaf.stream)]
+        found = [one for one in inquiry.at_time(log, inquiry.wall_ns(at, "--at")) if stream in (None, one.leaf.stream)]
     else:
-        named = audit.procedure_id(log, procedure) if procedure is not None else None
-        found = audit.by_number(log, frame or 0, stream, named)
+        named = inquiry.procedure_id(log, procedure) if procedure is not None else None
+        found = inquiry.by_number(log, frame or 0, stream, named)
     if not found:
         _say("no such frame is in the trail")
         raise typer.Exit(1)
@@ -223,21 +223,21 @@ def show(
     json_file: JsonFile = None,
 ) -> None:
     """List events and frames, oldest first."""
-    from inframe import audit
+    from inframe import audit, inquiry
     from inframe.trail import find
     from inframe.trail.trace import time_text
 
     log = audit.find_log(path, key).log()
     wanted = find.Filter(
-        procedure=audit.procedure_id(log, procedure) if procedure is not None else None,
-        since_ns=audit.wall_ns(since, "--since") if since is not None else None,
-        until_ns=audit.wall_ns(until, "--until") if until is not None else None,
+        procedure=inquiry.procedure_id(log, procedure) if procedure is not None else None,
+        since_ns=inquiry.wall_ns(since, "--since") if since is not None else None,
+        until_ns=inquiry.wall_ns(until, "--until") if until is not None else None,
         stream=stream,
         kinds=frozenset(map(_kind, kind)) if kind else None,
         text=text,
     )
     told = []
-    for line in islice(audit.lines(log, wanted, frames), limit):
+    for line in islice(inquiry.lines(log, wanted, frames), limit):
         data = "  ".join(f"{name}={value}" for name, value in (line.data or {}).items())
         who = f" [{line.who}]" if line.who else ""
         _say(f"{time_text(line.wall_ns)[:23]}Z {line.kind:<12} {line.name}{who}: {line.text}  {data}".rstrip())
@@ -265,7 +265,7 @@ def export(
     json_file: JsonFile = None,
 ) -> None:
     """Take one procedure out, with proofs: it verifies on any machine with one command. Default: the newest one."""
-    from inframe import audit
+    from inframe import audit, inquiry
     from inframe.trail import export as exports
     from inframe.trail.records import EventKind
 
@@ -273,7 +273,7 @@ def export(
         raise ConfigError("inframe trail export", "--out", "nothing", "a new folder, or a name that ends in .zip")
     place = audit.find_log(path, key)
     log = place.log()
-    chosen = audit.procedure_id(log, procedure)
+    chosen = inquiry.procedure_id(log, procedure)
     with _bar("exporting") as tick:
         report = exports.export(log, chosen, target, tick)
     data = {"procedure": chosen.hex(), "to": target.name, "leaves": str(report.leaves)}
@@ -320,10 +320,10 @@ def prune_command(
     key: KeyText = None,
 ) -> None:
     """Delete what is older, on a stopped device: what stays keeps its proofs, and the trail itself says what went."""
-    from inframe import audit
+    from inframe import audit, inquiry
 
     place = audit.find_log(path, key)
-    kept = audit.prune(place, audit.wall_ns(before, "--before"), why)
+    kept = audit.prune(place, inquiry.wall_ns(before, "--before"), why)
     _say(f"{place.path}: leaves before {kept} are gone, and it says so")
 
 
@@ -334,10 +334,10 @@ def forget(
     key: KeyText = None,
 ) -> None:
     """Erase a procedure's salt: no picture can be linked to its records any more, and every proof still holds."""
-    from inframe import audit
+    from inframe import audit, inquiry
 
     place = audit.find_log(path, key)
-    chosen = audit.procedure_id(place.log(), procedure)
+    chosen = inquiry.procedure_id(place.log(), procedure)
     noted = audit.forget(place, chosen)
     _say(f"{place.home.folder}: the salt of {chosen.hex()} is erased; {noted}")
 
