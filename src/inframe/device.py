@@ -15,7 +15,7 @@ from inframe.core.types import Controls
 from inframe.drivers.screens.web import listen
 from inframe.machine.launch import launch
 from inframe.machine.supervise import Notice, Supervisor
-from inframe.pipeline import record, results, ring
+from inframe.pipeline import record, results, ring, watched
 from inframe.pipeline.board import Board, Count, create_board
 from inframe.pipeline.start import NOTE_BYTES
 from inframe.table import layout_of, names, role_of, specs
@@ -175,6 +175,8 @@ def _share(device: Device) -> dict[str, int]:
         ),
         "records": (record.SLOTS, record.LINE_BYTES),
     }
+    if device.recording is not None:
+        rings["status"] = (watched.SLOTS, watched.NOTE_BYTES)
     for name, (slots, payload) in rings.items():
         shared[name] = ring.create(name, slots, payload)
         shared[f"{name}.read"] = ring.read_only(shared[name])

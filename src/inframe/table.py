@@ -49,6 +49,7 @@ PROCESSES: dict[str, Role] = {
     "recorder": Role(
         "inframe.pipeline.record:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP", "display"
     ),
+    "recording": Role("inframe.recording.process:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP"),
     "screen": Role("inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "SCREEN_LOST", "PROCESS_GIVEN_UP"),
     "console": Role(
         "inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "CONSOLE_LOST", "PROCESS_GIVEN_UP", "display"
@@ -81,6 +82,7 @@ def names(device: Device) -> tuple[str, ...]:
         *(f"capture.{s}" for s in device.streams),
         *(f"worker.{w}" for w in workers),
         *recorder,
+        *(["recording"] if device.recording is not None else []),
         *screens,
     )
 
@@ -102,7 +104,7 @@ def specs(device: Device, shared: Shared) -> list[ProcessSpec]:
 def _spec(device: Device, name: str, shared: Shared, layout: CoreLayout) -> ProcessSpec:
     role = role_of(name)
     kind, _, what = name.partition(".")
-    wiring = {"display": _display, "capture": _capture, "worker": _worker, "recorder": _recorder}.get(kind, _screen)
+    wiring = WIRING.get(kind, _screen)
     args, fds = wiring(device, name, what)
     common = {"device": device.model_dump(mode="json"), "rows": ["device", *names(device)]}
     return ProcessSpec(
@@ -127,6 +129,8 @@ def _display(device: Device, name: str, what: str) -> Wiring:
     fds = {"frames": f"frames.{device.display}.read", "screen": "screen", "records": "records", "wake": "wake.display"}
     fds |= {f"results.{key}": f"results.{key}.read" for key in models}
     fds |= {f"wake.{row}": f"wake.{row}" for row in names(device) if row.startswith(("screen.", "console."))}
+    if device.recording is not None:
+        fds["status"] = "status"
     return {"models": models, "woken_by": _woken_by(device)}, fds
 
 
@@ -135,7 +139,8 @@ def _capture(device: Device, name: str, what: str) -> Wiring:
     wakes_display = what == device.display and _woken_by(device) == "frames"
     readers = [*sorted(workers), *(["display"] if wakes_display else [])]
     fds = {"ring": f"frames.{what}"} | {f"wake.{reader}": f"wake.{reader}" for reader in readers}
-    return {"stream": what, "readers": ["display", *sorted(workers)]}, fds
+    awaited = "recording" if what == device.display and device.recording is not None else None
+    return {"stream": what, "readers": ["display", *sorted(workers)], "recording": awaited}, fds
 
 
 def _woken_by(device: Device) -> str:
@@ -158,11 +163,27 @@ def _recorder(device: Device, name: str, what: str) -> Wiring:
     return {"folder": device.records, "file": file}, {"records": "records.read"}
 
 
+def _recording(device: Device, name: str, what: str) -> Wiring:
+    models = [key for key, model in device.models.items() if model.stream == device.display]
+    fds = {"frames": f"frames.{device.display}.read", "records": "records.read", "status": "status.read"}
+    fds |= {f"results.{key}": f"results.{key}.read" for key in models}
+    return {"procedure": f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}"}, fds
+
+
 def _screen(device: Device, name: str, what: str) -> Wiring:
     fds = {"frames": "screen.read", "wake": f"wake.{name}"}
     if name.startswith("console."):
         fds["listener"] = f"listener.{name}"
     return {"screen": int(what)}, fds
+
+
+WIRING = {
+    "display": _display,
+    "capture": _capture,
+    "worker": _worker,
+    "recorder": _recorder,
+    "recording": _recording,
+}
 
 
 def partition_of(device: Device, kind: str, what: str, layout: CoreLayout) -> Partition:

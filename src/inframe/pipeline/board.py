@@ -58,6 +58,8 @@ class Count(IntEnum):
     """screens: 1 when the person asked to end the run."""
     AUDIBLE = 21
     """display: the priority that should sound now."""
+    TAKEN = 23
+    """recording: the newest record taken."""
 
 
 class Board:

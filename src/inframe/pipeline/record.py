@@ -35,10 +35,10 @@ def line(frame: Frame | NoSignal, results: Results, decision: Decision, shown_ns
             "flags": int(frame.flags),
         }
         record["results"] = {name: _of(result) for name, result in results.items()}
+    else:
+        record |= {"captured_ns": frame.since_ns, "deadline_ns": frame.now_ns}
     record |= {"verdict": decision.verdict.name, "mode": decision.mode.name, "age_ns": decision.age_ns}
-    record["findings"] = [
-        {"rule": f.rule, "value": round(f.value, 6), "since_ns": f.since_ns} for f in decision.findings
-    ]
+    record["findings"] = [{"rule": f.rule, "value": f.value, "since_ns": f.since_ns} for f in decision.findings]
     record["alerts"] = {alert.key: alert.presence.name for alert in decision.alerts}
     return record
 

@@ -85,8 +85,11 @@ def read_newest(ring: RingReader, model: str, labels: int) -> Result | Missed | 
     What does not read as an output of `labels` labels is INVALID: the payload has no checksum, and its writer may be wrong.
     """
     header = ring.latest()
-    if header is None:
-        return None
+    return read(ring, header, model, labels) if header is not None else None
+
+
+def read(ring: RingReader, header: Header, model: str, labels: int) -> Result | Missed | None:
+    """The output of the slot with this header; as `read_newest`."""
     payload = ring.payload(header.seq)[: header.size].copy()
     if not ring.holds(header.seq):
         return None

@@ -1,0 +1,173 @@
+"""`recording`: writes the raw video and all that was made of it into an MCAP file. A process of its own, so that an encoder or a
+disk that is too slow for the video holds up neither the trail nor anything else: what it can't keep is left out and counted.
+"""
+
+from pathlib import Path
+from queue import Empty, Queue, SimpleQueue
+from threading import Thread
+
+import numpy as np
+
+from inframe.core.clock import NS_PER_S, Clock, MonotonicClock
+from inframe.core.config import Device
+from inframe.core.errors import DeviceFault
+from inframe.core.types import Pixels
+from inframe.machine.child import ChildContext
+from inframe.pipeline import start
+from inframe.pipeline.board import Board, Count, Row
+from inframe.pipeline.record import RecordReader
+from inframe.pipeline.ring import RingReader
+from inframe.pipeline.watched import WatchedReader
+from inframe.recording import schema
+from inframe.recording.about import about, wall_minus_monotonic
+from inframe.recording.events import Picture, Said
+from inframe.recording.seal import procedure_key, read_device_key
+from inframe.recording.storage import KEY
+from inframe.recording.tap import Missing, Tap
+from inframe.recording.write import Event, RecordingWriter, Settings, texts
+
+BACKLOG_BYTES = 96 << 20
+BACKLOG = (6, 48)
+"""So many frames may wait for the encoder, at least and at most: what they take in memory decides."""
+RETRY_NS = 2 * NS_PER_S
+SHOWN_NS = 2 * NS_PER_S
+LOOKS = 3
+"""Looks for each frame period: the ring holds two frames more than the one being written."""
+IDLE_S = 0.5
+STOP_S = 2.0
+
+
+def main(ctx: ChildContext) -> None:
+    """The process's life."""
+    device = Device.model_validate(ctx.args["device"])
+    clock, board = MonotonicClock(), Board(ctx.fds["board"], tuple(ctx.args["rows"]))
+    row, stream = board.row(ctx.name), device.streams[device.display]
+    buffers = _buffers(stream.height, stream.width)
+    events: Queue[Event | None] = Queue()
+    keeper = Keeper(
+        RecordingWriter(_settings(device, ctx.args["procedure"]), texts(device)), events, buffers, row, clock
+    )
+    models = {name: model for name, model in device.models.items() if model.stream == device.display}
+    tap = Tap(
+        frames=RingReader(ctx.fds["frames"]),
+        outputs={name: (RingReader(ctx.fds[f"results.{name}"]), len(model.labels)) for name, model in models.items()},
+        records=RecordReader(RingReader(ctx.fds["records"]), row.get(Count.TAKEN)),
+        watched=WatchedReader(RingReader(ctx.fds["status"])),
+        workers={f"worker.{w}": board.row(f"worker.{w}") for w in sorted({m.worker for m in models.values()})},
+        shape=(stream.height, stream.width),
+        buffers=buffers,
+        clock=clock,
+        put=events.put,
+        last=row.get(Count.SEQ),
+    )
+    thread = Thread(target=keeper.run, daemon=True)
+    thread.start()
+    start.ready(ctx, row, clock)
+    while not ctx.stop.wait(1 / (LOOKS * stream.fps)):
+        _look(tap, keeper, row, clock)
+    _look(tap, keeper, row, clock)
+    events.put(None)
+    thread.join(STOP_S)
+
+
+def _look(tap: Tap, keeper: "Keeper", row: Row, clock: Clock) -> None:
+    if keeper.failed is not None:
+        raise DeviceFault(f"recording: {keeper.failed}") from keeper.failed
+    complete = tap.step()
+    now = clock.now()
+    if not complete:
+        keeper.behind_ns = now
+    row.set(Count.SEQ, tap.last)
+    row.set(Count.TAKEN, tap.records.last)
+    row.set_faults({"RECORDER_BEHIND": bool(keeper.behind_ns) and now - keeper.behind_ns < SHOWN_NS}, now)
+    row.beat(now)
+
+
+def _buffers(height: int, width: int) -> SimpleQueue[Pixels]:
+    least, most = BACKLOG
+    buffers: SimpleQueue[Pixels] = SimpleQueue()
+    for _ in range(min(most, max(least, BACKLOG_BYTES // (height * width * 3)))):
+        buffers.put(np.empty((height, width, 3), np.uint8))
+    return buffers
+
+
+def _settings(device: Device, procedure: str) -> Settings:
+    config = device.recording
+    if config is None:
+        raise RuntimeError("a device that does not record")
+    folder, key, offset = Path(config.folder), None, wall_minus_monotonic()
+    if config.encrypt is not None:
+        folder.mkdir(parents=True, exist_ok=True)
+        key = procedure_key(folder / f"{procedure}{KEY}", read_device_key(Path(config.encrypt)))
+    return Settings(folder, procedure, device, about(device, procedure, offset), offset, key)
+
+
+class Keeper:
+    """The thread that encodes and writes. A full or broken disk is a fault that it raises and retries, never an end."""
+
+    def __init__(
+        self,
+        writer: RecordingWriter,
+        events: "Queue[Event | None]",
+        buffers: SimpleQueue[Pixels],
+        row: Row,
+        clock: Clock,
+    ) -> None:
+        self._writer, self._events, self._buffers, self._row, self._clock = writer, events, buffers, row, clock
+        self.failed: Exception | None = None
+        self.behind_ns = 0
+        self._retry_ns = 0
+        self._lost = Missing()
+
+    def run(self) -> None:
+        """Until None comes."""
+        try:
+            while True:
+                try:
+                    event = self._events.get(timeout=IDLE_S)
+                except Empty:
+                    self._guarded(None)
+                    continue
+                if event is None:
+                    self._writer.close()
+                    return
+                self.take(event)
+        except Exception as error:  # noqa: BLE001  # a thread's error is seen by nobody: the process ends for it
+            self.failed = error
+
+    def take(self, event: Event) -> None:
+        """Write one event, or count it as lost."""
+        written = self._guarded(event)
+        if isinstance(event, Picture):
+            self._buffers.put(event.pixels)
+            self._row.add(Count.FRAMES if written else Count.DROPPED)
+
+    def _guarded(self, event: Event | None) -> bool:
+        now = self._clock.now()
+        if now < self._retry_ns:
+            self._count(event)
+            return False
+        try:
+            if event is None:
+                self._writer.idle(now)
+                return True
+            if (gap := self._lost.told(now)) is not None:
+                self._writer.take(gap, now)
+            self._writer.take(event, now)
+            self._row.clear_fault("DISK_FULL")
+        except OSError:
+            self._row.raise_fault("DISK_FULL", now)
+            self._retry_ns = now + RETRY_NS
+            self._count(event)
+            return False
+        return True
+
+    def _count(self, event: Event | None) -> None:
+        lost = self._lost
+        if isinstance(event, Picture):
+            lost.frame(event.seq)
+            self.behind_ns = self._clock.now()
+        elif isinstance(event, Said):
+            lost.results += 1
+        elif isinstance(event, schema.Decision):
+            lost.decisions += 1

@@ -1,0 +1,170 @@
+"""Looks into the device's rings and takes out what belongs into a recording. Nobody wakes it and nobody waits for it."""
+
+import json
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from queue import Empty, SimpleQueue
+
+import numpy as np
+
+from inframe.core.clock import Clock
+from inframe.core.types import MissedReason, Pixels, Result, Steps
+from inframe.pipeline import results
+from inframe.pipeline.board import Count, Row
+from inframe.pipeline.record import RecordReader
+from inframe.pipeline.ring import RingReader
+from inframe.pipeline.watched import WatchedReader
+from inframe.recording import schema
+from inframe.recording.events import Picture, Said
+from inframe.recording.write import Event
+
+
+def decision(line: bytes) -> schema.Decision:
+    """A record as a message."""
+    record = json.loads(line)
+    told = {
+        name: schema.Ran(seq=ran["seq"], steps_ns=tuple(ran["steps_ns"])) if isinstance(ran, dict) else ran
+        for name, ran in record.get("results", {}).items()
+    }
+    return schema.Decision(
+        seq=record.get("seq", 0),
+        captured_ns=record["captured_ns"],
+        deadline_ns=record["deadline_ns"],
+        shown_ns=record["shown_ns"],
+        age_ns=record["age_ns"],
+        flags=record.get("flags", 0),
+        verdict=record["verdict"],
+        mode=record["mode"],
+        told=told,
+        findings=[schema.Found.model_validate(f) for f in record.get("findings", ())],
+        alerts=record.get("alerts", {}),
+    )
+
+
+@dataclass
+class Missing:
+    """What could not be taken since it was last told."""
+
+    frames: int = 0
+    first: int = 0
+    last: int = 0
+    results: int = 0
+    decisions: int = 0
+
+    def frame(self, seq: int) -> None:
+        """One more."""
+        self.first = self.first or seq
+        self.last, self.frames = seq, self.frames + 1
+
+    def told(self, at_ns: int) -> schema.Gap | None:
+        """As a message, and from zero again; None if nothing is missing."""
+        counts = (self.frames, self.first, self.last, self.results, self.decisions)
+        self.frames = self.first = self.last = self.results = self.decisions = 0
+        if not any(counts):
+            return None
+        frames, first, last, said, decisions = counts
+        return schema.Gap(at_ns=at_ns, frames=frames, first=first, last=last, results=said, decisions=decisions)
+
+
+@dataclass
+class Tap:
+    """Each `step` takes what is new, in an order in which every cause comes before its effects: the records are looked at first and
+    handed on last, so that each frame and result that a record speaks of has been taken before it, or is missing for good."""
+
+    frames: RingReader
+    outputs: Mapping[str, tuple[RingReader, int]]
+    """By model: its ring, and how many labels it has."""
+    records: RecordReader
+    watched: WatchedReader
+    workers: Mapping[str, Row]
+    """Their rows on the board, by process name."""
+    shape: tuple[int, int]
+    """The displayed stream's height and width."""
+    buffers: SimpleQueue[Pixels]
+    """Where frames are copied to; whoever has written one gives its buffer back."""
+    clock: Clock
+    put: Callable[[Event], None]
+    last: int = 0
+    """The newest frame taken or missed."""
+    missing: Missing = field(default_factory=Missing)
+    _said: dict[str, int] = field(default_factory=dict)
+    _ready: dict[str, int] = field(default_factory=dict)
+    _notes: list[tuple[int, dict[str, object]]] = field(default_factory=list)
+
+    def __post_init__(self) -> None:
+        self._from_record = self.records.last  # before a restart: its notes have been handed on
+
+    def step(self) -> bool:
+        """Look once; False if something was missed."""
+        before, lost = self.records.last, self.records.lost
+        shown = self.records.take()
+        self.missing.decisions += self.records.lost - lost
+        numbered = list(zip(range(self.records.last - len(shown) + 1, self.records.last + 1), shown, strict=True))
+        self._notes += (note for note in self.watched.take() if note[0] > self._from_record)
+        for name, row in self.workers.items():
+            if (ready := row.get(Count.READY_NS)) and self._ready.get(name) != ready:
+                self._ready[name] = ready
+                self.put(schema.Session(process=name, start_ns=ready))
+        said = [one for name in self.outputs for one in self._outputs(name)]
+        self._pictures()
+        for one in sorted(said, key=lambda s: s.arrived_ns):
+            self.put(one)
+        if self.records.last > before:
+            self._decisions(numbered)
+        gap = self.missing.told(self.clock.now())
+        if gap is not None:
+            self.put(gap)
+        return gap is None
+
+    def _outputs(self, name: str) -> Iterator[Said]:
+        ring, labels = self.outputs[name]
+        newest, known = ring.newest(), self._said.get(name, 0)
+        first = max(known + 1, newest - ring.slots + 2)
+        self.missing.results += max(0, first - known - 1) if known else 0
+        self._said[name] = newest
+        for seq in range(first, newest + 1):
+            header = ring.header(seq)
+            found = results.read(ring, header, name, labels) if header is not None else None
+            if header is None or found is None:
+                self.missing.results += 1
+                continue
+            output = found.output if isinstance(found, Result) else MissedReason(found.reason)
+            yield Said(name, header.tag, header.captured_ns, header.published_ns, Steps(*header.times), output)
+
+    def _pictures(self) -> None:
+        newest = self.frames.newest()
+        for seq in range(self.last + 1, newest + 1):
+            self.last = seq
+            if not self._picture(seq):
+                self.missing.frame(seq)
+
+    def _picture(self, seq: int) -> bool:
+        header = self.frames.header(seq)
+        if header is None:
+            return False
+        try:
+            buffer = self.buffers.get_nowait()
+        except Empty:
+            return False
+        height, width = self.shape
+        np.copyto(buffer, self.frames.payload(seq)[: height * width * 3].reshape(height, width, 3))
+        if not self.frames.holds(seq):
+            self.buffers.put(buffer)
+            return False
+        self.put(Picture(seq, header.captured_ns, buffer))
+        return True
+
+    def _decisions(self, numbered: list[tuple[int, bytes]]) -> None:
+        for number, shown in numbered:
+            self._tell(number)
+            self.put(decision(shown))
+        self._tell(self.records.last + 1)
+
+    def _tell(self, number: int) -> None:
+        """Hand on the notes that hold from the record `number` or an earlier one on."""
+        while self._notes and self._notes[0][0] <= number:
+            _, note = self._notes.pop(0)
+            if "start_ns" in note:
+                self.put(schema.Session.model_validate({"process": "display", **note}))
+            else:
+                self.put(schema.Status.model_validate(note))
