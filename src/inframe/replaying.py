@@ -120,7 +120,7 @@ def show(out: Console, report: Report, *, side_by_side: bool) -> None:
 
 def _oddities(report: Report) -> dict[str, int]:
     return {
-        "results taken from the recording, their frames are not in it": report.not_recorded,
+        "results taken as recorded: frames are missing": report.not_recorded,
         "differences explained by a gap": report.after_gap,
         "files cut off": len(report.cut),
         "chunks damaged": report.damaged_chunks,

@@ -16,7 +16,7 @@ class Tolerance:
     """How far a replay may be off where it can't be the same bit for bit: from a lossy recording, on another processor, with
     another version of an engine. Verdict, mode and age never: they follow from when results came, not from what they say."""
 
-    pixels: float = 0.02
+    pixels: float = 0.03
     """Masks: the share of pixels of another class."""
     score: float = 0.1
     """Scores and heat: the largest absolute difference."""

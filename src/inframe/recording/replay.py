@@ -64,6 +64,8 @@ class Runner:
             model.warm_up(self._clock)
         self._decoder = Decoder(*self._size)
         self._frames: OrderedDict[int, tuple[int, Pixels]] = OrderedDict()
+        self._lost: set[str] = set()
+        """Models whose memory is not what it was."""
         self._outcomes: dict[str, OrderedDict[int, tuple[int, Outcome]]] = {name: OrderedDict() for name in self.models}
 
     def picture(self, packet: Packet) -> None:
@@ -86,11 +88,23 @@ class Runner:
         known = self._outcomes[said.model].get(said.seq)
         computed = known[1] if known is not None else self._run(said.model, said.seq)
         if computed is None or said.output is MissedReason.LATE:  # not recorded; or overtaken while it was being read
+            self.lose(said.model)
+            self._report.unseen(said.seq)
+            computed = said.output
+        elif said.model in self._lost:
             self._report.unseen(said.seq)
             computed = said.output
         else:
             self._report.result(said, computed)
+        if said.output is MissedReason.INVALID:  # after which a model begins anew: see Model.run
+            self.models[said.model].forget()
+            self._lost.discard(said.model)
         self._keep(said.model, said.seq, said.captured_ns, computed)
+
+    def lose(self, name: str | None = None) -> None:
+        """A model (None: any of them) ran on a frame that nobody has: what it remembers since then is unknown. Until it begins
+        anew, what it said is taken from the recording."""
+        self._lost |= {one for one in self.models if one in (name, name or one) and self._configs[one].state}
 
     def outcome(self, model: str, seq: int) -> tuple[int, Outcome] | None:
         """When the frame was captured that a model spoke of, and what it said; None if nobody knows."""
@@ -121,6 +135,7 @@ class Runner:
         for name, config in self._configs.items():
             if config.worker == worker:
                 self.models[name].forget()
+                self._lost.discard(name)
 
     def close(self) -> None:
         """Free the engines."""
@@ -238,6 +253,8 @@ class Stage:
                 return self._begins(event)
             case schema.Gap():
                 self.report.gap(event)
+                if event.results:
+                    self.runner.lose()
             case schema.Decision():
                 self._pending = event
                 self._lay_out(event)

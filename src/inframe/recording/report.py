@@ -60,7 +60,7 @@ class Report:
     results: int = 0
     identical_results: int = 0
     not_recorded: int = 0
-    """Results whose frame was not recorded: taken from the recording."""
+    """Results taken from the recording, as their frame, or one that their model remembers, is not in it."""
     after_gap: int = 0
     """Differences that a gap in the recording explains."""
     missing: Counter[str] = field(default_factory=Counter)
@@ -135,12 +135,12 @@ class Report:
 
     def unknown(self, decision: schema.Decision) -> None:
         """What the loop was told of this frame was not recorded."""
-        self._unsure_ns = max(decision.captured_ns, self._unsure_ns) + RESYNC_NS
+        self._unsure_ns = decision.captured_ns + RESYNC_NS
 
     def gap(self, gap: schema.Gap) -> None:
         """Something is missing in the recording."""
         self.missing.update({"frames": gap.frames, "results": gap.results, "decisions": gap.decisions})
-        if gap.decisions:
+        if gap.decisions or gap.results:
             self._unsure_ns = self._now_ns + RESYNC_NS
 
     def unseen(self, _frame: int) -> None:

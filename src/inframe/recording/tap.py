@@ -101,13 +101,10 @@ class Tap:
         self.missing.decisions += self.records.lost - lost
         numbered = list(zip(range(self.records.last - len(shown) + 1, self.records.last + 1), shown, strict=True))
         self._notes += (note for note in self.watched.take() if note[0] > self._from_record)
-        for name, row in self.workers.items():
-            if (ready := row.get(Count.READY_NS)) and self._ready.get(name) != ready:
-                self._ready[name] = ready
-                self.put(schema.Session(process=name, start_ns=ready))
-        said = [one for name in self.outputs for one in self._outputs(name)]
+        said: list[tuple[int, Event]] = [(one.arrived_ns, one) for name in self.outputs for one in self._outputs(name)]
+        begun = list(self._begun())  # after the outputs: a worker begins before it speaks
         self._pictures()
-        for one in sorted(said, key=lambda s: s.arrived_ns):
+        for _, one in sorted([*said, *begun], key=lambda timed: timed[0]):
             self.put(one)
         if self.records.last > before:
             self._decisions(numbered)
@@ -115,6 +112,12 @@ class Tap:
         if gap is not None:
             self.put(gap)
         return gap is None
+
+    def _begun(self) -> Iterator[tuple[int, schema.Session]]:
+        for name, row in self.workers.items():
+            if (ready := row.get(Count.READY_NS)) and self._ready.get(name) != ready:
+                self._ready[name] = ready
+                yield ready, schema.Session(process=name, start_ns=ready)
 
     def _outputs(self, name: str) -> Iterator[Said]:
         ring, labels = self.outputs[name]
