@@ -8,7 +8,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from inframe.core.config import Device, FileScreen, WebScreen
+from inframe.core.config import Device, FileScreen, Trail, WebScreen
 from inframe.core.errors import DeviceFault
 from inframe.core.types import Mode
 from inframe.core.yamlfile import read_device
@@ -20,6 +20,7 @@ from inframe.resolve import resolve
 from inframe.table import names
 
 DEMO_FILE = Path("out") / "demo.mkv"
+DEMO_TRAIL = Path("out") / "trail"
 
 
 def demo(out: Console, seconds: float | None) -> dict[str, Any]:
@@ -30,10 +31,11 @@ def demo(out: Console, seconds: float | None) -> dict[str, Any]:
         missing_ok=True
     )  # a file screen never writes over a file, and the last demo's is not worth a second one
     screens = (FileScreen(kind="file", path=str(DEMO_FILE.absolute())), WebScreen(kind="web", port=0))
-    device = resolve(read_device(path), path).model_copy(update={"screens": screens})
+    changes = {"screens": screens, "trail": Trail(folder=str(DEMO_TRAIL.absolute()))}
+    device = resolve(read_device(path), path).model_copy(update=changes)
     out.print("inframe demo: a rendered procedure; models for demonstration, never for clinical use")
     report = _show(out, device, path, seconds)
-    out.print(f"what was on the screen: {DEMO_FILE}")
+    out.print(f"what was on the screen: {DEMO_FILE}\nand why, frame by frame: inframe trail show {DEMO_TRAIL}")
     return report
 
 
@@ -78,9 +80,11 @@ def _announce(out: Console) -> Callable[[Running, Follower], None]:
 def _line(running: Running, follower: Follower) -> str:
     row = running.board.row("display")
     latency = row.get(Count.LATENCY_NS) / 1e6
-    found = ", ".join(finding["rule"] for finding in follower.last.get("findings", ())) or "-"
+    found = ", ".join(finding.rule for finding in follower.last.findings) if follower.last else ""
     mode = Mode(row.get(Count.MODE)).name
-    return f"frame {row.get(Count.SEQ)}  {mode}  {latency:.1f} ms  missed {row.get(Count.MISSED)}  findings {found}"
+    return (
+        f"frame {row.get(Count.SEQ)}  {mode}  {latency:.1f} ms  missed {row.get(Count.MISSED)}  findings {found or '-'}"
+    )
 
 
 def closing_table(summary: Summary) -> Table:

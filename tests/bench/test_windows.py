@@ -9,6 +9,8 @@ from hypothesis import strategies as st
 from inframe.bench.report import phase_report
 from inframe.bench.windows import Window, beyond_stalls, measure
 from inframe.core.clock import NS_PER_MS, NS_PER_S
+from inframe.core.types import FrameFlag, MissedReason, Mode, Run, Steps, Verdict
+from inframe.pipeline.record import Shown
 
 PERIOD, DEADLINE = NS_PER_S // 30, 33 * NS_PER_MS
 BEGIN = 1000 * PERIOD + 5 * NS_PER_MS
@@ -17,21 +19,28 @@ FIRST = 1001 * PERIOD
 """When the first frame of the window is captured."""
 
 
-def record(number: int, latency_ms: float = 10.0, **changes: Any) -> dict[str, Any]:
+def record(number: int, latency_ms: float = 10.0, **changes: Any) -> Shown:
     """The record of the window's frame `number`, 0 the first."""
     captured = FIRST + number * PERIOD
     ms = NS_PER_MS
-    steps = [captured + 1 * ms, captured + 3 * ms, captured + 6 * ms, captured + 8 * ms]
-    return {
-        "stream": "endoscope",
-        "seq": 500 + number,
-        "captured_ns": captured,
-        "shown_ns": captured + int(latency_ms * ms),
-        "results": {"m": {"seq": 500 + number, "steps_ns": steps}},
-    } | changes
+    steps = Steps(captured + 1 * ms, captured + 3 * ms, captured + 6 * ms, captured + 8 * ms)
+    whole = Shown(
+        500 + number,
+        captured,
+        captured + DEADLINE,
+        captured + int(latency_ms * ms),
+        0,
+        FrameFlag.NONE,
+        Verdict.SHOW,
+        Mode.NOMINAL,
+        {"m": Run(500 + number, steps)},
+        (),
+        {},
+    )
+    return whole._replace(**changes)
 
 
-def window(*records: dict[str, Any]) -> Window:
+def window(*records: Shown) -> Window:
     return measure("idle", list(records), BEGIN, END, PERIOD, DEADLINE)
 
 
@@ -73,10 +82,10 @@ def test_late_is_missed_and_by_how_much() -> None:
 
 
 def test_a_result_counts_only_on_its_own_frame() -> None:
-    steps = [0, 0, 0, 0]
-    others: list[Any] = [{"m": "LATE"}, {"m": {"seq": 500, "steps_ns": steps}}, {"m": None}]
-    others.append({"m": {"seq": 503, "steps_ns": steps}, "n": "FAILED"})
-    found = window(*(record(i, results=others[i]) if i < 4 else record(i) for i in range(10)))
+    steps = Steps(0, 0, 0, 0)
+    others: list[Any] = [{"m": MissedReason.LATE}, {"m": Run(500, steps)}, {"m": MissedReason.NOT_DUE}]
+    others.append({"m": Run(503, steps), "n": MissedReason.FAILED})
+    found = window(*(record(i, runs=others[i]) if i < 4 else record(i) for i in range(10)))
     assert found.in_time == 6
     assert found.due_ns == []
 
@@ -88,16 +97,15 @@ def test_frames_before_and_behind_the_window_are_not_its() -> None:
 
 
 def test_a_camera_that_shakes_a_little_has_lost_nothing() -> None:
-    shaken = [record(i) for i in range(10)]
-    for i, one in enumerate(shaken):
-        one["captured_ns"] += (i % 3) * NS_PER_MS
+    still = [record(i) for i in range(10)]
+    shaken = [one._replace(captured_ns=one.captured_ns + (i % 3) * NS_PER_MS) for i, one in enumerate(still)]
     found = window(*shaken)
     assert found.due_ns == []
     assert len(found.latencies_ms) == found.expected == 10
 
 
 def test_pictures_without_a_frame_are_not_counted() -> None:
-    card = {"stream": "endoscope", "shown_ns": BEGIN + PERIOD, "verdict": "WITHHOLD"}
+    card = record(0)._replace(seq=0, captured_ns=BEGIN + 1, shown_ns=BEGIN + PERIOD, runs={})
     assert window(card, *(record(i) for i in range(10))).expected == 10
 
 

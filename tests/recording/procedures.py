@@ -199,9 +199,10 @@ class Procedure:
     def run(self) -> "Procedure":
         """From the first frame to the last."""
         world = self.world = World(self.device, self.seed, self.frames, self.calm)
-        memory = ring.create("records", 1024, record.LINE_BYTES)
+        fields = record.fields_of(self.device)
+        memory = ring.create("records", 1024, fields.layout.size)
         records = RingWriter(memory, ())
-        self._journal = record.RecordWriter(records)
+        self._journal = record.RecordWriter(records, fields)
         notes = ring.create("status", watched.SLOTS, watched.NOTE_BYTES)
         status = watched.Watched(cast("Board", world), RingWriter(notes, ()), lambda: records.seq)
         self._tap = self._tapped(world, RingReader(memory), RingReader(notes))
@@ -226,7 +227,7 @@ class Procedure:
         return Tap(
             frames=world.frames,
             outputs={name: (world.outputs[name][1], len(m.labels)) for name, m in self.device.models.items()},
-            records=record.RecordReader(records),
+            records=record.RecordReader(records, record.fields_of(self.device)),
             watched=watched.WatchedReader(notes),
             workers=cast("dict[str, Row]", world.workers),
             shape=(HEIGHT, WIDTH),
@@ -270,7 +271,7 @@ class Procedure:
 
     def note(self, frame: Frame | NoSignal, results: Results, decision: Decision, shown_ns: int) -> None:
         self.decisions.append((frame.seq if isinstance(frame, Frame) else 0, decision))
-        self._journal.write(record.line(frame, results, decision, shown_ns))
+        self._journal.write(frame, results, decision, shown_ns)
 
     def skipped(self, frames: int) -> None:
         pass

@@ -53,7 +53,7 @@ def bench_device() -> tuple[Device, Path]:
     path = device_file()
     device = resolve(read_device(path), path)
     camera = {"camera": "synthetic", "width": 1280, "height": 720, "fps": FPS}
-    changes = {"streams": {device.display: camera}, "screens": [{"kind": "none"}], "records": None}
+    changes = {"streams": {device.display: camera}, "screens": [{"kind": "none"}], "trail": None}
     return Device.model_validate(device.model_dump(mode="json") | changes), path
 
 

@@ -1,6 +1,5 @@
 """Short windows of each phase, shuffled within blocks; only one subject runs at a time, the others are stopped but warm."""
 
-import json
 import os
 import random
 import signal
@@ -13,8 +12,9 @@ from inframe.bench.floor import PlainLoop
 from inframe.bench.load import Load
 from inframe.bench.wakeups import Probe
 from inframe.core.clock import NS_PER_MS, NS_PER_S, MonotonicClock
+from inframe.core.types import Run
 from inframe.device import Running
-from inframe.pipeline.record import RecordReader
+from inframe.pipeline.record import RecordReader, Shown, fields_of
 from inframe.pipeline.ring import RingReader
 from inframe.table import names
 
@@ -53,12 +53,14 @@ def of_device(name: str, running: Running) -> Subject:
         found = (running.supervisor.pid(process) for process in names(running.device))
         return [pid for pid in found if pid is not None]
 
-    return Subject(name, pids, RecordReader(RingReader(running.shared["records.read"])), running.step)
+    return Subject(
+        name, pids, RecordReader(RingReader(running.shared["records.read"]), fields_of(running.device)), running.step
+    )
 
 
 def of_loop(name: str, plain: PlainLoop) -> Subject:
     """The plain loop as a subject."""
-    return Subject(name, plain.pids, RecordReader(RingReader(plain.records_fd)), plain.step)
+    return Subject(name, plain.pids, RecordReader(RingReader(plain.records_fd), plain.fields), plain.step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,29 +140,23 @@ class Bench:
         window.stalls = self.probe.stalls(begin - self.period_ns, end + self.deadline_ns)
         return window
 
-    def _idle(self, subject: Subject, seconds: float) -> list[dict[str, object]]:
+    def _idle(self, subject: Subject, seconds: float) -> list[Shown]:
         """Let it run and collect its records; look after its processes only once they have beaten again."""
         until = time.monotonic() + seconds
         quiet = time.monotonic() + 0.25
-        records: list[dict[str, object]] = []
+        records: list[Shown] = []
         while time.monotonic() < until:
             time.sleep(0.05)
             if time.monotonic() > quiet:
                 subject.step()
-            records += [json.loads(data) for data in subject.records.take()]
+            records += subject.records.take()
         return records
 
 
-def measure(
-    phase: str, records: list[dict[str, object]], begin: int, end: int, period_ns: int, deadline_ns: int
-) -> Window:
+def measure(phase: str, records: list[Shown], begin: int, end: int, period_ns: int, deadline_ns: int) -> Window:
     """The window from its records. The synthetic camera's frames are due at exact multiples of the period, so that a frame
     that was never shown, or never even captured, is known from the gap that it left."""
-    shown: dict[int, dict[str, int]] = {}
-    for record in records:
-        captured = record.get("captured_ns")
-        if isinstance(captured, int) and begin <= captured < end:
-            shown[captured] = record  # type: ignore[assignment]  # JSON
+    shown = {r.captured_ns: r for r in records if r.seq and begin <= r.captured_ns < end}
     if not shown:
         due = list(range(begin, end, period_ns))
         return Window(phase, len(due), [], [deadline_ns] * len(due), due, 0)
@@ -173,20 +169,21 @@ def measure(
     return window
 
 
-def _add(window: Window, record: dict[str, int] | None, due_ns: int, deadline_ns: int) -> None:
-    if record is None or not record["shown_ns"]:
+def _add(window: Window, record: Shown | None, due_ns: int, deadline_ns: int) -> None:
+    if record is None or not record.shown_ns:
         window.lateness_ns.append(deadline_ns)
         window.due_ns.append(due_ns)
         return
-    latency = record["shown_ns"] - record["captured_ns"]
+    latency = record.shown_ns - record.captured_ns
     window.latencies_ms.append(latency / NS_PER_MS)
-    said = record["results"].values()  # type: ignore[attr-defined]  # JSON
-    window.in_time += all(isinstance(one, dict) and one["seq"] == record["seq"] for one in said)
+    window.in_time += all(record.is_own(model) for model in record.runs)
     if latency > deadline_ns:
         window.lateness_ns.append(latency - deadline_ns)
         window.due_ns.append(due_ns)
-    for result in [one for one in said if isinstance(one, dict) and one["seq"] == record["seq"]][:1]:
-        at = [record["captured_ns"], *result["steps_ns"], record["shown_ns"]]
+    own = [run.steps for run in record.runs.values() if isinstance(run, Run) and run.seq == record.seq]
+    for steps in own[:1]:
+        ends = (steps.started, steps.preprocessed, steps.inferred, steps.decoded)
+        at = [record.captured_ns, *ends, record.shown_ns]
         for name, a, b in zip(
             ("hand_over", "preprocess", "infer", "decode", "gate_and_overlay"), at, at[1:], strict=False
         ):

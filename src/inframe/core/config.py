@@ -362,6 +362,19 @@ class RecordingConfig(Part):
     )
 
 
+class Trail(Part):
+    """The tamper-evident record of every frame shown and every event."""
+
+    folder: str = Field("out/trail", description="where it is kept")
+    key: str | None = Field(
+        None, description="the device's private key, made if there is none; null: `key` in the folder"
+    )
+    post_quantum: bool = Field(
+        False, description="a key made here gets an ML-DSA-44 half, which signs what is published"
+    )
+    input_digests: bool = Field(True, description="a digest of each frame's pixels; takes a background core's time")
+
+
 class Device(Part):
     """The whole of `device.yaml`."""
 
@@ -378,7 +391,7 @@ class Device(Part):
     real_time: bool = Field(True, description="ask for real-time scheduling, own cores and locked memory")
     cores: Cores | None = None
     worker_memory_mb: int = Field(2048, ge=128, le=1 << 20, description="memory limit of each worker")
-    records: str | None = Field(None, description="folder for the record of each frame; null: none is kept")
+    trail: Trail | None = Field(Trail(), description="null: nothing is recorded")
 
     recording: RecordingConfig | None = Field(None, description="null: no recording")
 

@@ -46,7 +46,7 @@ def main(ctx: ChildContext) -> None:
     )
     readers = {name: RingReader(ctx.fds[f"results.{name}"]) for name in models}
     records_ring = RingWriter(ctx.fds["records"], ())
-    records = record.RecordWriter(records_ring)
+    records = record.RecordWriter(records_ring, record.fields_of(device))
     notes = RingWriter(ctx.fds["status"], ()) if "status" in ctx.fds else None
     status = Watched(board, notes, lambda: records_ring.seq)
     journal = BoardJournal(board.row(ctx.name), plan, records, [frames, *readers.values()], clock, board.controls)
@@ -193,7 +193,7 @@ class BoardJournal:
         if isinstance(frame, Frame):
             self._count(frame, results, decision, shown_ns)
         self._damage(now)
-        self.records.write(record.line(frame, results, decision, shown_ns))
+        self.records.write(frame, results, decision, shown_ns)
 
     def _count(self, frame: Frame, results: Results, decision: Decision, shown_ns: int) -> None:
         row = self.row

@@ -102,6 +102,16 @@ def read(ring: RingReader, header: Header, model: str, labels: int) -> Result | 
     return Result(model, header.tag, header.captured_ns, output, Steps(*header.times))
 
 
+_CANONICAL = struct.Struct("<4Id")
+
+
+def canonical(header: Header, payload: Bytes) -> bytes:
+    """A model's output as the bytes whose digest is recorded: kind, dimensions and value of its slot's header (uint32 and
+    float64, little-endian), then the payload in use. Equal for equal outputs, whenever and wherever they were made."""
+    kind, a, b = header.kind, *header.dims[:2]
+    return _CANONICAL.pack(kind, a, b, header.size, header.value) + payload[: header.size].tobytes()
+
+
 def _decode(payload: Bytes, header: Header, labels: int) -> Output | None:
     a, b = header.dims[:2]
     expected = {_MASKS: _REGION_BYTES + a * b, _BOXES: 24 * a, _SCORES: 4 * a, _HEAT: _REGION_BYTES + 4 * a * b}

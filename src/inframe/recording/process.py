@@ -15,7 +15,7 @@ from inframe.core.types import Pixels
 from inframe.machine.child import ChildContext
 from inframe.pipeline import start
 from inframe.pipeline.board import Board, Count, Row
-from inframe.pipeline.record import RecordReader
+from inframe.pipeline.record import RecordReader, fields_of
 from inframe.pipeline.ring import RingReader
 from inframe.pipeline.watched import WatchedReader
 from inframe.recording import schema
@@ -45,13 +45,17 @@ def main(ctx: ChildContext) -> None:
     buffers = _buffers(stream.height, stream.width)
     events: Queue[Event | None] = Queue()
     keeper = Keeper(
-        RecordingWriter(_settings(device, ctx.args["procedure"]), texts(device)), events, buffers, row, clock
+        RecordingWriter(_settings(device, ctx.args["started"], ctx.args["procedure"]), texts(device)),
+        events,
+        buffers,
+        row,
+        clock,
     )
     models = {name: model for name, model in device.models.items() if model.stream == device.display}
     tap = Tap(
         frames=RingReader(ctx.fds["frames"]),
         outputs={name: (RingReader(ctx.fds[f"results.{name}"]), len(model.labels)) for name, model in models.items()},
-        records=RecordReader(RingReader(ctx.fds["records"]), row.get(Count.TAKEN)),
+        records=RecordReader(RingReader(ctx.fds["records"]), fields_of(device), row.get(Count.TAKEN)),
         watched=WatchedReader(RingReader(ctx.fds["status"])),
         workers={f"worker.{w}": board.row(f"worker.{w}") for w in sorted({m.worker for m in models.values()})},
         shape=(stream.height, stream.width),
@@ -91,15 +95,16 @@ def _buffers(height: int, width: int) -> SimpleQueue[Pixels]:
     return buffers
 
 
-def _settings(device: Device, procedure: str) -> Settings:
+def _settings(device: Device, started: str, procedure: str) -> Settings:
     config = device.recording
     if config is None:
         raise RuntimeError("a device that does not record")
     folder, key, offset = Path(config.folder), None, wall_minus_monotonic()
+    name = f"{started}-{procedure[:8]}"
     if config.encrypt is not None:
         folder.mkdir(parents=True, exist_ok=True)
-        key = procedure_key(folder / f"{procedure}{KEY}", read_device_key(Path(config.encrypt)))
-    return Settings(folder, procedure, device, about(device, procedure, offset), offset, key)
+        key = procedure_key(folder / f"{name}{KEY}", read_device_key(Path(config.encrypt)))
+    return Settings(folder, name, device, about(device, procedure, offset), offset, key)
 
 
 class Keeper:

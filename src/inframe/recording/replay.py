@@ -109,7 +109,7 @@ class Runner:
     def outcome(self, model: str, seq: int) -> tuple[int, Outcome] | None:
         """When the frame was captured that a model spoke of, and what it said; None if nobody knows."""
         known = self._outcomes.get(model, OrderedDict()).get(seq)
-        if known is None and model in self.models:  # what it said live was not recorded
+        if known is None and model in self.models and model not in self._lost:  # what it said live was not recorded
             computed = self._run(model, seq)
             if computed is not None:
                 known = self._keep(model, seq, self._frames[seq][0], computed)

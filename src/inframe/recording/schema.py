@@ -22,7 +22,7 @@ from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, ti
 from pydantic import BaseModel, ConfigDict, Field
 
 from inframe.core.clock import NS_PER_S
-from inframe.core.types import Audio, Controls
+from inframe.core.types import Audio, Controls, Mode, Verdict
 
 FORMAT = "inframe recording 1"
 METADATA = "inframe"
@@ -79,8 +79,8 @@ class Decision(Own):
     shown_ns: _Int = Field(description="0: overwritten while it was drawn, never shown")
     age_ns: _Int
     flags: _Int
-    verdict: Literal["SHOW", "HOLD", "WITHHOLD"]
-    mode: Literal["NOMINAL", "DEGRADED", "VIDEO_ONLY", "FAULT"]
+    verdict: str = Field(pattern=f"^({'|'.join(Verdict.__members__)})$")
+    mode: str = Field(pattern=f"^({'|'.join(Mode.__members__)})$")
     told: dict[str, Ran | str] = Field(description="by model: its result, or the MissedReason")
     findings: list[Found]
     alerts: dict[str, str] = Field(description="presence by rule or event name; those that are OFF are left out")

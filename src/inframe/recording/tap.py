@@ -1,6 +1,5 @@
 """Looks into the device's rings and takes out what belongs into a recording. Nobody wakes it and nobody waits for it."""
 
-import json
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from queue import Empty, SimpleQueue
@@ -8,10 +7,10 @@ from queue import Empty, SimpleQueue
 import numpy as np
 
 from inframe.core.clock import Clock
-from inframe.core.types import MissedReason, Pixels, Result, Steps
+from inframe.core.types import MissedReason, Pixels, Result, Run, Steps
 from inframe.pipeline import results
 from inframe.pipeline.board import Count, Row
-from inframe.pipeline.record import RecordReader
+from inframe.pipeline.record import RecordReader, Shown
 from inframe.pipeline.ring import RingReader
 from inframe.pipeline.watched import WatchedReader
 from inframe.recording import schema
@@ -19,26 +18,29 @@ from inframe.recording.events import Picture, Said
 from inframe.recording.write import Event
 
 
-def decision(line: bytes) -> schema.Decision:
+def decision(shown: Shown) -> schema.Decision:
     """A record as a message."""
-    record = json.loads(line)
     told = {
-        name: schema.Ran(seq=ran["seq"], steps_ns=tuple(ran["steps_ns"])) if isinstance(ran, dict) else ran
-        for name, ran in record.get("results", {}).items()
+        name: schema.Ran(seq=ran.seq, steps_ns=_steps(ran.steps)) if isinstance(ran, Run) else ran.name
+        for name, ran in shown.runs.items()
     }
     return schema.Decision(
-        seq=record.get("seq", 0),
-        captured_ns=record["captured_ns"],
-        deadline_ns=record["deadline_ns"],
-        shown_ns=record["shown_ns"],
-        age_ns=record["age_ns"],
-        flags=record.get("flags", 0),
-        verdict=record["verdict"],
-        mode=record["mode"],
+        seq=shown.seq,
+        captured_ns=shown.captured_ns,
+        deadline_ns=shown.deadline_ns,
+        shown_ns=shown.shown_ns,
+        age_ns=shown.age_ns,
+        flags=int(shown.flags),
+        verdict=shown.verdict.name,
+        mode=shown.mode.name,
         told=told,
-        findings=[schema.Found.model_validate(f) for f in record.get("findings", ())],
-        alerts=record.get("alerts", {}),
+        findings=[schema.Found(rule=f.rule, value=f.value, since_ns=f.since_ns) for f in shown.findings],
+        alerts={key: presence.name for key, presence in shown.alerts.items()},
     )
+
+
+def _steps(steps: Steps) -> tuple[int, int, int, int]:
+    return steps.started, steps.preprocessed, steps.inferred, steps.decoded
 
 
 @dataclass
@@ -96,21 +98,21 @@ class Tap:
 
     def step(self) -> bool:
         """Look once; False if something was missed."""
-        before, lost = self.records.last, self.records.lost
+        lost = self.records.lost
         shown = self.records.take()
         self.missing.decisions += self.records.lost - lost
-        numbered = list(zip(range(self.records.last - len(shown) + 1, self.records.last + 1), shown, strict=True))
         self._notes += (note for note in self.watched.take() if note[0] > self._from_record)
         said: list[tuple[int, Event]] = [(one.arrived_ns, one) for name in self.outputs for one in self._outputs(name)]
         begun = list(self._begun())  # after the outputs: a worker begins before it speaks
-        self._pictures()
-        for _, one in sorted([*said, *begun], key=lambda timed: timed[0]):
-            self.put(one)
-        if self.records.last > before:
-            self._decisions(numbered)
+        pictures = list(self._pictures())
         gap = self.missing.told(self.clock.now())
         if gap is not None:
             self.put(gap)
+        for picture in pictures:
+            self.put(picture)
+        for _, one in sorted([*said, *begun], key=lambda timed: timed[0]):
+            self.put(one)
+        self._decisions(shown)
         return gap is None
 
     def _begun(self) -> Iterator[tuple[int, schema.Session]]:
@@ -134,34 +136,37 @@ class Tap:
             output = found.output if isinstance(found, Result) else MissedReason(found.reason)
             yield Said(name, header.tag, header.captured_ns, header.published_ns, Steps(*header.times), output)
 
-    def _pictures(self) -> None:
+    def _pictures(self) -> Iterator[Picture]:
         newest = self.frames.newest()
         for seq in range(self.last + 1, newest + 1):
             self.last = seq
-            if not self._picture(seq):
+            picture = self._picture(seq)
+            if picture is None:
                 self.missing.frame(seq)
+            else:
+                yield picture
 
-    def _picture(self, seq: int) -> bool:
+    def _picture(self, seq: int) -> Picture | None:
         header = self.frames.header(seq)
         if header is None:
-            return False
+            return None
         try:
             buffer = self.buffers.get_nowait()
         except Empty:
-            return False
+            return None
         height, width = self.shape
         np.copyto(buffer, self.frames.payload(seq)[: height * width * 3].reshape(height, width, 3))
         if not self.frames.holds(seq):
             self.buffers.put(buffer)
-            return False
-        self.put(Picture(seq, header.captured_ns, buffer))
-        return True
+            return None
+        return Picture(seq, header.captured_ns, buffer)
 
-    def _decisions(self, numbered: list[tuple[int, bytes]]) -> None:
-        for number, shown in numbered:
+    def _decisions(self, shown: list[Shown]) -> None:
+        newest = self.records.last
+        for number, one in enumerate(shown, newest - len(shown) + 1):  # exact unless some are lost, which are told
             self._tell(number)
-            self.put(decision(shown))
-        self._tell(self.records.last + 1)
+            self.put(decision(one))
+        self._tell(newest + 1)
 
     def _tell(self, number: int) -> None:
         """Hand on the notes that hold from the record `number` or an earlier one on."""

@@ -30,7 +30,8 @@ class Settings:
     """What all parts of a procedure have in common."""
 
     folder: Path
-    procedure: str
+    name: str
+    """How its files' names begin."""
     device: Device
     metadata: Mapping[str, str]
     """The file's metadata `inframe`; see docs/recording.md."""
@@ -126,7 +127,7 @@ class RecordingWriter:
         settings = self._settings
         settings.folder.mkdir(parents=True, exist_ok=True)
         sealed = settings.key is not None
-        while (path := part_path(settings.folder, settings.procedure, self._number, sealed=sealed)).exists():
+        while (path := part_path(settings.folder, settings.name, self._number, sealed=sealed)).exists():
             self._number += 1  # of this procedure, from before a restart
         sink = Sink(path, settings.key)
         writer = Writer(sink, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)  # type: ignore[arg-type]  # a stream
