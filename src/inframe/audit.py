@@ -2,7 +2,8 @@
 
 import getpass
 import json
-from collections.abc import Iterator
+import time
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -26,7 +27,7 @@ from inframe.trail.records import NO_ID, EventKind, EventRecord, FrameRecord
 from inframe.trail.report import Progress, Report, Resume
 from inframe.trail.trace import Trace, time_text, trace
 from inframe.trail.verify import verify
-from inframe.trail.witness import cosigned
+from inframe.trail.witness import Witness, cosigned
 
 DEVICE_FILES = (".yaml", ".yml")
 MAX_KEY_BYTES = 1 << 16
@@ -107,6 +108,14 @@ def read_keys(text: str) -> list[Key]:
         return [parse_key(line) for line in text.splitlines() if line.strip()] or [parse_key(text)]
     except ConfigError as error:
         raise ConfigError("--key", "key", text.strip(), error.expected) from None
+
+
+def read_file(path: Path, option: str) -> bytes:
+    """What a command was given to read. Raises ConfigError."""
+    try:
+        return path.read_bytes()
+    except OSError as error:
+        raise ConfigError(path, option, error.strerror or error, "a file that can be read") from None
 
 
 # --- verifying -------------------------------------------------------------------------------------------------------
@@ -325,11 +334,18 @@ def record(place: Place, kind: EventKind, name: str, text: str, data: dict[str, 
 # --- the witness -----------------------------------------------------------------------------------------------------
 
 
-def witness_signer(folder: Path, name: str) -> Signer:
-    """A witness's key, made the first time. Raises ConfigError."""
+def cosign(folder: Path, name: str, logs: Mapping[str, Key], request: bytes) -> tuple[bytes, Key]:
+    """Be the witness whose key and memory are in `folder` (made the first time, `witness.pub` for others to know it by):
+    the answer to a device's request, and the key. Raises WitnessRefused, ConfigError."""
     (folder / "logs").mkdir(parents=True, exist_ok=True)
-    (signer, *_) = Home(folder).signers(name)
-    return Signer(signer.key.name, Scheme.COSIGNATURE, signer.seed)
+    (own, *_) = Home(folder).signers(name)
+    signer = Signer(own.key.name, Scheme.COSIGNATURE, own.seed)
+    put(Disk(folder), "witness.pub", f"{signer.key.text()}\n".encode())
+    disk = Disk(folder / "logs")
+    try:
+        return Witness(disk, (signer,), logs).add_checkpoint(request, int(time.time())), signer.key
+    finally:
+        disk.unlock()
 
 
 def keep_cosigned(place: Place, response: bytes, witnesses: tuple[Key, ...]) -> tuple[int, str]:

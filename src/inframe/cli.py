@@ -92,12 +92,15 @@ def inspect(
 @app.command()
 def bench(
     seconds: Annotated[float, typer.Option(min=30, help="How long to measure, all phases together.")] = 240,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="PHASE", help="Only this phase (repeatable).")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Measure the frame path: a plain loop, idle, under load, and under load without partitioning, interleaved in one run."""
+    """Measure the frame path: plain loop, idle, trail on, under load, and that without partitioning, interleaved in one run."""
     from inframe.bench import report
 
-    write_json(json_file, report.measure_and_show(out, seconds))
+    write_json(json_file, report.measure_and_show(out, seconds, only))
 
 
 @app.command()

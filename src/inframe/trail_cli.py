@@ -14,7 +14,6 @@ from inframe.core.errors import ConfigError
 from inframe.terminal import JsonFile, out, write_file, write_json
 from inframe.trail import export as exports
 from inframe.trail import find, prov, witness
-from inframe.trail.files import Disk
 from inframe.trail.note import Key, Scheme
 from inframe.trail.prove import parse_proof, prove
 from inframe.trail.records import EventKind
@@ -125,7 +124,7 @@ def verify(
     if path.suffix in (".zip", ".tlog-proof") or (path / "manifest.json").exists():
         return _verify_taken_out(path, key, keys, json_file)
     span = None if first is None and last is None else (first or 0, last if last is not None else 1 << 62)
-    notes = tuple(one.read_bytes() for one in witnessed or ())
+    notes = tuple(audit.read_file(one, "--witnessed") for one in witnessed or ())
     home = audit.home_of(path)
     reports = []
     for log in [path] if (path / "checkpoint").exists() else home.logs() or [audit.find_log(path, key).path]:
@@ -164,7 +163,7 @@ def _verify_taken_out(path: Path, key: str | None, keys: tuple[Key, ...], json_f
         raise ConfigError(path, "trail", "no such file", "an export or a proof")
     known = audit.read_keys(key)[0]
     if path.suffix == ".tlog-proof":
-        proof = parse_proof(path.read_bytes())
+        proof = parse_proof(audit.read_file(path, "proof"))
         named = Key(audit.name_in(known, proof.note.partition(b"\n")[0].decode("utf-8", "replace")), *_rest(known))
         checkpoint = proof.check(named, keys)
         told: dict[str, Any] = {
@@ -309,15 +308,10 @@ def sign(
     name: Annotated[str, typer.Option("--name", help="The witness's name, when its key is made.")] = "witness",
 ) -> None:
     """On the witness: cosign a trail that has only grown since it last did."""
-    import time
-
-    signer = audit.witness_signer(folder, name)
     known = {one.name: one for text in log_keys for one in audit.read_keys(text)}
-    answer = witness.Witness(Disk(folder / "logs"), (signer,), known).add_checkpoint(
-        request.read_bytes(), int(time.time())
-    )
+    answer, key = audit.cosign(folder, name, known, audit.read_file(request, "REQUEST"))
     write_file(response, "RESPONSE", answer)
-    _say(f"{response}: cosigned by {signer.key.text()}")
+    _say(f"{response}: cosigned by {key.text()}")
 
 
 @witnesses.command()
@@ -330,5 +324,5 @@ def keep(
     """On the device: keep the cosigned checkpoint beside the log, where `verify` looks for it."""
     place = audit.find_log(path, key)
     known = tuple(one for text in witness_keys for one in audit.read_keys(text))
-    size, noted = audit.keep_cosigned(place, response.read_bytes(), known)
+    size, noted = audit.keep_cosigned(place, audit.read_file(response, "RESPONSE"), known)
     _say(f"{place.path}: {size} leaves are vouched for; {noted}")
