@@ -109,7 +109,10 @@ def _spec(device: Device, name: str, shared: Shared, layout: CoreLayout, procedu
     wiring = WIRING.get(kind, _screen)
     args, fds = wiring(device, name, what)
     common: dict[str, object] = {"device": device.model_dump(mode="json"), "rows": ["device", *names(device)]}
-    if kind in ("recorder", "recording"):  # one start of the device is one procedure, of one id wherever it is written down
+    if kind in (
+        "recorder",
+        "recording",
+    ):  # one start of the device is one procedure, of one id wherever it is written down
         common["procedure"] = procedure
     return ProcessSpec(
         name,

@@ -46,7 +46,7 @@ def recover(path: Path, out: Path, device_key: Path | None) -> Recovered:
         try:
             writer = Writer(sink, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)  # type: ignore[arg-type]  # a stream
             writer.start(profile="", library=schema.FORMAT)
-            copy = _Copy(writer)
+            copy = Copy(writer)
             for record in records(stream, path.name, health):
                 copy.add(record)
             writer.finish()
@@ -61,7 +61,7 @@ def recover(path: Path, out: Path, device_key: Path | None) -> Recovered:
     return report
 
 
-class _Copy:
+class Copy:
     """Records from one file into a writer, which numbers schemas and channels anew. A file says them again at its end."""
 
     def __init__(self, writer: Writer) -> None:

@@ -84,6 +84,8 @@ class Decoder:
 
     def decode(self, data: bytes) -> Pixels | None:
         """The frame of one access unit, (height, width, 3) uint8 RGB, a new array; None where it can't be decoded."""
+        if not data:
+            return None  # to the decoder that would mean the end of the stream
         try:
             frames = self._context.decode(av.Packet(data))
         except av.FFmpegError:
