@@ -30,7 +30,7 @@ RULES = {
     "near": Rule.model_validate(
         {
             "model": "anatomy",
-            "when": {"kind": "distance", "source": "instrument tip", "target": "gallbladder", "below": 0.05},
+            "when": {"kind": "distance", "source": "instrument tip", "target": "gallbladder", "below": 0.5},
             "persist": {"k": 3, "n": 5},
             "clear_s": 0.2,
             "text": "NEAR",
