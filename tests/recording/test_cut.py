@@ -5,6 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import zstandard
+from mcap.data_stream import RecordBuilder
 from mcap.reader import make_reader
 from mcap.records import Chunk, Message
 from mcap.stream_reader import StreamReader, breakup_chunk
@@ -119,6 +121,23 @@ def test_what_is_no_recording_is_one_clear_line(content: bytes, tmp_path: Path) 
         with pytest.raises(ConfigError, match=r"none\.mcap: recording: found .*, expected .*MCAP file"):
             call()
     assert not (tmp_path / "out.mcap").exists()
+
+
+@pytest.mark.parametrize(("compression", "claimed"), [("zstd", 100), ("zstd", 1 << 40), ("lz4", 100), ("other", 100)])
+def test_a_chunk_that_would_fill_the_memory_is_not_opened(
+    whole: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, compression: str, claimed: int
+) -> None:
+    bomb = zstandard.compress(bytes(1 << 16))
+    chunk = Chunk(compression, bomb, 2, 1, 0, claimed)
+    monkeypatch.setattr("inframe.recording.read.MAX_CHUNK", 1 << 15)
+    record = RecordBuilder()
+    chunk.write(record)
+    first = next(chunks(whole))[0]
+    path = tmp_path / "bomb.mcap"
+    path.write_bytes(whole.read_bytes()[:first] + record.end())
+    recording = open_recording(path)
+    list(recording.read())
+    assert recording.health.damaged >= 1
 
 
 def test_random_damage_is_an_error_or_a_report_and_never_a_crash(whole: Path, tmp_path: Path) -> None:

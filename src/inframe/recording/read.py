@@ -16,7 +16,7 @@ from mcap.exceptions import McapError
 from mcap.records import Channel, Chunk, Message, Metadata, Schema
 from mcap.stream_reader import StreamReader, breakup_chunk
 from pydantic import ValidationError
-from zstandard import ZstdError
+from zstandard import ZstdError, frame_content_size
 
 from inframe.core.config import Device
 from inframe.core.errors import ConfigError, one_line
@@ -25,6 +25,8 @@ from inframe.recording.events import Map, Packet, Said, unpack
 from inframe.recording.storage import open_part, parts_after
 
 MAX_RECORD = 1 << 30
+MAX_CHUNK = 256 << 20
+"""Decompressed. Ours have 4 MiB, and one message more."""
 TORN = (McapError, struct.error, ZstdError, ValueError, OverflowError, MemoryError)
 """What the reader of damaged bytes may raise, besides ConfigError from the seal."""
 
@@ -59,14 +61,23 @@ def records(stream: BinaryIO, name: str, health: Health) -> Iterator[Record]:
             return
         if isinstance(record, Chunk):
             health.chunks += 1
-            try:
-                inside = breakup_chunk(record, validate_crc=True)
-            except TORN:
-                health.damaged += 1
-                continue
-            yield from (one for one in inside if isinstance(one, Schema | Channel | Message))
+            yield from _inside(record, health)
         elif isinstance(record, Schema | Channel | Metadata):
             yield record
+
+
+def _inside(chunk: Chunk, health: Health) -> list[Schema | Channel | Message]:
+    try:
+        # A frame's own word for its size would be believed, whatever the chunk says.
+        size = frame_content_size(chunk.data) if chunk.compression == "zstd" else len(chunk.data)
+        known = chunk.compression in ("zstd", "")
+        if known and max(size, chunk.uncompressed_size) <= MAX_CHUNK:
+            inside = breakup_chunk(chunk, validate_crc=True)
+            return [one for one in inside if isinstance(one, Schema | Channel | Message)]
+    except TORN:
+        pass  # counted below
+    health.damaged += 1
+    return []
 
 
 @dataclass
