@@ -24,7 +24,7 @@ from inframe.pipeline.model import Model, load_model
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 from inframe.recording.about import about
 from inframe.recording.events import Said
-from inframe.recording.tap import Tap
+from inframe.recording.tap import Mark, Tap
 from inframe.recording.write import Event, RecordingWriter, Settings, texts
 from tests import devices
 from tests.drivers import onnx_models as om
@@ -233,7 +233,7 @@ class Procedure:
             shape=(HEIGHT, WIDTH),
             buffers=buffers,
             clock=world.clock,
-            put=self.events.append,
+            put=lambda event: self.events.append(event) if not isinstance(event, Mark) else None,
         )
 
     def _incoming(self, world: World, last: int, status: watched.Watched) -> loop.Incoming:

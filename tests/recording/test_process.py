@@ -8,12 +8,14 @@ import numpy as np
 import pytest
 
 from inframe.core.clock import NS_PER_S, ManualClock
+from inframe.core.errors import ConfigError
 from inframe.core.types import Pixels
 from inframe.pipeline.board import Board, Count, Row, create_board
 from inframe.recording import schema, storage
-from inframe.recording.events import Picture, Said
+from inframe.recording.events import Packet, Picture, Said
 from inframe.recording.process import RETRY_NS, Keeper
 from inframe.recording.read import open_recording
+from inframe.recording.tap import Mark
 from inframe.recording.write import Event, RecordingWriter, Settings, texts
 from tests.recording.procedures import HEIGHT, WIDTH, Procedure, device
 
@@ -34,7 +36,7 @@ class Kept:
         settings = Settings(self.folder, "p", file, about(file, "p", 0), 0)
         self.clock = ManualClock()
         self.buffers: SimpleQueue[Pixels] = SimpleQueue()
-        self.events: Queue[Event | None] = Queue()
+        self.events: Queue[Event | Mark | None] = Queue()
         self.writer = RecordingWriter(settings, texts(file))
         self.keeper = Keeper(self.writer, self.events, self.buffers, row, self.clock)
         self.seq = 0
@@ -65,17 +67,29 @@ def test_a_full_disk_is_told_retried_and_leaves_a_gap(
         for _ in range(70):
             kept.picture()
     lost = row.get(Count.DROPPED)
-    assert lost > 0
+    assert lost > 70, "and what was in the open chunk"
     kept.clock.advance(RETRY_NS)
     for _ in range(10):
         kept.picture()
-    kept.writer.close()
+    kept.events.put(None)
+    kept.keeper.run()
     assert row.get(Count.FRAMES) == 120 - lost
-    first, second = sorted(kept.folder.glob("*.mcap"))[0], sorted(kept.folder.glob("*.mcap"))[-1]
-    gap = next(event for event in read(second) if isinstance(event, schema.Gap))
-    assert (gap.frames, gap.last) == (lost, 110)
-    assert open_recording(first).paths[0] == first
+    parts = sorted(kept.folder.glob("*.mcap"))
+    frames = [e.seq for part in parts for e in contents(part) if isinstance(e, Packet)]
+    assert frames == [*range(1, 111 - lost), *range(111, 121)]
+    gap = next(event for event in contents(parts[-1]) if isinstance(event, schema.Gap))
+    assert (gap.frames, gap.first, gap.last) == (lost, 111 - lost, 110)
     assert kept.buffers.qsize() == 120, "each buffer comes back, written or not"
+
+
+def contents(path: Path) -> list[object]:
+    """Of this part alone."""
+    try:
+        recording = open_recording(path)
+    except ConfigError:
+        return []
+    recording.paths = [path]
+    return list(recording.read())
 
 
 def test_the_fault_stands_while_the_disk_is_full(tmp_path: Path, row: Row, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -97,8 +111,23 @@ def test_what_stays_unwritten_for_a_second_is_synced_even_when_nothing_comes(tmp
     (path,) = kept.folder.glob("*.mcap")
     before = path.stat().st_size
     kept.clock.advance(2 * NS_PER_S)
-    kept.writer.idle(kept.clock.now())
+    assert kept.writer.take(None, kept.clock.now())
     assert path.stat().st_size > before
+
+
+def test_only_what_is_in_the_file_is_said_to_be(tmp_path: Path, row: Row) -> None:
+    """A recording process that is started again goes on behind that: what was in memory only is a gap, and decided anew."""
+    kept = Kept(tmp_path, row)
+    for number in range(1, 41):
+        kept.picture()
+        kept.keeper.take(Mark(kept.seq, 100 + number))
+    (path,) = kept.folder.glob("*.mcap")
+    copy = tmp_path / "copy.mcap"
+    copy.write_bytes(path.read_bytes())  # what a kill would leave
+    written = [event.seq for event in read(copy) if isinstance(event, Packet)]
+    assert 0 < len(written) < 40
+    assert row.get(Count.SEQ) in (written[-1] - 1, written[-1])  # the mark behind the newest is not in yet
+    assert row.get(Count.TAKEN) == row.get(Count.SEQ) + 100
 
 
 def test_the_thread_ends_with_a_whole_file(tmp_path: Path, row: Row) -> None:

@@ -61,7 +61,7 @@ class Count(IntEnum):
     EVENTS = 22
     """recorder: the newest of what the parent told that is safely written."""
     TAKEN = 23
-    """recording: the newest record taken."""
+    """recording: the newest record that is in its file."""
 
 
 class Board:

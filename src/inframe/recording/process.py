@@ -18,12 +18,11 @@ from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.record import RecordReader, fields_of
 from inframe.pipeline.ring import RingReader
 from inframe.pipeline.watched import WatchedReader
-from inframe.recording import schema
 from inframe.recording.about import about, wall_minus_monotonic
-from inframe.recording.events import Picture, Said
+from inframe.recording.events import Picture
 from inframe.recording.seal import procedure_key, read_device_key
 from inframe.recording.storage import KEY
-from inframe.recording.tap import Missing, Tap
+from inframe.recording.tap import Mark, Missing, Tap
 from inframe.recording.write import Event, RecordingWriter, Settings, texts
 
 BACKLOG_BYTES = 96 << 20
@@ -43,7 +42,7 @@ def main(ctx: ChildContext) -> None:
     clock, board = MonotonicClock(), Board(ctx.fds["board"], tuple(ctx.args["rows"]))
     row, stream = board.row(ctx.name), device.streams[device.display]
     buffers = _buffers(stream.height, stream.width)
-    events: Queue[Event | None] = Queue()
+    events: Queue[Event | Mark | None] = Queue()
     keeper = Keeper(
         RecordingWriter(_settings(device, ctx.args["started"], ctx.args["procedure"]), texts(device)),
         events,
@@ -81,8 +80,6 @@ def _look(tap: Tap, keeper: "Keeper", row: Row, clock: Clock) -> None:
     now = clock.now()
     if not complete:
         keeper.behind_ns = now
-    row.set(Count.SEQ, tap.last)
-    row.set(Count.TAKEN, tap.records.last)
     row.set_faults({"RECORDER_BEHIND": bool(keeper.behind_ns) and now - keeper.behind_ns < SHOWN_NS}, now)
     row.beat(now)
 
@@ -113,7 +110,7 @@ class Keeper:
     def __init__(
         self,
         writer: RecordingWriter,
-        events: "Queue[Event | None]",
+        events: "Queue[Event | Mark | None]",
         buffers: SimpleQueue[Pixels],
         row: Row,
         clock: Clock,
@@ -123,6 +120,10 @@ class Keeper:
         self.behind_ns = 0
         self._retry_ns = 0
         self._lost = Missing()
+        """Not in the file, and not told in it yet."""
+        self._open = Missing()
+        """What is in the chunk that is being filled."""
+        self._mark = Mark(row.get(Count.SEQ), row.get(Count.TAKEN))
 
     def run(self) -> None:
         """Until None comes."""
@@ -135,44 +136,52 @@ class Keeper:
                     continue
                 if event is None:
                     self._writer.close()
+                    self._post()
                     return
                 self.take(event)
         except Exception as error:  # noqa: BLE001  # a thread's error is seen by nobody: the process ends for it
             self.failed = error
 
-    def take(self, event: Event) -> None:
+    def take(self, event: Event | Mark) -> None:
         """Write one event, or count it as lost."""
-        written = self._guarded(event)
+        if isinstance(event, Mark):
+            self._mark = event
+            return
+        self._guarded(event)
         if isinstance(event, Picture):
             self._buffers.put(event.pixels)
-            self._row.add(Count.FRAMES if written else Count.DROPPED)
 
-    def _guarded(self, event: Event | None) -> bool:
+    def _guarded(self, event: Event | None) -> None:
         now = self._clock.now()
+        self._open.event(event)
         if now < self._retry_ns:
-            self._count(event)
-            return False
+            self._lose(now)
+            return
+        gap = self._lost.told(now) if event is not None else None
         try:
-            if event is None:
-                self._writer.idle(now)
-                return True
-            if (gap := self._lost.told(now)) is not None:
+            if gap is not None:
                 self._writer.take(gap, now)
-            self._writer.take(event, now)
+            if self._writer.take(event, now):
+                self._post()
             self._row.clear_fault("DISK_FULL")
         except OSError:
             self._row.raise_fault("DISK_FULL", now)
             self._retry_ns = now + RETRY_NS
-            self._count(event)
-            return False
-        return True
+            if gap is not None:  # still untold
+                self._lost.add(Missing(gap.frames, gap.first, gap.last, gap.results, gap.decisions))
+            self._lose(now)
 
-    def _count(self, event: Event | None) -> None:
-        lost = self._lost
-        if isinstance(event, Picture):
-            lost.frame(event.seq)
-            self.behind_ns = self._clock.now()
-        elif isinstance(event, Said):
-            lost.results += 1
-        elif isinstance(event, schema.Decision):
-            lost.decisions += 1
+    def _post(self) -> None:
+        """What has been handed over is not lost with this process: the next one goes on behind it."""
+        self._row.add(Count.FRAMES, self._open.frames)
+        self._row.set(Count.SEQ, self._mark.frame)
+        self._row.set(Count.TAKEN, self._mark.record)
+        self._open = Missing()
+
+    def _lose(self, now_ns: int) -> None:
+        """The event, and with an open chunk all that was in it."""
+        if self._open.frames:
+            self._row.add(Count.DROPPED, self._open.frames)
+            self.behind_ns = now_ns
+        self._lost.add(self._open)
+        self._open = Missing()

@@ -172,6 +172,8 @@ class Stage:
     _pending: schema.Decision | None = None
     _stopped: bool = False
     _over: bool = False
+    _handled: list[int] = field(default_factory=lambda: [0, 0])
+    """The newest frame, and the newest card, that were decided on."""
 
     def __post_init__(self) -> None:
         stream = self.device.streams[self.device.display]
@@ -255,11 +257,19 @@ class Stage:
                 self.report.gap(event)
                 if event.results:
                     self.runner.lose()
-            case schema.Decision():
+            case schema.Decision() if self._is_new(event):
                 self._pending = event
                 self._lay_out(event)
                 return True
+            case _:
+                pass
         return False
+
+    def _is_new(self, decision: schema.Decision) -> bool:
+        """A recording process that was killed may have written something that the next one did not know of."""
+        kind, at = (0, decision.seq) if decision.seq else (1, decision.deadline_ns)
+        is_new, self._handled[kind] = at > self._handled[kind], max(at, self._handled[kind])
+        return is_new
 
     def _begins(self, session: schema.Session) -> bool:
         kind, _, what = session.process.partition(".")

@@ -58,6 +58,21 @@ class Missing:
         self.first = self.first or seq
         self.last, self.frames = seq, self.frames + 1
 
+    def event(self, event: object) -> None:
+        """One more, if it counts."""
+        if isinstance(event, Picture):
+            self.frame(event.seq)
+        elif isinstance(event, Said):
+            self.results += 1
+        elif isinstance(event, schema.Decision):
+            self.decisions += 1
+
+    def add(self, other: "Missing") -> None:
+        """Those of `other`, which come after these."""
+        self.first, self.last = self.first or other.first, other.last or self.last
+        self.frames, self.results = self.frames + other.frames, self.results + other.results
+        self.decisions += other.decisions
+
     def told(self, at_ns: int) -> schema.Gap | None:
         """As a message, and from zero again; None if nothing is missing."""
         counts = (self.frames, self.first, self.last, self.results, self.decisions)
@@ -66,6 +81,14 @@ class Missing:
             return None
         frames, first, last, said, decisions = counts
         return schema.Gap(at_ns=at_ns, frames=frames, first=first, last=last, results=said, decisions=decisions)
+
+
+@dataclass(frozen=True, slots=True)
+class Mark:
+    """All up to this frame and this record has been handed on."""
+
+    frame: int
+    record: int
 
 
 @dataclass
@@ -85,7 +108,7 @@ class Tap:
     buffers: SimpleQueue[Pixels]
     """Where frames are copied to; whoever has written one gives its buffer back."""
     clock: Clock
-    put: Callable[[Event], None]
+    put: Callable[[Event | Mark], None]
     last: int = 0
     """The newest frame taken or missed."""
     missing: Missing = field(default_factory=Missing)
@@ -113,6 +136,7 @@ class Tap:
         for _, one in sorted([*said, *begun], key=lambda timed: timed[0]):
             self.put(one)
         self._decisions(shown)
+        self.put(Mark(self.last, self.records.last))
         return gap is None
 
     def _begun(self) -> Iterator[tuple[int, schema.Session]]:

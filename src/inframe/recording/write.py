@@ -19,7 +19,8 @@ from inframe.recording.video import Encoder
 
 CHUNK_BYTES = 4 << 20
 CHUNK_NS = NS_PER_S
-"""A chunk is closed and synced after so long or so many bytes: what a crash or a power cut costs at most."""
+"""A chunk is closed after so many bytes or so long, and the file synced after so long: what a crash, or a power cut, costs at
+most."""
 _LEVELS = {Priority.NONE: "INFO", Priority.LOW: "INFO", Priority.MEDIUM: "WARNING", Priority.HIGH: "ERROR"}
 
 Event = Picture | Packet | Said | schema.Decision | schema.Status | schema.Session | schema.Gap
@@ -55,7 +56,9 @@ class Part:
     channels: dict[str, int]
     encoder: Encoder
     began_ns: int
-    flushed_ns: int
+    synced_ns: int
+    open_bytes: int = 0
+    """In the chunk that is being filled."""
     sequence: dict[str, int] = field(default_factory=dict)
 
 
@@ -69,31 +72,33 @@ class RecordingWriter:
         self._decided_ns = 0
         self._alerts: dict[str, str] = {}
 
-    def take(self, event: Event, now_ns: int) -> None:
-        """Write one event; `now_ns` decides when a chunk and a part are over."""
+    def take(self, event: Event | None, now_ns: int) -> bool:
+        """Write one event (None: nothing came); whether all that was taken has now been handed to the operating system.
+
+        `now_ns` decides when a chunk and a part are over.
+        """
         try:
+            before = self._part
             part = self._part_for(event, now_ns)
-            self._write(part, event)
-            if now_ns - part.flushed_ns >= CHUNK_NS:
-                self._sync(part, now_ns)
+            if part is None:
+                return True
+            if event is not None:
+                self._write(part, event)
+            return self._flush(part, now_ns) or part is not before
         except OSError:
             self.abandon()
             raise
 
-    def idle(self, now_ns: int) -> None:
-        """Nothing came: what is there belongs on the disk all the same."""
-        part = self._part
-        if part is not None and now_ns - part.flushed_ns >= CHUNK_NS:
-            try:
-                self._sync(part, now_ns)
-            except OSError:
-                self.abandon()
-                raise
-
-    def _sync(self, part: Part, now_ns: int) -> None:
+    def _flush(self, part: Part, now_ns: int) -> bool:
+        due = now_ns - part.synced_ns >= CHUNK_NS
+        if not due and part.open_bytes < CHUNK_BYTES:
+            return False
         part.writer.flush()
-        part.sink.sync()
-        part.flushed_ns = now_ns
+        part.open_bytes = 0
+        if due:
+            part.sink.sync()
+            part.synced_ns = now_ns
+        return True
 
     def abandon(self) -> None:
         """Leave the part as it is, after an error."""
@@ -111,7 +116,7 @@ class RecordingWriter:
             finally:
                 part.sink.close()
 
-    def _part_for(self, event: Event, now_ns: int) -> Part:
+    def _part_for(self, event: Event | None, now_ns: int) -> Part | None:
         part = self._part
         if (
             part is not None
@@ -119,7 +124,7 @@ class RecordingWriter:
             and now_ns - part.began_ns >= self._settings.rotate_ns
         ):
             self.close()  # between two frames, so that no frame's messages are torn apart more than they must
-        if self._part is None:
+        if self._part is None and event is not None:
             self._part = self._begin(now_ns)
         return self._part
 
@@ -130,7 +135,8 @@ class RecordingWriter:
         while (path := part_path(settings.folder, settings.name, self._number, sealed=sealed)).exists():
             self._number += 1  # of this procedure, from before a restart
         sink = Sink(path, settings.key)
-        writer = Writer(sink, chunk_size=CHUNK_BYTES, compression=CompressionType.ZSTD)  # type: ignore[arg-type]  # a stream
+        # Chunks are closed in `_flush` alone, so that what has been handed over is known exactly.
+        writer = Writer(sink, chunk_size=1 << 62, compression=CompressionType.ZSTD)  # type: ignore[arg-type]  # a stream
         writer.start(profile="", library=schema.FORMAT)
         writer.add_metadata(schema.METADATA, {**settings.metadata, "part": str(self._number)})
         self._number += 1
@@ -207,6 +213,7 @@ class RecordingWriter:
         if sequence is None:
             sequence = part.sequence[topic] = part.sequence.get(topic, 0) + 1
         wall = self._wall(at_ns)
+        part.open_bytes += len(data)
         part.writer.add_message(part.channels[topic], wall, data, wall, sequence & 0xFFFFFFFF)
 
     def _wall(self, ns: int) -> int:
