@@ -295,6 +295,37 @@ def test_a_proof_of_one_second(desk: Desk, tmp_path: Path) -> None:
     assert Said("prove", desk.home.folder).code == 2
 
 
+# --- what must go ----------------------------------------------------------------------------------------------------
+
+
+def test_a_salt_is_erased_once_and_the_trail_says_so(desk: Desk, tmp_path: Path) -> None:
+    words = ("forget", desk.home.folder, "--procedure", PROCEDURE.hex()[:4])
+    assert Said(*words).code == 0
+    assert desk.home.salts().get(PROCEDURE) is None
+    assert len(desk.events("SALT_ERASED")) == 1
+    assert report(tmp_path, "verify", desk.home.folder)["sound"]
+    assert Said(*words).code == 2
+
+
+def test_what_is_old_goes_and_the_rest_still_verifies(tmp_path: Path) -> None:
+    desk = Desk(tmp_path / "trail")
+    for _ in range(300):
+        desk.frame()
+        desk.recorder._close_batch(desk.clock.now())
+        desk.clock.advance(10**9)
+    desk.write()
+    assert Said("prune", desk.home.folder, "--before", "2100-01-01").code == 3, "the device runs"
+    desk.close()
+    desk.kill()
+    assert Said("prune", desk.home.folder, "--before", "2100-01-01", "--why", "test").code == 0
+    told = report(tmp_path, "verify", desk.home.folder)
+    assert (told["sound"], told["pruned_before"]) == (True, 256)
+    (event,) = [line for line in report(tmp_path, "show", desk.home.folder) if line["kind"] == "PRUNE"]
+    assert event["text"] == "test"
+    assert Said("trace", desk.home.folder, "--frame", 1).code == 1
+    assert Said("trace", desk.home.folder, "--frame", 299).code == 0
+
+
 # --- the witness -----------------------------------------------------------------------------------------------------
 
 

@@ -25,6 +25,7 @@ from inframe.trail.note import Key, Scheme, Signer, parse_key
 from inframe.trail.read import CHECKPOINT, WITNESSED, Log
 from inframe.trail.records import NO_ID, EventKind, EventRecord, FrameRecord
 from inframe.trail.report import Progress, Report, Resume
+from inframe.trail.tiles import WIDTH
 from inframe.trail.trace import Trace, time_text, trace
 from inframe.trail.verify import verify
 from inframe.trail.witness import Witness, cosigned
@@ -329,6 +330,34 @@ def record(place: Place, kind: EventKind, name: str, text: str, data: dict[str, 
     except (OSError, ConfigError, TrailDamaged) as error:
         return f"not recorded in the trail: {error}"
     return "recorded in the trail"
+
+
+def prune(place: Place, before_ns: int, why: str) -> int:
+    """Delete the leaves from before a wall time, as far as whole bundles of 256 go; returns the first that is kept. The log
+    says so itself. Raises DeviceFault while the device runs, ConfigError without its key."""
+    if not place.home.key_file.exists():
+        raise ConfigError(place.home.key_file, "key", "no such file", "the device's key: pruning is signed")
+    log = place.log()
+    headers = ((index, peek(entry)[2]) for index, entry in log.entries())
+    minimum = next((index for index, h in headers if h.wall_ns(h.first_ns) >= before_ns), log.size) // WIDTH * WIDTH
+    now = moments(MonotonicClock(), clock_state())
+    writer = place.home.go_on(place.home.signers(""), now)
+    try:
+        writer.prune(minimum, why, _who())
+        writer.close()
+    finally:
+        writer.let_go()
+    return minimum
+
+
+def forget(place: Place, procedure: bytes) -> str:
+    """Erase a procedure's salt: its digests then say nothing about anybody any more. Raises ConfigError where there is none."""
+    salts = place.home.salts()
+    if salts.get(procedure) is None:
+        raise ConfigError(place.home.folder, "--procedure", procedure.hex(), "one whose salt is still there")
+    salts.erase(procedure)
+    text = "the procedure's salt was erased: its digests mean nothing any more"
+    return record(place, EventKind.PRUNE, "SALT_ERASED", text, {"procedure": procedure.hex()})
 
 
 # --- the witness -----------------------------------------------------------------------------------------------------

@@ -283,6 +283,32 @@ def prove_command(
     _say(f"{where}: leaf {leaf} of {log.size}, {len(proof.path)} hashes to the root")
 
 
+@trail.command(name="prune")
+def prune_command(
+    before: Annotated[str, typer.Option("--before", metavar="TIME", help="What is older goes.")],
+    path: TrailPath = DEFAULT,
+    why: Annotated[str, typer.Option("--why", help="Goes into the record.")] = "retention",
+    key: KeyText = None,
+) -> None:
+    """Delete what is older, on a stopped device: what stays keeps its proofs, and the trail itself says what went."""
+    place = audit.find_log(path, key)
+    kept = audit.prune(place, audit.wall_ns(before, "--before"), why)
+    _say(f"{place.path}: leaves before {kept} are gone, and it says so")
+
+
+@trail.command()
+def forget(
+    procedure: Annotated[str, typer.Option("--procedure", metavar="ID", help="Its id, or how it begins.")],
+    path: TrailPath = DEFAULT,
+    key: KeyText = None,
+) -> None:
+    """Erase a procedure's salt: no picture can be linked to its records any more, and every proof still holds."""
+    place = audit.find_log(path, key)
+    chosen = audit.procedure_id(place.log(), procedure)
+    noted = audit.forget(place, chosen)
+    _say(f"{place.home.folder}: the salt of {chosen.hex()} is erased; {noted}")
+
+
 # --- the witness -----------------------------------------------------------------------------------------------------
 
 

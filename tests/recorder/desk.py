@@ -73,7 +73,7 @@ class Desk:
         self.pixels: dict[int, bytes] = {}
         self.outputs: dict[tuple[str, int], bytes] = {}
         self.seq = 0
-        self.start()
+        self.begin()
 
     def now(self) -> Moment:
         """The clocks."""
@@ -88,6 +88,11 @@ class Desk:
             self.device, self.fds, self.board, "recorder", self.store, salted, self.now, self.clock
         )
         self.cursor = self.store.cursor
+
+    def begin(self) -> None:
+        """A recorder whose log has been opened."""
+        self.start()
+        self.write()
 
     def kill(self) -> None:
         """The recorder is gone, with all that it had not written."""

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
+from inframe.chaos.trail import broken_bars, missing
 from inframe.core.clock import NS_PER_S
 from inframe.core.types import (
     Alert,
@@ -26,6 +27,8 @@ from inframe.core.types import (
     Verdict,
 )
 from inframe.pipeline.board import Count
+from inframe.trail.files import Disk
+from inframe.trail.read import Log
 from inframe.trail.records import NO_DIGEST, EventKind, EventLeaf, FrameLeaf
 from inframe.trail.salt import commitment
 from tests.recorder.desk import BOOT, ENGINE, PROCEDURE, SALT, SHA, SLOTS, WALL_0, Desk
@@ -292,7 +295,7 @@ def test_a_recorder_after_a_kill_repeats_nothing_and_misses_nothing(desk: Desk) 
     desk.kill()
     for _ in range(5):
         desk.frame(look=False)  # nobody looks
-    desk.start()
+    desk.begin()
     desk.load("a", again=True)
     desk.second()
     desk.close()
@@ -311,8 +314,33 @@ def test_a_kill_between_the_disk_and_the_board_repeats_nothing(desk: Desk) -> No
     for count, value in zip((Count.SEQ, Count.EVENTS, Count.FRAMES), before, strict=True):
         desk.row.set(count, value)
     desk.kill()
-    desk.start()
+    desk.begin()
     desk.write()
     desk.second()
     assert [frame.seq for frame in desk.frames()] == list(range(1, 91))
     assert desk.row.get(Count.FRAMES) == 90
+
+
+def test_what_was_passed_over_around_a_kill_is_counted(desk: Desk) -> None:
+    desk.second()
+    desk.kill()
+    desk.capture()
+    desk.capture()  # two frames that the display never took up, while no recorder was there
+    desk.begin()
+    desk.second()
+    desk.second()
+    frames = desk.frames()
+    assert [(frame.seq, frame.dropped) for frame in frames if frame.dropped] == [(33, 2)]
+    assert missing(Log(Disk(desk.home.folder / "log"), desk.key)) == 0
+
+
+def test_a_frame_that_is_missing_in_silence_is_noticed(desk: Desk) -> None:
+    """The check of `inframe chaos` can fail."""
+    desk.second()
+    desk.recorder._last_seq += 4
+    for _ in range(4):
+        desk.capture()
+    desk.second()
+    assert missing(Log(Disk(desk.home.folder / "log"), desk.key)) == 4
+    assert "4 frames are missing" in str(broken_bars(desk.home, []))
+    assert "0 gaps for 1 faults" in str(broken_bars(desk.home, ["recorder_killed", "cpu_hogs"]))

@@ -130,8 +130,10 @@ def test_a_log_that_is_gone_is_begun_anew(desk: Desk) -> None:
 
 
 def test_a_trail_that_another_process_writes_is_waited_for(desk: Desk, tmp_path: Path) -> None:
+    desk.kill()
     other = Home(tmp_path / "trail")
     writer = other.open(other.signers("other"), desk.now)
+    desk.begin()
     desk.second()
     assert "another process writes" in desk.store.health.failing
     writer.close()
@@ -148,7 +150,7 @@ def test_a_damaged_log_is_kept_and_another_one_begun(desk: Desk) -> None:
     data = bytearray(tail.read_bytes())
     data[200] ^= 1
     tail.write_bytes(bytes(data))
-    desk.start()
+    desk.begin()
     desk.second()
     assert tail.read_bytes() == bytes(data)
     assert [path.name for path in desk.home.logs()] == ["log", "log-2"]
@@ -177,7 +179,7 @@ def test_the_key_is_private_and_made_once(desk: Desk) -> None:
     assert key.stat().st_mode & 0o777 == 0o600
     assert desk.key.name.startswith("theatre-7.")
     desk.kill()
-    desk.start()
+    desk.begin()
     desk.second()
     assert key.read_bytes() == before
 
@@ -214,7 +216,7 @@ def test_what_others_want_recorded_is_taken_over_once(desk: Desk) -> None:
 def test_the_salt_is_the_procedures_for_every_recorder_of_it(desk: Desk) -> None:
     desk.second()
     desk.kill()
-    desk.start()
+    desk.begin()
     desk.second()
     assert desk.home.salts().get(PROCEDURE) == SALT
 

@@ -2,9 +2,12 @@
 
 from pathlib import Path
 
+from inframe.trail import find
 from inframe.trail.files import Disk
 from inframe.trail.home import Home, log_name, log_number
 from inframe.trail.note import Key
+from inframe.trail.read import Log
+from inframe.trail.records import EventRecord
 from inframe.trail.verify import verify
 
 BLOWS = ("recorder_killed", "recorder_stopped", "disk_full")
@@ -13,18 +16,33 @@ BLOWS = ("recorder_killed", "recorder_stopped", "disk_full")
 
 def broken_bars(home: Home, struck: list[str]) -> list[str]:
     """What does not hold of the trails in `home` after the faults named were struck."""
-    gaps, broken = 0, []
+    gaps, silent, broken = 0, 0, []
     (key, *_), logs = home.public_keys(), home.logs()
     for path in logs:
         report = verify(Disk(path), key_of(key, path))
         broken += [str(damage) for damage in report.damages]
         gaps += len(report.gaps)
+        silent += missing(Log(Disk(path), key_of(key, path)))
     expected = sum(name in BLOWS for name in struck)
     if len(logs) != 1:
         broken.append(f"{len(logs)} logs")
     if gaps < expected:
         broken.append(f"{gaps} gaps for {expected} faults of the recorder and its disk")
+    if silent:
+        broken.append(f"{silent} frames are missing, and nothing says so")
     return broken
+
+
+def missing(log: Log) -> int:
+    """How many frames are neither recorded nor counted as dropped, by the numbers of those that are."""
+    count, last, told = 0, 0, False
+    for _, _, _, record in find.show(log, find.Filter()):
+        if isinstance(record, EventRecord):
+            told |= record.name in ("LOST", "DROPPED")
+        elif record.seq:
+            count += 0 if told or not last else max(0, record.seq - last - 1 - record.dropped)
+            last, told = record.seq, False
+    return count
 
 
 def key_of(key: Key, log: Path) -> Key:

@@ -75,14 +75,19 @@ class Second:
     rows: list[tuple[Shown, int]] = field(default_factory=list)
     """Each with how many frames before it never reached the screen."""
     events: list[EventRecord] = field(default_factory=list)
+    behind: int = 0
 
     def add(self, shown: Shown, dropped: int) -> None:
         """A record of something that reached the screen."""
         self.rows.append((shown, dropped))
 
-    def forget(self, until_ns: int) -> None:
-        """Leave out what was shown until then."""
-        self.rows = [row for row in self.rows if row[0].shown_ns > until_ns]
+    def go_on_behind(self, shown_ns: int, seq: int) -> None:
+        """The log has all up to the frame `seq`, shown at that moment: what the recorder before this one had written when
+        it was killed, before it could say so, is left out; what was passed over since then counts as dropped."""
+        self.rows = [row for row in self.rows if row[0].shown_ns > shown_ns]
+        if self.rows and self.behind < seq < self.rows[0][0].seq:
+            self.rows[0] = self.rows[0][0], self.rows[0][0].seq - seq - 1
+        self.behind = max(self.behind, seq)
 
     def leaves(self, is_last: bool = False) -> list[Leaf]:
         """What was collected, as leaves: events before frames, since the first of them begins the procedure; in the last

@@ -21,6 +21,7 @@ from inframe.recorder.moment import moments
 from inframe.recorder.store import Cursor, Store, batch_of
 from inframe.recorder.watch import Watch
 from inframe.trail.home import Home
+from inframe.trail.leaf import MAX_FRAMES
 from inframe.trail.records import EventKind, EventRecord
 from inframe.trail.salt import commitment
 from inframe.trail.write import Now
@@ -128,7 +129,9 @@ class Recorder:
             raise self.store.health.refused
         self._look()
         now = self.clock.now()
-        if now - self._batched_ns >= BATCH_NS:
+        health = self.store.health
+        is_known = health.is_open or health.failing or len(self.second.rows) >= MAX_FRAMES
+        if now - self._batched_ns >= BATCH_NS and is_known:  # else what the log has already would be written again
             self._close_batch(now)
         self._post(now)
 
@@ -183,8 +186,7 @@ class Recorder:
     def _close_batch(self, now: int, is_last: bool = False) -> None:
         self._batched_ns = now
         self.second.events += self.watch.controls(self.board.controls(), now)
-        # what the recorder before this one had written when it was killed, before it could say so
-        self.second.forget(self.store.health.newest_ns)
+        self.second.go_on_behind(*self.store.health.newest)
         leaves = self.second.leaves(is_last)
         if leaves:
             self.store.put(batch_of(leaves, Cursor(self.records.last, self.happened.last, self._frames), now))

@@ -75,8 +75,10 @@ class Health:
     """Since when a batch has been on its way to the disk; 0: none is."""
     damaged: str = ""
     """The log that was begun because the one before was found damaged."""
-    newest_ns: int = 0
-    """When the newest frame of this procedure was shown that the log had when it was opened."""
+    is_open: bool = False
+    """The log has been opened once, and `newest` is known."""
+    newest: tuple[int, int] = (0, 0)
+    """The newest frame of this procedure that the log had when it was opened: when it was shown, ns, and its number."""
     refused: ConfigError | None = None
     dropped: int = 0
     """Frames, in all."""
@@ -212,7 +214,8 @@ class Store:
         if not self._salt_kept:
             self._home.salts().keep(self._procedure, self._salt)
             self._salt_kept = True
-        self.health.newest_ns = max(self.health.newest_ns, _newest(writer, self._procedure))
+        self.health.newest = max(self.health.newest, _newest(writer, self._procedure))
+        self.health.is_open = True
         if self._waiting and self.health.failing:
             writer.append(self._resumed(writer))
         return writer
@@ -243,10 +246,12 @@ class Store:
             self._writer = None
 
 
-def _newest(writer: Writer, procedure: bytes) -> int:
-    """When the newest frame of the procedure among the log's last leaves was shown, ns; 0 if there is none."""
+def _newest(writer: Writer, procedure: bytes) -> tuple[int, int]:
+    """The newest frame of the procedure among the log's last leaves: when it was shown, ns, and its number; zeros if there
+    is none."""
     for entry in reversed(writer.recent):
         kind, _, header = peek(entry)
         if kind == FRAMES and header.procedure == procedure:
-            return int(decode_columns(entry).numbers["shown_ns"].max())
-    return 0
+            numbers = decode_columns(entry).numbers
+            return int(numbers["shown_ns"].max()), int(numbers["seq"].max())
+    return 0, 0
