@@ -30,8 +30,11 @@ BACKLOG = (6, 48)
 """So many frames may wait for the encoder, at least and at most: what they take in memory decides."""
 RETRY_NS = 2 * NS_PER_S
 SHOWN_NS = 2 * NS_PER_S
-LOOKS = 3
-"""Looks for each frame period: the ring holds two frames more than the one being written."""
+REST = 0.6
+GLANCE_S = 0.002
+"""After a look nothing can be new for so much of a frame period; then it glances so often whether the frame has been decided. That
+is when the frame path rests: an encoder that ran while a model does would take cache and memory bandwidth from it. If no decision
+comes, it looks after one period: the ring holds two frames more than the one being written."""
 IDLE_S = 0.5
 STOP_S = 2.0
 
@@ -43,15 +46,34 @@ def main(ctx: ChildContext) -> None:
     row, stream = board.row(ctx.name), device.streams[device.display]
     buffers = _buffers(stream.height, stream.width)
     events: Queue[Event | Mark | None] = Queue()
-    keeper = Keeper(
-        RecordingWriter(_settings(device, ctx.args["started"], ctx.args["procedure"]), texts(device)),
-        events,
-        buffers,
-        row,
-        clock,
-    )
+    writer = RecordingWriter(_settings(device, ctx.args["started"], ctx.args["procedure"]), texts(device))
+    keeper = Keeper(writer, events, buffers, row, clock)
+    tap = _tap(ctx, device, board, buffers, events)
+    records = RingReader(ctx.fds["records"])
+    thread = Thread(target=keeper.run, daemon=True)
+    thread.start()
+    start.ready(ctx, row, clock)
+    period_s = 1 / stream.fps
+    while not ctx.stop.wait(REST * period_s):
+        until = clock.now() + int((1 - REST) * period_s * NS_PER_S)
+        while records.newest() == tap.records.last and clock.now() < until and not ctx.stop.wait(GLANCE_S):
+            pass
+        _look(tap, keeper, row, clock)
+    _look(tap, keeper, row, clock)
+    events.put(None)
+    thread.join(STOP_S)
+
+
+def _tap(
+    ctx: ChildContext,
+    device: Device,
+    board: Board,
+    buffers: SimpleQueue[Pixels],
+    events: "Queue[Event | Mark | None]",
+) -> Tap:
+    row, stream = board.row(ctx.name), device.streams[device.display]
     models = {name: model for name, model in device.models.items() if model.stream == device.display}
-    tap = Tap(
+    return Tap(
         frames=RingReader(ctx.fds["frames"]),
         outputs={name: (RingReader(ctx.fds[f"results.{name}"]), len(model.labels)) for name, model in models.items()},
         records=RecordReader(RingReader(ctx.fds["records"]), fields_of(device), row.get(Count.TAKEN)),
@@ -59,18 +81,10 @@ def main(ctx: ChildContext) -> None:
         workers={f"worker.{w}": board.row(f"worker.{w}") for w in sorted({m.worker for m in models.values()})},
         shape=(stream.height, stream.width),
         buffers=buffers,
-        clock=clock,
+        clock=MonotonicClock(),
         put=events.put,
         last=row.get(Count.SEQ),
     )
-    thread = Thread(target=keeper.run, daemon=True)
-    thread.start()
-    start.ready(ctx, row, clock)
-    while not ctx.stop.wait(1 / (LOOKS * stream.fps)):
-        _look(tap, keeper, row, clock)
-    _look(tap, keeper, row, clock)
-    events.put(None)
-    thread.join(STOP_S)
 
 
 def _look(tap: Tap, keeper: "Keeper", row: Row, clock: Clock) -> None:
