@@ -1,24 +1,25 @@
-"""`inframe trail …`: what the record says, and whether anybody has changed it. Exit code 1: no, or nothing found."""
+"""`inframe trail …`: what the record says, and whether anybody has changed it. Exit code 1: no, or nothing found.
+
+What reads a trail is imported by the command that needs it: `inframe run`, which reads none, shows its first picture a
+second earlier for it.
+"""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 from itertools import islice
 from pathlib import Path
-from typing import Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
-from inframe import audit
 from inframe.core.errors import ConfigError
 from inframe.terminal import JsonFile, out, write_file, write_json
-from inframe.trail import export as exports
-from inframe.trail import find, prov, witness
-from inframe.trail.note import Key, Scheme
-from inframe.trail.prove import parse_proof, prove
-from inframe.trail.records import EventKind
-from inframe.trail.report import Progress as Tick
-from inframe.trail.trace import Trace, as_json, page, time_text
+
+if TYPE_CHECKING:
+    from inframe.trail.note import Key, Scheme
+    from inframe.trail.records import EventKind
+    from inframe.trail.report import Progress as Tick
+    from inframe.trail.trace import Trace
 
 trail = typer.Typer(
     name="trail",
@@ -53,7 +54,9 @@ DEFAULT = Path("out") / "trail"
 
 
 @contextmanager
-def _bar(what: str) -> Iterator[Tick]:
+def _bar(what: str) -> "Iterator[Tick]":
+    from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
     columns = (TextColumn(what), BarColumn(), MofNCompleteColumn(), TimeRemainingColumn())
     with Progress(*columns, console=out, transient=True, disable=not out.is_terminal) as progress:
         task = progress.add_task(what, total=None)
@@ -77,6 +80,9 @@ def trace(
     json_file: JsonFile = None,
 ) -> None:
     """Explain one frame: what was shown, by which model, on which input and settings, with the proof that this is the record."""
+    from inframe import audit
+    from inframe.trail.trace import as_json, page
+
     if (at is None) == (frame is None):
         raise ConfigError("inframe trail trace", "--at, --frame", "both or none", "one of them")
     log = audit.find_log(path, key).log()
@@ -94,7 +100,9 @@ def trace(
     write_json(json_file, [as_json(one) for one in found] if len(found) > 1 else as_json(found[0]))
 
 
-def _write_trace(found: Trace, proof: Path | None, prov_file: Path | None) -> None:
+def _write_trace(found: "Trace", proof: Path | None, prov_file: Path | None) -> None:
+    from inframe.trail import prov
+
     if proof is not None:
         write_file(proof, "--proof", found.proof.text())
     if prov_file is not None:
@@ -120,6 +128,8 @@ def verify(
     json_file: JsonFile = None,
 ) -> None:
     """Check every leaf, hash and signature; name each change. Exit code 1 if anything is not as it was written."""
+    from inframe import audit
+
     keys = tuple(one for text in witness_keys or () for one in audit.read_keys(text))
     if path.suffix in (".zip", ".tlog-proof") or (path / "manifest.json").exists():
         return _verify_taken_out(path, key, keys, json_file)
@@ -153,8 +163,13 @@ def _show_report(told: dict[str, Any]) -> None:
     _say("  sound: nothing was changed, removed, inserted or reordered" if told["sound"] else "  NOT SOUND")
 
 
-def _verify_taken_out(path: Path, key: str | None, keys: tuple[Key, ...], json_file: Path | None) -> None:
+def _verify_taken_out(path: Path, key: str | None, keys: "tuple[Key, ...]", json_file: Path | None) -> None:
     """An export, or one proof: on any machine, without the log."""
+    from inframe import audit
+    from inframe.trail import export as exports
+    from inframe.trail.note import Key
+    from inframe.trail.prove import parse_proof
+
     if key is None:
         raise ConfigError(
             path, "--key", "none", "the device's public key: one that came with the export proves nothing"
@@ -187,7 +202,7 @@ def _verify_taken_out(path: Path, key: str | None, keys: tuple[Key, ...], json_f
     write_json(json_file, told)
 
 
-def _rest(key: Key) -> tuple[Scheme, bytes]:
+def _rest(key: "Key") -> "tuple[Scheme, bytes]":
     return key.scheme, key.public
 
 
@@ -208,6 +223,10 @@ def show(
     json_file: JsonFile = None,
 ) -> None:
     """List events and frames, oldest first."""
+    from inframe import audit
+    from inframe.trail import find
+    from inframe.trail.trace import time_text
+
     log = audit.find_log(path, key).log()
     wanted = find.Filter(
         procedure=audit.procedure_id(log, procedure) if procedure is not None else None,
@@ -227,7 +246,9 @@ def show(
     write_json(json_file, told)
 
 
-def _kind(text: str) -> EventKind:
+def _kind(text: str) -> "EventKind":
+    from inframe.trail.records import EventKind
+
     try:
         return EventKind[text.upper()]
     except KeyError:
@@ -244,6 +265,10 @@ def export(
     json_file: JsonFile = None,
 ) -> None:
     """Take one procedure out, with proofs: it verifies on any machine with one command. Default: the newest one."""
+    from inframe import audit
+    from inframe.trail import export as exports
+    from inframe.trail.records import EventKind
+
     if target is None:
         raise ConfigError("inframe trail export", "--out", "nothing", "a new folder, or a name that ends in .zip")
     place = audit.find_log(path, key)
@@ -268,6 +293,10 @@ def prove_command(
     key: KeyText = None,
 ) -> None:
     """Write the proof that one second is in the trail: a file that verifies alone, about 8 kB."""
+    from inframe import audit
+    from inframe.trail import find
+    from inframe.trail.prove import prove
+
     if (leaf is None) == (frame is None):
         raise ConfigError("inframe trail prove", "--leaf, --frame", "both or none", "one of them")
     log = audit.find_log(path, key).log()
@@ -291,6 +320,8 @@ def prune_command(
     key: KeyText = None,
 ) -> None:
     """Delete what is older, on a stopped device: what stays keeps its proofs, and the trail itself says what went."""
+    from inframe import audit
+
     place = audit.find_log(path, key)
     kept = audit.prune(place, audit.wall_ns(before, "--before"), why)
     _say(f"{place.path}: leaves before {kept} are gone, and it says so")
@@ -303,6 +334,8 @@ def forget(
     key: KeyText = None,
 ) -> None:
     """Erase a procedure's salt: no picture can be linked to its records any more, and every proof still holds."""
+    from inframe import audit
+
     place = audit.find_log(path, key)
     chosen = audit.procedure_id(place.log(), procedure)
     noted = audit.forget(place, chosen)
@@ -320,6 +353,9 @@ def ask(
     key: KeyText = None,
 ) -> None:
     """On the device: ask a witness to cosign what is published (c2sp.org/tlog-witness)."""
+    from inframe import audit
+    from inframe.trail import witness
+
     log = audit.find_log(path, key).log()
     write_file(target, "FILE", witness.request(log, old))
     _say(f"{target}: {log.published.size} leaves of {log.key.name}")
@@ -334,6 +370,8 @@ def sign(
     name: Annotated[str, typer.Option("--name", help="The witness's name, when its key is made.")] = "witness",
 ) -> None:
     """On the witness: cosign a trail that has only grown since it last did."""
+    from inframe import audit
+
     known = {one.name: one for text in log_keys for one in audit.read_keys(text)}
     answer, key = audit.cosign(folder, name, known, audit.read_file(request, "REQUEST"))
     write_file(response, "RESPONSE", answer)
@@ -348,6 +386,8 @@ def keep(
     key: KeyText = None,
 ) -> None:
     """On the device: keep the cosigned checkpoint beside the log, where `verify` looks for it."""
+    from inframe import audit
+
     place = audit.find_log(path, key)
     known = tuple(one for text in witness_keys for one in audit.read_keys(text))
     size, noted = audit.keep_cosigned(place, audit.read_file(response, "RESPONSE"), known)

@@ -113,7 +113,7 @@ EVENTS: dict[str, Event] = _table(
     Event(
         "RECORDER_LOST",
         "the recorder died or hung",
-        "restarted; records dropped meanwhile are counted",
+        "restarted; goes on where the record ended",
         L,
         "RECORDING INTERRUPTED",
         "RC-05",
