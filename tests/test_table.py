@@ -246,6 +246,14 @@ def test_the_models_never_share_the_pictures_core_where_there_are_more(
     assert partition_of(one, "worker", "worker", layout).cores == models
 
 
+def test_on_two_cores_the_display_does_not_take_turns_with_the_models() -> None:
+    layout = CoreLayout(frozenset({1}), frozenset({0}), shared=False, display=frozenset({0}))
+    found = {kind: partition_of(device(), kind, "worker", layout) for kind in ("display", "worker", "recorder")}
+    assert found["display"].cores == found["recorder"].cores == {0}
+    assert found["worker"].cores == {1}
+    assert found["display"].priority > found["worker"].priority > found["recorder"].priority
+
+
 def test_cores_in_both_halves_are_shared() -> None:
     assert layout_of(device(cores={"real_time": [0, 1], "background": [1]})).shared
 

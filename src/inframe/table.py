@@ -138,7 +138,9 @@ def _display(device: Device, name: str, what: str) -> Wiring:
     fds |= {f"wake.{row}": f"wake.{row}" for row in names(device) if row.startswith(("screen.", "console."))}
     if device.recording is not None:
         fds["status"] = "status"
-    return {"models": models, "woken_by": _woken_by(device)}, fds
+    layout = layout_of(device)
+    own_core = device.real_time and not _cores("display", layout) & _cores("worker", layout)
+    return {"models": models, "woken_by": _woken_by(device), "own_core": own_core}, fds
 
 
 def _capture(device: Device, name: str, what: str) -> Wiring:
@@ -234,6 +236,8 @@ def _is_optional(device: Device, kind: str, what: str) -> bool:
 def _cores(kind: str, layout: CoreLayout) -> frozenset[int]:
     """Of the real-time cores the last is the picture's, where there are more than one the others are the models'."""
     picture = frozenset({max(layout.real_time)})
+    if kind == "display" and layout.display:
+        return layout.display
     if kind == "worker":
         return (layout.real_time - picture) or picture
     return picture

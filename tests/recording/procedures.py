@@ -265,6 +265,9 @@ class Procedure:
 
     # --- what the loop calls
 
+    def lay(self, frame: Frame) -> None:
+        pass
+
     def show(self, frame: Frame | NoSignal, decision: Decision, controls: Controls) -> int:
         self.world.clock.advance(2 * NS_PER_MS)
         return 0 if self.world.chance(0.02) else self.world.clock.now()

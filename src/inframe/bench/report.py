@@ -28,7 +28,7 @@ from inframe.pipeline.board import Count
 from inframe.procedure import quantile
 from inframe.reference_device import device_file
 from inframe.resolve import resolve
-from inframe.table import layout_of, names
+from inframe.table import layout_of, names, partition_of
 
 FPS = 30
 READY_S = 30.0
@@ -67,7 +67,7 @@ def bench_device() -> tuple[Device, Path]:
 def measure(seconds: float, tick: Tick, only: Sequence[str] = PHASES) -> dict[str, Any]:
     """The whole measurement: `seconds` of windows after a start-up of some 15 s. Returns the report (docs/performance.md)."""
     device, path = bench_device()
-    core = max(layout_of(device).real_time)
+    core = max(partition_of(device, "display", "", layout_of(device)).cores)
     tick("wake-ups")
     wakeups = _wakeups(device, core)
     with ExitStack() as stack:
@@ -124,12 +124,11 @@ def _run_blocks(bench: Bench, seconds: float, tick: Tick, display: int) -> list[
 
 
 def _wakeups(device: Device, core: int) -> dict[str, dict[str, float]]:
-    """Between the cores that display and worker really have, and across cores for comparison."""
-    workers = max(layout_of(device).real_time - {core} or {core})
+    """Between the cores that display and worker really have, and on one core for comparison."""
+    workers = max(partition_of(device, "worker", "", layout_of(device)).cores)
     found = {"used": round_trips((core, workers), ROUNDS)}
-    other = min(layout_of(device).background)
-    if other != core:
-        found["across"] = round_trips((core, other), ROUNDS)
+    if core != workers:
+        found["one_core"] = round_trips((workers, workers), ROUNDS)
     return found
 
 
@@ -150,7 +149,7 @@ def _report(
     report["isolation_ms"] = idle_p50 - floor_p50 if idle_p50 and floor_p50 else None
     report["recording_us"] = turns_us(bench.windows)
     report |= {"handoff_us": wakeups["used"]["handoff"], "pingpong_us": wakeups["used"]["pingpong"]}
-    report["across_cores"] = wakeups.get("across")
+    report["one_core"] = wakeups.get("one_core")
     report["stalls"] = {name: _stalls(windows) for name, windows in by_phase.items()}
     report["voided_windows"] = bench.voided
     report["rss_display_mb"] = {"first": rss[0], "last": rss[-1], "max": max(rss)}
@@ -177,6 +176,7 @@ def phase_report(windows: list[Window], slack_ns: int, deadline_ns: int) -> dict
         "windows": len(windows),
         "frames": frames,
         "missed": sum(len(w.due_ns) for w in windows),
+        "never_shown": sum(w.never_shown for w in windows),
         "missed_beyond_stalls": sum(beyond_stalls(w, slack_ns, deadline_ns) for w in windows),
         "results_in_time": in_time,
         "results_in_time_percent": 100.0 * in_time / frames if frames else None,

@@ -46,7 +46,7 @@ def _keep_going(ctx: ChildContext, stream: Stream, capture: "Capture") -> None:
     losses, told = 0, ""
     while not ctx.stop.is_set():
         try:
-            camera = open_camera(stream, capture.clock)
+            camera = open_camera(stream, capture.clock, capture.rehearse)
             try:
                 while not ctx.stop.is_set():
                     losses = 0 if capture.step(camera) else losses
@@ -104,11 +104,17 @@ class Capture:
             self._until_handled(seq)
         return True
 
-    def _publish(self, shot: Shot, now: int) -> int:
-        seq = self.writer.commit(
-            Header(0, self.writer.seq, shot.captured_ns, now, shot.source_ns or 0, int(shot.flags), shot.dropped)
-        )
+    def rehearse(self) -> None:
+        """Shortly before a frame: walk the way that it will go, so that it is in the caches."""
         row = self.row
+        row.beat(self.clock.now())
+        row.add(Count.FRAMES, 0)
+        row.set(Count.SEQ, row.get(Count.SEQ))
+        self.writer.rehearse()
+
+    def _publish(self, shot: Shot, now: int) -> int:
+        """Published last: who is woken by it waits until this process, of higher priority, is done."""
+        row, seq = self.row, self.writer.seq
         row.add(Count.FRAMES)
         row.set(Count.SEQ, seq)
         row.set(Count.LATENCY_NS, now - shot.captured_ns)
@@ -116,7 +122,8 @@ class Capture:
             row.add(Count.DROPPED, shot.dropped)
         if shot.flags & FrameFlag.CORRUPT:
             row.add(Count.CORRUPT)
-        return seq
+        header = Header(0, seq, shot.captured_ns, now, shot.source_ns or 0, int(shot.flags), shot.dropped)
+        return self.writer.commit(header)
 
     def _until_handled(self, seq: int) -> None:
         import time  # only here: recordings played as fast as possible have no real-time clock to keep

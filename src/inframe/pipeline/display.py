@@ -3,6 +3,8 @@
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
+import numpy as np
+
 from inframe.core.clock import NS_PER_S, Clock, MonotonicClock
 from inframe.core.config import Device, ModelConfig
 from inframe.core.types import (
@@ -88,7 +90,9 @@ def _incoming(
         stopping=ctx.stop.is_set,
         skipped=journal.skipped,
         idle=lambda: journal.beat(None, None),
-        look_ns=loop.look_after(device.deadline_ns) if ctx.args["woken_by"] == "results" else None,
+        look_ns=loop.look_after(device.deadline_ns, ctx.args["own_core"])
+        if ctx.args["woken_by"] == "results"
+        else None,
         last=journal.row.get(Count.SEQ),
         began=status.began,
     )
@@ -131,9 +135,17 @@ class RingSurface:
     failed: Callable[[], None]
     """Called when the overlay could not be drawn."""
     views: list[Pixels] = field(init=False)
+    _laid: int = 0
+    """The frame that the slot begun holds already."""
 
     def __post_init__(self) -> None:
         self.views = _views(self.writer.payloads, self.size)
+
+    def lay(self, frame: Frame) -> None:
+        """See loop.Surface."""
+        self.writer.begin()
+        np.copyto(self.views[self.writer.slot], frame.pixels)
+        self._laid = frame.seq
 
     def show(self, frame: Frame | NoSignal, decision: Decision, controls: Controls) -> int:
         """See loop.Surface."""
@@ -148,13 +160,17 @@ class RingSurface:
         if not self.incoming.still(frame):
             return 0
         now = self.clock.now()
-        self.writer.commit(Header(0, frame.seq, frame.captured_ns, now, kind=int(verdict)))
+        self.writer.commit(Header(0, frame.seq, frame.captured_ns, now, 0, 0, 0, verdict))
+        self.writer.begin()  # the next one: now it delays nobody
         return now
 
     def _draw(self, into: Pixels, frame: Frame, decision: Decision, controls: Controls) -> Verdict:
         """Returns what was really drawn."""
+        if self._laid != frame.seq:
+            self.lay(frame)
+        self._laid = 0
         try:
-            self.overlay.draw(into, frame.pixels, decision, controls, self.clock.now())
+            self.overlay.draw_over(into, frame.pixels, decision, controls, self.clock.now())
         except Exception:  # noqa: BLE001  # whatever slipped through every check of a result costs its overlay, never the picture
             self.failed()
             plain = replace(decision, verdict=Verdict.WITHHOLD, findings=(), shown=(), age_ns=0)

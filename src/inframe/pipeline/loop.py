@@ -24,7 +24,8 @@ from inframe.core.types import (
     Results,
 )
 from inframe.pipeline import results as results_ring
-from inframe.pipeline.decide import Plan, decide, due, initial
+from inframe.pipeline.decide import Plan, decide, initial
+from inframe.pipeline.gate import looks_at
 from inframe.pipeline.ring import Header, RingReader
 
 WAIT_NS = 50 * NS_PER_MS
@@ -33,6 +34,8 @@ WAIT_NS = 50 * NS_PER_MS
 FROZEN_ROWS = 16
 """So many rows of a picture are compared with the last picture's: sensor noise alone makes each of them differ."""
 PERIODS = 2.5
+LAY_NS = NS_PER_MS // 2
+"""On a core of its own the display looks for a frame so long after it should have come."""
 LOOK_NS = 4 * NS_PER_MS
 """A frame that is late is looked for this often."""
 
@@ -42,6 +45,10 @@ Wait = Callable[[int], bool]
 
 class Surface(Protocol):
     """Where pictures go: the overlay and the screen ring behind it."""
+
+    def lay(self, frame: Frame) -> None:
+        """What can be done before the models have spoken: the frame as it is, where the picture will be."""
+        ...
 
     def show(self, frame: Frame | NoSignal, decision: Decision, controls: Controls) -> int:
         """Draw, hand over, and return when that was done, ns; 0 if the frame was overwritten while it was drawn."""
@@ -92,7 +99,10 @@ def run(
     """Every frame reaches the screen by its deadline, whatever the models do. Ends when `incoming` does."""
     state = initial(plan, incoming.begin())
     for frame in incoming:
-        results = models.await_for(frame, until_ns=frame.deadline_ns - DRAW_NS) if isinstance(frame, Frame) else {}
+        results: Results = {}
+        if isinstance(frame, Frame):
+            surface.lay(frame)
+            results = models.await_for(frame, until_ns=frame.deadline_ns - DRAW_NS)
         controls = status.controls()
         decision, state = decide(plan, frame, results, status.faults(), controls, state)
         shown_ns = surface.show(frame, decision, controls)
@@ -195,7 +205,7 @@ class Incoming:
         return Frame(self.stream, seq, captured_ns, captured_ns + self.deadline_ns, pixels, self._flags(header))
 
     def _flags(self, header: Header) -> FrameFlag:
-        flags = FrameFlag(header.flags)
+        flags = FrameFlag(header.flags) if header.flags else FrameFlag.NONE
         frozen = self._repeated and header.captured_ns - self._same_since_ns >= self.frozen_ns
         return flags | FrameFlag.FROZEN if frozen else flags
 
@@ -238,9 +248,10 @@ def woken_by(models: Mapping[str, ModelConfig], deadline_ns: int) -> Literal["re
     return "results" if any(models[name].every == 1 for name in awaited(models, deadline_ns)) else "frames"
 
 
-def look_after(deadline_ns: int) -> int:
-    """`Incoming.look_ns` for a display woken by results: later than they come when all is well, and early enough when not."""
-    return (deadline_ns - DRAW_NS) // 2
+def look_after(deadline_ns: int, own_core: bool) -> int:
+    """`Incoming.look_ns` for a display woken by results. On a core that it shares with the models: later than results come when
+    all is well, and early enough when not. On its own: soon, so that it lays the frame while the models run."""
+    return LAY_NS if own_core else (deadline_ns - DRAW_NS) // 2
 
 
 @dataclass
@@ -255,35 +266,44 @@ class ModelResults:
     """The models that the picture waits for; see `awaited`."""
     _known: dict[str, Result | Missed] = field(default_factory=dict)
     _told: dict[str, int] = field(default_factory=dict)
+    _every: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._every = {model.name: model.every for model in self.plan.models}
 
     def await_for(self, frame: Frame, until_ns: int) -> Results:
         """What each model says of `frame`, as soon as all that can have spoken in time have, at the latest at `until_ns`.
 
         A late result of an earlier frame is handed on once: the gate may HOLD it, and never takes it for this frame's.
         """
-        asked = [name for name in self.rings if due(self.plan, name, frame.seq)]
-        missing = self._missing([name for name in asked if name in self.awaited], frame.seq)
+        seq, awaited = frame.seq, self.awaited
+        asked = {name: looks_at(every, seq) for name, every in self._every.items()}
+        missing = [name for name, is_due in asked.items() if self._lacks(name, seq) and is_due and name in awaited]
         while missing and self.wait(until_ns):
-            missing = self._missing(missing, frame.seq)
-        self._missing([name for name in self.rings if name not in self.awaited or name not in asked], frame.seq)
-        return {name: self._said(name, frame.seq, name in asked) for name in self.rings}
+            missing = [name for name in missing if self._lacks(name, seq)]
+        if len(asked) > 1:  # what came while the others were waited for
+            for name in asked:
+                self._lacks(name, seq)
+        return {name: self._said(name, seq, is_due) for name, is_due in asked.items()}
 
     def _said(self, name: str, seq: int, is_due: bool) -> Result | Missed:
-        known, told = self._known.get(name), self._told.get(name, 0)
-        if known is not None and known.seq > told and (known.seq == seq or isinstance(known, Result)):
+        known = self._known.get(name)
+        if (
+            known is not None
+            and known.seq > self._told.get(name, 0)
+            and (known.seq == seq or isinstance(known, Result))
+        ):
             self._told[name] = known.seq
             return known
         return Missed(name, seq, MissedReason.LATE if is_due else MissedReason.NOT_DUE)
 
-    def _missing(self, names: list[str], seq: int) -> list[str]:
-        """Look at the rings of `names`; those that have not spoken of frame `seq`."""
-        missing = []
-        for name in names:
-            known = self._known.get(name)
-            if known is None or known.seq < seq:
-                newest = results_ring.read_newest(self.rings[name], name, len(self.plan.labels[name]))
-                if newest is not None:
-                    self._known[name] = known = newest
-            if known is None or known.seq < seq:
-                missing.append(name)
-        return missing
+    def _lacks(self, name: str, seq: int) -> bool:
+        """Whether the model has not spoken of frame `seq`; looks at its ring if it had not so far."""
+        known = self._known.get(name)
+        if known is not None and known.seq >= seq:
+            return False
+        newest = results_ring.read_newest(self.rings[name], name, len(self.plan.labels[name]))
+        if newest is None:
+            return True
+        self._known[name] = newest
+        return newest.seq < seq

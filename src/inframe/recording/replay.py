@@ -322,6 +322,9 @@ class Stage:
         """See loop.Status."""
         return self._status.controls if self._status is not None else Controls()
 
+    def lay(self, frame: Frame) -> None:
+        """See loop.Surface."""
+
     def show(self, frame: Frame | NoSignal, decision: Decision, controls: Controls) -> int:  # noqa: ARG002  # loop.Surface's
         """See loop.Surface."""
         return self._pending.shown_ns if self._pending is not None else 0

@@ -154,11 +154,12 @@ class Tap:
         for seq in range(first, newest + 1):
             header = ring.header(seq)
             found = results.read(ring, header, name, labels) if header is not None else None
-            if header is None or found is None:
+            steps = results.moments(ring, header) if header is not None else None
+            if header is None or found is None or steps is None:
                 self.missing.results += 1
                 continue
             output = found.output if isinstance(found, Result) else MissedReason(found.reason)
-            yield Said(name, header.tag, header.captured_ns, header.published_ns, Steps(*header.times), output)
+            yield Said(name, header.tag, header.captured_ns, header.published_ns, steps, output)
 
     def _pictures(self) -> Iterator[Picture]:
         newest = self.frames.newest()
