@@ -97,7 +97,7 @@ def bench(
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Measure the frame path: plain loop, idle, trail on, under load, and that without partitioning, interleaved in one run."""
+    """Measure the frame path: plain loop, idle, recorded, under load, and that without partitioning, interleaved in one run."""
     from inframe.bench import report
 
     write_json(json_file, report.measure_and_show(out, seconds, only))

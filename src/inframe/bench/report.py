@@ -19,7 +19,7 @@ from inframe.bench.load import ALL, Load
 from inframe.bench.wakeups import Probe, round_trips
 from inframe.bench.windows import WINDOW_S, Bench, Phase, Turns, Window, beyond_stalls, of_device, of_loop, turns_us
 from inframe.core.clock import NS_PER_MS, NS_PER_S
-from inframe.core.config import Device, Trail
+from inframe.core.config import Device, RecordingConfig, Trail
 from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.yamlfile import read_device
 from inframe.device import Running
@@ -72,7 +72,8 @@ def measure(seconds: float, tick: Tick, only: Sequence[str] = PHASES) -> dict[st
     wakeups = _wakeups(device, core)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="inframe-bench-"))
-        recorded = device.model_copy(update={"trail": Trail(folder=folder)})
+        both = {"trail": Trail(folder=f"{folder}/trail"), "recording": RecordingConfig(folder=f"{folder}/recordings")}
+        recorded = device.model_copy(update=both)
         partitioned = stack.enter_context(Running(recorded, path))
         plain = stack.enter_context(Running(device.model_copy(update={"real_time": False}), path))
         floor = stack.enter_context(PlainLoop(device))
@@ -236,7 +237,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
     )
     if (cost := report["recording_us"]) is not None:
         out.print(
-            f"trail on: p50 {cost['median']:+.0f} us ({cost['low']:+.0f} to {cost['high']:+.0f} with 95 % confidence, "
+            f"trail, recording on: p50 {cost['median']:+.0f} us ({cost['low']:+.0f} to {cost['high']:+.0f} with 95 % confidence, "
             f"{cost['pairs']} pairs of half seconds of one device); "
             f"missed {cost['missed_with']} with, {cost['missed_without']} without"
         )
