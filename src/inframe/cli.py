@@ -9,6 +9,7 @@ import typer
 
 from inframe import __version__
 from inframe.core.errors import AlreadyTold, ConfigError, InframeError, one_line
+from inframe.recording_cli import record, replay
 from inframe.terminal import JsonFile, out, write_json
 from inframe.trail_cli import trail
 
@@ -96,7 +97,7 @@ def bench(
     ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Measure the frame path: plain loop, idle, trail on, under load, and that without partitioning, interleaved in one run."""
+    """Measure the frame path: plain loop, idle, recorded, under load, and that without partitioning, interleaved in one run."""
     from inframe.bench import report
 
     write_json(json_file, report.measure_and_show(out, seconds, only))
@@ -118,6 +119,8 @@ def chaos(
         raise typer.Exit(1)
 
 
+app.command()(replay)
+app.add_typer(record)
 app.add_typer(trail)
 
 

@@ -15,7 +15,7 @@ from inframe.core.types import Controls
 from inframe.drivers.screens.web import listen
 from inframe.machine.launch import launch
 from inframe.machine.supervise import Notice, Supervisor
-from inframe.pipeline import happened, record, results, ring
+from inframe.pipeline import happened, record, results, ring, watched
 from inframe.pipeline.board import Board, Count, create_board
 from inframe.pipeline.happened import MODEL_LOADED, Happened
 from inframe.pipeline.start import LOADED, NOTE_BYTES
@@ -211,6 +211,8 @@ def _share(device: Device) -> dict[str, int]:
         "records": (record.SLOTS, record.fields_of(device).layout.size),
         "happened": (happened.SLOTS, happened.BYTES),
     }
+    if device.recording is not None:
+        rings["status"] = (watched.SLOTS, watched.NOTE_BYTES)
     for name, (slots, payload) in rings.items():
         shared[name] = ring.create(name, slots, payload)
         shared[f"{name}.read"] = ring.read_only(shared[name])

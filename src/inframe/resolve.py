@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from inframe.core.config import Device, FileScreen, ModelConfig, RtspStream, Stream, Trail
+from inframe.core.config import Device, FileScreen, ModelConfig, RecordingConfig, RtspStream, Stream, Trail
 from inframe.core.errors import ConfigError
 from inframe.drivers.cameras.rtsp_session import without_password
 from inframe.pipeline.decide import make_plan
@@ -26,7 +26,8 @@ def resolve(device: Device, path: Path) -> Device:
     screens = tuple(
         s.model_copy(update={"path": str(base / s.path)}) if isinstance(s, FileScreen) else s for s in device.screens
     )
-    resolved = device.model_copy(update={"streams": streams, "models": models, "screens": screens, "trail": trail})
+    parts = {"streams": streams, "models": models, "screens": screens, "trail": trail}
+    resolved = device.model_copy(update={**parts, "recording": _resolve_recording(path, base, device.recording)})
     try:
         make_plan(resolved, {name: tuple(model.labels) for name, model in models.items()})
     except ConfigError as error:  # rules know no file
@@ -41,6 +42,16 @@ def _resolve_trail(path: Path, base: Path, trail: Trail) -> Trail:
     if key is not None and os.path.isdir(key):  # noqa: PTH112  # never raises
         raise ConfigError(path, "trail.key", trail.key, "a key file, or a name that is free")
     return trail.model_copy(update={"folder": folder, "key": key})
+
+
+def _resolve_recording(path: Path, base: Path, config: RecordingConfig | None) -> RecordingConfig | None:
+    if config is None:
+        return None
+    folder = str(base / config.folder)
+    if os.path.exists(folder) and not os.path.isdir(folder):  # noqa: PTH110,PTH112  # never raises
+        raise ConfigError(path, "recording.folder", config.folder, "a folder, or a name that is free")
+    key = _file(path, base, "recording.encrypt", config.encrypt) if config.encrypt is not None else None
+    return config.model_copy(update={"folder": folder, "encrypt": key})
 
 
 def _resolve_stream(path: Path, base: Path, name: str, stream: Stream) -> Stream:

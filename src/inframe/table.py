@@ -1,6 +1,7 @@
 """The table of processes: what each kind is granted, and the rows that one device file makes of it."""
 
 import secrets
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -50,6 +51,7 @@ PROCESSES: dict[str, Role] = {
     "recorder": Role(
         "inframe.recorder.main:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP", "display"
     ),
+    "recording": Role("inframe.recording.process:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP"),
     "screen": Role("inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "SCREEN_LOST", "PROCESS_GIVEN_UP"),
     "console": Role(
         "inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "CONSOLE_LOST", "PROCESS_GIVEN_UP", "display"
@@ -82,6 +84,7 @@ def names(device: Device) -> tuple[str, ...]:
         *(f"capture.{s}" for s in device.streams),
         *(f"worker.{w}" for w in workers),
         *recorder,
+        *(["recording"] if device.recording is not None else []),
         *screens,
     )
 
@@ -96,16 +99,21 @@ def layout_of(device: Device) -> CoreLayout:
 
 def specs(device: Device, shared: Shared) -> list[ProcessSpec]:
     """The rows of this device. `device` is resolved."""
-    layout = layout_of(device)
-    return [_spec(device, name, shared, layout) for name in names(device)]
+    layout, procedure = layout_of(device), secrets.token_hex(16)
+    return [_spec(device, name, shared, layout, procedure) for name in names(device)]
 
 
-def _spec(device: Device, name: str, shared: Shared, layout: CoreLayout) -> ProcessSpec:
+def _spec(device: Device, name: str, shared: Shared, layout: CoreLayout, procedure: str) -> ProcessSpec:
     role = role_of(name)
     kind, _, what = name.partition(".")
-    wiring = {"display": _display, "capture": _capture, "worker": _worker, "recorder": _recorder}.get(kind, _screen)
+    wiring = WIRING.get(kind, _screen)
     args, fds = wiring(device, name, what)
-    common = {"device": device.model_dump(mode="json"), "rows": ["device", *names(device)]}
+    common: dict[str, object] = {"device": device.model_dump(mode="json"), "rows": ["device", *names(device)]}
+    if kind in (
+        "recorder",
+        "recording",
+    ):  # one start of the device is one procedure, of one id wherever it is written down
+        common["procedure"] = procedure
     return ProcessSpec(
         name,
         role.target,
@@ -128,7 +136,11 @@ def _display(device: Device, name: str, what: str) -> Wiring:
     fds = {"frames": f"frames.{device.display}.read", "screen": "screen", "records": "records", "wake": "wake.display"}
     fds |= {f"results.{key}": f"results.{key}.read" for key in models}
     fds |= {f"wake.{row}": f"wake.{row}" for row in names(device) if row.startswith(("screen.", "console."))}
-    return {"models": models, "woken_by": _woken_by(device)}, fds
+    if device.recording is not None:
+        fds["status"] = "status"
+    layout = layout_of(device)
+    own_core = device.real_time and not _cores("display", layout) & _cores("worker", layout)
+    return {"models": models, "woken_by": _woken_by(device), "own_core": own_core}, fds
 
 
 def _capture(device: Device, name: str, what: str) -> Wiring:
@@ -136,7 +148,10 @@ def _capture(device: Device, name: str, what: str) -> Wiring:
     wakes_display = what == device.display and _woken_by(device) == "frames"
     readers = [*sorted(workers), *(["display"] if wakes_display else [])]
     fds = {"ring": f"frames.{what}"} | {f"wake.{reader}": f"wake.{reader}" for reader in readers}
-    return {"stream": what, "readers": ["display", *sorted(workers)]}, fds
+    args: dict[str, object] = {"stream": what, "readers": ["display", *sorted(workers)]}
+    if what == device.display and device.recording is not None:
+        args["recording"] = "recording"
+    return args, fds
 
 
 def _woken_by(device: Device) -> str:
@@ -155,12 +170,17 @@ def _worker(device: Device, name: str, what: str) -> Wiring:
 
 
 def _recorder(device: Device, name: str, what: str) -> Wiring:
-    """One start of the device is one procedure: its id and its salt are the same for each recorder that writes it."""
     models = [key for key, model in device.models.items() if model.stream == device.display]
     fds = {"records": "records.read", "happened": "happened.read", "frames": f"frames.{device.display}.read"}
     fds |= {f"results.{key}": f"results.{key}.read" for key in models}
-    salted = {"procedure": secrets.token_hex(16), "salt": secrets.token_hex(SALT_BYTES)}
-    return {**salted, "clock_state": clock_state()}, fds
+    return {"salt": secrets.token_hex(SALT_BYTES), "clock_state": clock_state()}, fds
+
+
+def _recording(device: Device, name: str, what: str) -> Wiring:
+    models = [key for key, model in device.models.items() if model.stream == device.display]
+    fds = {"frames": f"frames.{device.display}.read", "records": "records.read", "status": "status.read"}
+    fds |= {f"results.{key}": f"results.{key}.read" for key in models}
+    return {"started": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())}, fds
 
 
 def _screen(device: Device, name: str, what: str) -> Wiring:
@@ -168,6 +188,15 @@ def _screen(device: Device, name: str, what: str) -> Wiring:
     if name.startswith("console."):
         fds["listener"] = f"listener.{name}"
     return {"screen": int(what)}, fds
+
+
+WIRING = {
+    "display": _display,
+    "capture": _capture,
+    "worker": _worker,
+    "recorder": _recorder,
+    "recording": _recording,
+}
 
 
 def partition_of(device: Device, kind: str, what: str, layout: CoreLayout) -> Partition:
@@ -207,6 +236,8 @@ def _is_optional(device: Device, kind: str, what: str) -> bool:
 def _cores(kind: str, layout: CoreLayout) -> frozenset[int]:
     """Of the real-time cores the last is the picture's, where there are more than one the others are the models'."""
     picture = frozenset({max(layout.real_time)})
+    if kind == "display" and layout.display:
+        return layout.display
     if kind == "worker":
         return (layout.real_time - picture) or picture
     return picture

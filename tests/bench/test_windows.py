@@ -62,8 +62,8 @@ def test_a_window_in_which_all_is_well() -> None:
 def test_frames_that_were_never_captured_are_missed(lost: set[int]) -> None:
     """They left no record at all: only the gap."""
     found = window(*(record(i) for i in range(10) if i not in lost))
-    assert found.expected == 10
-    assert len(found.latencies_ms) == found.in_time == 10 - len(lost)
+    assert found.expected == len(found.latencies_ms) == 10
+    assert found.in_time == 10 - len(lost) == 10 - found.never_shown
     assert found.due_ns == [FIRST + i * PERIOD for i in sorted(lost)]
     assert found.lateness_ns == [DEADLINE] * len(lost)
 
@@ -71,7 +71,17 @@ def test_frames_that_were_never_captured_are_missed(lost: set[int]) -> None:
 def test_frames_that_were_captured_and_never_shown_are_missed() -> None:
     found = window(*(record(i, shown_ns=0) if i in (2, 7) else record(i) for i in range(10)))
     assert found.due_ns == [FIRST + 2 * PERIOD, FIRST + 7 * PERIOD]
-    assert (found.in_time, len(found.latencies_ms)) == (8, 8)
+    assert (found.in_time, found.never_shown) == (8, 2)
+
+
+def test_a_frame_never_shown_counts_until_a_newer_one_is() -> None:
+    """Else the worst frames would leave the quantiles, and look like an improvement."""
+    found = window(*(record(i, shown_ns=0) if i in (2, 3, 9) else record(i) for i in range(10)))
+    period_ms = PERIOD / NS_PER_MS
+    expected = [10.0] * 10
+    expected[2], expected[3] = 2 * period_ms + 10, period_ms + 10
+    expected[9] = (END - FIRST - 9 * PERIOD) / NS_PER_MS
+    assert found.latencies_ms == pytest.approx(expected, abs=1e-3)
 
 
 def test_late_is_missed_and_by_how_much() -> None:
@@ -92,7 +102,7 @@ def test_a_result_counts_only_on_its_own_frame() -> None:
 
 def test_frames_before_and_behind_the_window_are_not_its() -> None:
     edge = window(record(-1), record(0), record(9), record(10))
-    assert len(edge.latencies_ms) == 2
+    assert edge.in_time == 2
     assert edge.expected == 10
 
 
@@ -119,7 +129,7 @@ def test_a_window_without_a_single_frame_has_missed_them_all() -> None:
 def test_each_expected_frame_is_shown_in_time_or_missed(lost: set[int], late: set[int]) -> None:
     found = window(*(record(i, 50.0 if i in late else 9.0) for i in range(10) if i not in lost))
     assert len(found.due_ns) == len(lost | late)
-    assert len(found.latencies_ms) == 10 - len(lost)
+    assert (len(found.latencies_ms), found.never_shown) == (10, len(lost))
     assert len(found.lateness_ns) == len(found.due_ns)
 
 
@@ -127,7 +137,7 @@ def test_each_expected_frame_is_shown_in_time_or_missed(lost: set[int], late: se
 
 
 def missed(*due: int, stalls: list[tuple[int, int]]) -> Window:
-    return Window("load", 10, [], [DEADLINE] * len(due), list(due), 0, {}, 0.0, stalls)
+    return Window("load", 10, [], [DEADLINE] * len(due), list(due), 0, stalls=stalls)
 
 
 MS = NS_PER_MS
@@ -175,9 +185,10 @@ def test_a_phase_counts_over_all_windows_and_takes_medians_over_them() -> None:
         "results_in_time": 29,
         "results_in_time_percent": 100 * 29 / 30,
         "p50_ms": 10.0,
-        "p99_ms": 12.0,
-        "p999_ms": 12.0,
-        "max_ms": 32.0,
+        "never_shown": 1,
+        "p99_ms": 32.0,  # the median of 41.3 (a frame that was never shown), 32 and 12
+        "p999_ms": 32.0,
+        "max_ms": pytest.approx(41.333333),
     }
     assert report["steps_p50_ms"]["infer"] == 3.0
     windows[0].stalls = []

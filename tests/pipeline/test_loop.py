@@ -63,6 +63,7 @@ class World:
     clock: ManualClock = field(default_factory=ManualClock)
     shown: list[tuple[int, Decision, int]] = field(default_factory=list)
     signals: list[tuple[int, Decision]] = field(default_factory=list)
+    laid: list[tuple[int, int]] = field(default_factory=list)
     lost: int = 0
     draw_ns: int = 2 * NS_PER_MS
     look_ns: int | None = None
@@ -104,6 +105,9 @@ class World:
         return False
 
     # --- what the loop calls
+
+    def lay(self, frame: Frame) -> None:
+        self.laid.append((frame.seq, self.clock.now() - frame.captured_ns))
 
     def show(self, frame: Frame | NoSignal, decision: Decision, controls: Controls) -> int:
         self.clock.advance(self.draw_ns)
@@ -166,10 +170,11 @@ def steady(world: World, frames: int, latency_ns: int | None = 9 * NS_PER_MS, fi
     return start + frames * PERIOD
 
 
-LOOK = loop.look_after(33 * NS_PER_MS)
+LOOK = loop.look_after(33 * NS_PER_MS, own_core=False)
+SOON = loop.look_after(33 * NS_PER_MS, own_core=True)
 
 
-@pytest.mark.parametrize("look_ns", [None, LOOK])
+@pytest.mark.parametrize("look_ns", [None, LOOK, SOON])
 def test_the_overlay_is_on_its_own_frame_as_soon_as_the_result_is_there(look_ns: int | None) -> None:
     world = World(device(), look_ns=look_ns)
     world.run(steady(world, 20))
@@ -181,7 +186,7 @@ def test_the_overlay_is_on_its_own_frame_as_soon_as_the_result_is_there(look_ns:
     assert world.lost == 0
 
 
-@pytest.mark.parametrize("look_ns", [None, LOOK])
+@pytest.mark.parametrize("look_ns", [None, LOOK, SOON])
 @pytest.mark.parametrize("latency_ms", [None, 32, 50, 500])
 def test_the_picture_never_waits_for_the_model(latency_ms: int | None, look_ns: int | None) -> None:
     world = World(device(), look_ns=look_ns)
@@ -192,6 +197,13 @@ def test_the_picture_never_waits_for_the_model(latency_ms: int | None, look_ns: 
         assert decision.verdict is Verdict.WITHHOLD
         assert decision.shown == ()
     assert world.lost == 0
+
+
+def test_on_its_own_core_the_display_lays_each_frame_while_the_model_runs() -> None:
+    world = World(device(), look_ns=SOON)
+    world.run(steady(world, 20))
+    assert world.laid[1:] == [(seq, SOON) for seq in range(2, 21)]
+    assert {latency for _, _, latency in world.shown} == {9 * NS_PER_MS + world.draw_ns}
 
 
 def test_a_hung_worker_is_withheld_on_its_first_frame_and_shown_again_after_recovery() -> None:
@@ -225,7 +237,7 @@ def test_a_result_of_another_frame_is_never_taken_for_this_ones() -> None:
     assert {decision.verdict for _, decision, _ in world.shown} == {Verdict.WITHHOLD}
 
 
-@pytest.mark.parametrize("look_ns", [None, LOOK])
+@pytest.mark.parametrize("look_ns", [None, LOOK, SOON])
 def test_no_frame_for_the_stall_time_is_no_signal_and_a_frame_ends_it(look_ns: int | None) -> None:
     world = World(device(), look_ns=look_ns)
     steady(world, 5)

@@ -167,7 +167,7 @@ def test_who_is_overtaken_knows_how_much_was_lost(records: Records) -> None:
 def test_a_damaged_record_is_counted_and_the_others_come(records: Records) -> None:
     records.write(4)
     for at in records.ring._ring.ends[2]:  # both headers of the second one: at the front and at the back of its slot
-        os.pwrite(records.fd, b"\xee" * 4, at + 8)
+        os.pwrite(records.fd, b"\xee" * 4, at.start + 8)
     assert records.take() == [1, 3, 4]
     assert records.reader.lost == 1
 

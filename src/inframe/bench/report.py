@@ -19,7 +19,7 @@ from inframe.bench.load import ALL, Load
 from inframe.bench.wakeups import Probe, round_trips
 from inframe.bench.windows import WINDOW_S, Bench, Phase, Turns, Window, beyond_stalls, of_device, of_loop, turns_us
 from inframe.core.clock import NS_PER_MS, NS_PER_S
-from inframe.core.config import Device, Trail
+from inframe.core.config import Device, RecordingConfig, Trail
 from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.yamlfile import read_device
 from inframe.device import Running
@@ -28,7 +28,7 @@ from inframe.pipeline.board import Count
 from inframe.procedure import quantile
 from inframe.reference_device import device_file
 from inframe.resolve import resolve
-from inframe.table import layout_of, names
+from inframe.table import layout_of, names, partition_of
 
 FPS = 30
 READY_S = 30.0
@@ -67,12 +67,13 @@ def bench_device() -> tuple[Device, Path]:
 def measure(seconds: float, tick: Tick, only: Sequence[str] = PHASES) -> dict[str, Any]:
     """The whole measurement: `seconds` of windows after a start-up of some 15 s. Returns the report (docs/performance.md)."""
     device, path = bench_device()
-    core = max(layout_of(device).real_time)
+    core = max(partition_of(device, "display", "", layout_of(device)).cores)
     tick("wake-ups")
     wakeups = _wakeups(device, core)
     with ExitStack() as stack:
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="inframe-bench-"))
-        recorded = device.model_copy(update={"trail": Trail(folder=folder)})
+        both = {"trail": Trail(folder=f"{folder}/trail"), "recording": RecordingConfig(folder=f"{folder}/recordings")}
+        recorded = device.model_copy(update=both)
         partitioned = stack.enter_context(Running(recorded, path))
         plain = stack.enter_context(Running(device.model_copy(update={"real_time": False}), path))
         floor = stack.enter_context(PlainLoop(device))
@@ -124,12 +125,11 @@ def _run_blocks(bench: Bench, seconds: float, tick: Tick, display: int) -> list[
 
 
 def _wakeups(device: Device, core: int) -> dict[str, dict[str, float]]:
-    """Between the cores that display and worker really have, and across cores for comparison."""
-    workers = max(layout_of(device).real_time - {core} or {core})
+    """Between the cores that display and worker really have, and on one core for comparison."""
+    workers = max(partition_of(device, "worker", "", layout_of(device)).cores)
     found = {"used": round_trips((core, workers), ROUNDS)}
-    other = min(layout_of(device).background)
-    if other != core:
-        found["across"] = round_trips((core, other), ROUNDS)
+    if core != workers:
+        found["one_core"] = round_trips((workers, workers), ROUNDS)
     return found
 
 
@@ -150,7 +150,7 @@ def _report(
     report["isolation_ms"] = idle_p50 - floor_p50 if idle_p50 and floor_p50 else None
     report["recording_us"] = turns_us(bench.windows)
     report |= {"handoff_us": wakeups["used"]["handoff"], "pingpong_us": wakeups["used"]["pingpong"]}
-    report["across_cores"] = wakeups.get("across")
+    report["one_core"] = wakeups.get("one_core")
     report["stalls"] = {name: _stalls(windows) for name, windows in by_phase.items()}
     report["voided_windows"] = bench.voided
     report["rss_display_mb"] = {"first": rss[0], "last": rss[-1], "max": max(rss)}
@@ -177,6 +177,7 @@ def phase_report(windows: list[Window], slack_ns: int, deadline_ns: int) -> dict
         "windows": len(windows),
         "frames": frames,
         "missed": sum(len(w.due_ns) for w in windows),
+        "never_shown": sum(w.never_shown for w in windows),
         "missed_beyond_stalls": sum(beyond_stalls(w, slack_ns, deadline_ns) for w in windows),
         "results_in_time": in_time,
         "results_in_time_percent": 100.0 * in_time / frames if frames else None,
@@ -236,7 +237,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
     )
     if (cost := report["recording_us"]) is not None:
         out.print(
-            f"trail on: p50 {cost['median']:+.0f} us ({cost['low']:+.0f} to {cost['high']:+.0f} with 95 % confidence, "
+            f"trail, recording on: p50 {cost['median']:+.0f} us ({cost['low']:+.0f} to {cost['high']:+.0f} with 95 % confidence, "
             f"{cost['pairs']} pairs of half seconds of one device); "
             f"missed {cost['missed_with']} with, {cost['missed_without']} without"
         )

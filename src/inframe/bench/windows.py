@@ -149,7 +149,8 @@ class Phase:
 
 @dataclass
 class Window:
-    """What one window showed. Latencies in ms, of the frames that were shown."""
+    """What one window showed. Latencies in ms, of every frame that was due: of one that was never shown, the time until a newer
+    one was. Left out, the frames that fare worst would make a quantile better."""
 
     phase: str
     expected: int
@@ -159,6 +160,7 @@ class Window:
     due_ns: list[int]
     """When the frames were due that were shown late or never."""
     in_time: int
+    never_shown: int = 0
     steps_ms: dict[str, list[float]] = field(default_factory=dict)
     stolen: float = 0.0
     stalls: list[tuple[int, int]] = field(default_factory=list)
@@ -244,21 +246,27 @@ def measure(phase: str, records: list[Shown], begin: int, end: int, period_ns: i
     shown = {r.captured_ns: r for r in records if r.seq and begin <= r.captured_ns < end}
     if not shown:
         due = list(range(begin, end, period_ns))
-        return Window(phase, len(due), [], [deadline_ns] * len(due), due, 0)
+        latencies = [(end - at) / NS_PER_MS for at in due]
+        return Window(phase, len(due), latencies, [deadline_ns] * len(due), due, 0, len(due))
     first = min(shown)
     numbers = {round((captured - first) / period_ns): record for captured, record in shown.items()}
     low, high = -((first - begin) // period_ns), (end - 1 - first) // period_ns
-    window = Window(phase, high - low + 1, [], [], [], 0, {})
+    window = Window(phase, high - low + 1, [], [], [], 0)
+    numbers = {number: record for number, record in numbers.items() if record.shown_ns}
     for number in range(low, high + 1):
-        _add(window, numbers.get(number), first + number * period_ns, deadline_ns)
+        due_ns = first + number * period_ns
+        if number in numbers:
+            _add(window, numbers[number], due_ns, deadline_ns)
+        else:
+            newer_ns = next((numbers[n].shown_ns for n in range(number, high + 1) if n in numbers), end)
+            window.never_shown += 1
+            window.latencies_ms.append((newer_ns - due_ns) / NS_PER_MS)
+            window.lateness_ns.append(deadline_ns)
+            window.due_ns.append(due_ns)
     return window
 
 
-def _add(window: Window, record: Shown | None, due_ns: int, deadline_ns: int) -> None:
-    if record is None or not record.shown_ns:
-        window.lateness_ns.append(deadline_ns)
-        window.due_ns.append(due_ns)
-        return
+def _add(window: Window, record: Shown, due_ns: int, deadline_ns: int) -> None:
     latency = record.shown_ns - record.captured_ns
     window.latencies_ms.append(latency / NS_PER_MS)
     window.in_time += all(record.is_own(model) for model in record.runs)

@@ -349,6 +349,19 @@ class Cores(Part):
     background: tuple[Core, ...] = Field(min_length=1)
 
 
+class RecordingConfig(Part):
+    """An MCAP file of each procedure: the displayed stream as it was captured, and all that was made of it."""
+
+    folder: str
+    codec: Literal["h264", "lossless"] = Field(
+        "h264", description="lossless: RGB bit for bit, about twenty times the size; a replay is then exact"
+    )
+    rotate_minutes: float = Field(10, gt=0, le=1440, description="a new file is begun after so long")
+    encrypt: str | None = Field(
+        None, description="file of the device's key, made by `inframe record key`; null: not encrypted"
+    )
+
+
 class Trail(Part):
     """The tamper-evident record of every frame shown and every event."""
 
@@ -379,6 +392,8 @@ class Device(Part):
     cores: Cores | None = None
     worker_memory_mb: int = Field(2048, ge=128, le=1 << 20, description="memory limit of each worker")
     trail: Trail | None = Field(Trail(), description="null: nothing is recorded")
+
+    recording: RecordingConfig | None = Field(None, description="null: no recording")
 
     @model_validator(mode="after")
     def _references(self) -> Self:

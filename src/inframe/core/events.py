@@ -112,7 +112,7 @@ EVENTS: dict[str, Event] = _table(
     # everything beside the frame path
     Event(
         "RECORDER_LOST",
-        "the recorder died or hung",
+        "the recorder or the recording died or hung",
         "restarted; goes on where the record ended",
         L,
         "RECORDING INTERRUPTED",
@@ -120,7 +120,7 @@ EVENTS: dict[str, Event] = _table(
     ),
     Event(
         "RECORDER_BEHIND",
-        "records were dropped because the recorder was too slow",
+        "records or frames were not kept because the recorder or the recording was too slow",
         "counted, the gap is recorded",
         L,
         "RECORDING INCOMPLETE",
@@ -128,7 +128,7 @@ EVENTS: dict[str, Event] = _table(
     ),
     Event(
         "DISK_FULL",
-        "the recorder can't write",
+        "the recorder or the recording can't write",
         "retried; records wait in memory; dropped ones are counted, the gap is recorded",
         L,
         "DISK FULL: NOT RECORDING",

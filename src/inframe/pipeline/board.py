@@ -60,6 +60,8 @@ class Count(IntEnum):
     """display: the priority that should sound now."""
     EVENTS = 22
     """recorder: the newest of what the parent told that is safely written."""
+    TAKEN = 23
+    """recording: the newest record that is in its file."""
 
 
 class Board:

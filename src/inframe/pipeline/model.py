@@ -59,7 +59,7 @@ class Model:
         except Exception as error:  # noqa: BLE001  # an engine or the integrator's function may raise anything; the worker lives on
             self.last_fault = one_line(f"{type(error).__name__}: {error}")
             result = MissedReason.FAILED
-        while len(times) < 4:
+        while len(times) < 4:  # what was not reached ended when it gave up
             times.append(clock.now())
         return result, Steps(*times)
 

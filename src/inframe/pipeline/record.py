@@ -39,7 +39,7 @@ class Shown(NamedTuple):
     """One record: what was on the screen and why. Times: ns, device clock."""
 
     seq: int
-    """0: the NO SIGNAL card was shown instead of a frame; `captured_ns` then says since when."""
+    """0: the NO SIGNAL card was shown instead of a frame; `captured_ns` then says since when, `deadline_ns` when it was decided."""
     captured_ns: int
     deadline_ns: int
     shown_ns: int
@@ -105,7 +105,7 @@ class RecordWriter:
         if isinstance(frame, Frame):
             head = (frame.seq, frame.captured_ns, frame.deadline_ns, shown_ns, decision.age_ns, int(frame.flags))
         else:
-            head = (0, frame.since_ns, frame.since_ns, shown_ns, decision.age_ns, 0)
+            head = (0, frame.since_ns, frame.now_ns, shown_ns, decision.age_ns, 0)
         self._layout.pack_into(
             self._writer.begin(),  # type: ignore[arg-type]  # an array is a buffer
             0,
