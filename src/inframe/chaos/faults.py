@@ -14,7 +14,7 @@ from pathlib import Path
 
 from inframe.bench.load import Load
 from inframe.chaos.model import Misdeed
-from inframe.chaos.stage import Stage
+from inframe.chaos.stage import TRAIL, Stage
 from inframe.core.clock import NS_PER_S
 from inframe.pipeline import ring
 
@@ -75,13 +75,13 @@ def _misdeed(what: Misdeed) -> Callable[[Stage], Mend]:
 
 
 def _disk_full(stage: Stage) -> Mend:
-    """A small file system of the records' own, filled up; unprivileged, the recorder's file size limit instead."""
-    records = stage.folder / "records"
-    if os.path.ismount(records):
-        return _fill(records)
+    """A small file system of the trail's own, filled up; unprivileged, the recorder's file size limit instead."""
+    trail = stage.folder / TRAIL
+    if os.path.ismount(trail):
+        return _fill(trail)
     pid = stage.pid("recorder")
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    size = max((file.stat().st_size for file in records.iterdir()), default=0)
+    size = max((file.stat().st_size for file in trail.rglob("*") if file.is_file()), default=0)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, before[1]))
 
     def back() -> None:

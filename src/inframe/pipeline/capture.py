@@ -5,6 +5,7 @@ A broken bitstream or a hung driver can end this process and never the picture l
 
 from dataclasses import dataclass
 
+from inframe.core.budgets import RECORDING_START_NS
 from inframe.core.clock import NS_PER_S, Clock, MonotonicClock
 from inframe.core.config import Device, FileStream, Stream
 from inframe.core.errors import DeviceFault
@@ -37,6 +38,8 @@ def main(ctx: ChildContext) -> None:
         readers = [board.row("display")]
     if not isinstance(stream, FileStream):  # a recording can be opened meanwhile, a live camera would pile up pictures
         _wait_until_ready(ctx, readers, capture)
+    if ctx.args.get("recording"):
+        _wait_for_recording(ctx, board.row(ctx.args["recording"]), capture)
     _keep_going(ctx, stream, capture, readers)
 
 
@@ -69,6 +72,13 @@ def _wait_until_ready(ctx: ChildContext, readers: list[Row], capture: "Capture")
     """A procedure starts when it can be seen: no frame is captured before there is a display. The models may come later; only
     a recording that is played as fast as possible waits for them too, so that its first frame counts."""
     while not all(row.get(Count.READY_NS) for row in readers) and not ctx.stop.wait(0.005):
+        capture.row.beat(capture.clock.now())
+
+
+def _wait_for_recording(ctx: ChildContext, row: Row, capture: "Capture") -> None:
+    """A recording that lacks the beginning can't be replayed: it may have a moment to open its file. Not more than that."""
+    until = capture.clock.now() + RECORDING_START_NS
+    while not row.get(Count.READY_NS) and capture.clock.now() < until and not ctx.stop.wait(0.005):
         capture.row.beat(capture.clock.now())
 
 

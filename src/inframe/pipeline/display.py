@@ -1,12 +1,11 @@
 """`display`: the process that owns the deadline, the gate, the overlay and the screen."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
+from inframe.core.clock import NS_PER_S, Clock, MonotonicClock
 from inframe.core.config import Device, ModelConfig
 from inframe.core.types import (
     Controls,
@@ -27,9 +26,8 @@ from inframe.pipeline.decide import Plan, due, make_plan
 from inframe.pipeline.overlay import Overlay
 from inframe.pipeline.palette import look
 from inframe.pipeline.ring import Header, RingReader, RingWriter
+from inframe.pipeline.watched import Watched
 
-PERIODS = 2.5
-"""So many frame periods at least are no stall, whatever `stall_ms` says."""
 FAULT_SHOWN_NS = NS_PER_S
 """A fault that lasts one frame is posted for this long, so that the slowest reader of the board sees it."""
 
@@ -49,13 +47,16 @@ def main(ctx: ChildContext) -> None:
         RingReader(ctx.fds["frames"]),
     )
     readers = {name: RingReader(ctx.fds[f"results.{name}"]) for name in models}
-    records = record.RecordWriter(RingWriter(ctx.fds["records"], ()))
+    records_ring = RingWriter(ctx.fds["records"], ())
+    records = record.RecordWriter(records_ring, record.fields_of(device))
+    notes = RingWriter(ctx.fds["status"], ()) if "status" in ctx.fds else None
+    status = Watched(board, notes, lambda: records_ring.seq)
     journal = BoardJournal(board.row(ctx.name), plan, records, [frames, *readers.values()], clock, board.controls)
 
     def wait(until_ns: int) -> bool:
         return ring.wait(ctx.fds["wake"], until_ns, clock)
 
-    incoming = _incoming(ctx, device, frames, wait, journal)
+    incoming = _incoming(ctx, device, frames, wait, journal, status)
     wakes = tuple(fd for key, fd in sorted(ctx.fds.items()) if key.startswith("wake."))
     screen = RingWriter(ctx.fds["screen"], wakes)
     surface = RingSurface(
@@ -64,11 +65,16 @@ def main(ctx: ChildContext) -> None:
     surface.warm_up()
     results = loop.ModelResults(plan, readers, clock, wait, loop.awaited(models, device.deadline_ns))
     start.ready(ctx, journal.row, clock, gc_off=True)
-    loop.run(incoming, results, plan, board, surface, journal, journal)
+    loop.run(incoming, results, plan, status, surface, journal, journal)
 
 
 def _incoming(
-    ctx: ChildContext, device: Device, frames: RingReader, wait: loop.Wait, journal: "BoardJournal"
+    ctx: ChildContext,
+    device: Device,
+    frames: RingReader,
+    wait: loop.Wait,
+    journal: "BoardJournal",
+    status: Watched,
 ) -> loop.Incoming:
     stream = device.streams[device.display]
     return loop.Incoming(
@@ -77,8 +83,8 @@ def _incoming(
         views=_views(frames.payloads, (stream.width, stream.height)),
         period_ns=int(NS_PER_S / stream.fps),
         deadline_ns=device.deadline_ns,
-        stall_ns=int(max(stream.stall_ms * NS_PER_MS, PERIODS * NS_PER_S / stream.fps)),
-        frozen_ns=math.inf if stream.frozen_ms is None else stream.frozen_ms * NS_PER_MS,
+        stall_ns=loop.stall_after(stream),
+        frozen_ns=loop.frozen_after(stream),
         clock=journal.clock,
         wait=wait,
         stopping=ctx.stop.is_set,
@@ -88,6 +94,7 @@ def _incoming(
         if ctx.args["woken_by"] == "results"
         else None,
         last=journal.row.get(Count.SEQ),
+        began=status.began,
     )
 
 
@@ -203,7 +210,7 @@ class BoardJournal:
         if isinstance(frame, Frame):
             self._count(frame, results, decision, shown_ns)
         self._damage(now)
-        self.records.write(record.line(frame, results, decision, shown_ns))
+        self.records.write(frame, results, decision, shown_ns)
 
     def _count(self, frame: Frame, results: Results, decision: Decision, shown_ns: int) -> None:
         row = self.row

@@ -2,14 +2,15 @@
 anything from outside, or touches a disk or a socket.
 """
 
+import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from inframe.core.budgets import DRAW_NS, NO_SIGNAL_REDRAW_NS, START_NS
-from inframe.core.clock import NS_PER_MS, Clock
-from inframe.core.config import ModelConfig
+from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock
+from inframe.core.config import ModelConfig, StreamBase
 from inframe.core.types import (
     Controls,
     Decision,
@@ -32,6 +33,7 @@ WAIT_NS = 50 * NS_PER_MS
 
 FROZEN_ROWS = 16
 """So many rows of a picture are compared with the last picture's: sensor noise alone makes each of them differ."""
+PERIODS = 2.5
 LAY_NS = NS_PER_MS // 2
 """On a core of its own the display looks for a frame so long after it should have come."""
 LOOK_NS = 4 * NS_PER_MS
@@ -95,7 +97,7 @@ def run(
     island: Island,
 ) -> None:
     """Every frame reaches the screen by its deadline, whatever the models do. Ends when `incoming` does."""
-    state = initial(plan, incoming.clock.now())
+    state = initial(plan, incoming.begin())
     for frame in incoming:
         results: Results = {}
         if isinstance(frame, Frame):
@@ -131,6 +133,8 @@ class Incoming:
     """How long after a frame should have come the loop looks for it. None: the capture process wakes it. See `woken_by`."""
     last: int = 0
     """The newest frame handled; after a restart that of the process before, so that what was lost between is counted."""
+    began: Callable[[int, int], None] = lambda _start_ns, _last: None
+    """Called once with the moment at which the loop begins, and `last`."""
     _last_ns: int = 0
     _card_ns: int = 0
     _looked_ns: int = 0
@@ -139,15 +143,21 @@ class Incoming:
     _repeated: bool = False
     _same_since_ns: int = 0
 
-    def __iter__(self) -> Iterator[Frame | NoSignal]:
+    def begin(self) -> int:
+        """The moment at which the loop begins; before the first frame is asked for."""
+        now = self.clock.now()
         grace_ns = 0 if self.last else START_NS - self.stall_ns  # after a restart the camera has had its time already
-        self._last_ns = self.clock.now() + grace_ns
+        self._last_ns = now + grace_ns
+        self.began(now, self.last)
+        return now
+
+    def __iter__(self) -> Iterator[Frame | NoSignal]:
         while not self.stopping():
             frame = self._next()
             if frame is not None:
                 yield frame
             elif self._stalled():
-                yield NoSignal(self.stream, min(self._last_ns, self.clock.now()), self.clock.now())
+                yield NoSignal(self.stream, min(self._last_ns, self._card_ns), self._card_ns)
             elif not self.wait(self._next_look()) and self.clock.now() - self._looked_ns >= WAIT_NS:
                 self._looked_ns = self.clock.now()
                 self.idle()
@@ -214,6 +224,16 @@ class Incoming:
     def still(self, frame: Frame) -> bool:
         """Whether the frame's pixels are still its own: asked after the last use of them."""
         return self.ring.holds(frame.seq)
+
+
+def stall_after(stream: StreamBase) -> int:
+    """`Incoming.stall_ns`: some frame periods at least are no stall, whatever `stall_ms` says."""
+    return int(max(stream.stall_ms * NS_PER_MS, PERIODS * NS_PER_S / stream.fps))
+
+
+def frozen_after(stream: StreamBase) -> float:
+    """`Incoming.frozen_ns`."""
+    return math.inf if stream.frozen_ms is None else stream.frozen_ms * NS_PER_MS
 
 
 def awaited(models: Mapping[str, ModelConfig], deadline_ns: int) -> frozenset[str]:

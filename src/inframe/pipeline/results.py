@@ -76,8 +76,11 @@ def read_newest(ring: RingReader, model: str, labels: int) -> Result | Missed | 
     What does not read as an output of `labels` labels is INVALID: the payload has no checksum, and its writer may be wrong.
     """
     header = ring.latest()
-    if header is None:
-        return None
+    return read(ring, header, model, labels) if header is not None else None
+
+
+def read(ring: RingReader, header: Header, model: str, labels: int) -> Result | Missed | None:
+    """The output of the slot with this header; as `read_newest`."""
     seq, kind = header.tag, header.kind
     data = ring.take(header)
     if data is None:
@@ -92,6 +95,28 @@ def read_newest(ring: RingReader, model: str, labels: int) -> Result | Missed | 
     if output is None:
         return Missed(model, seq, MissedReason.INVALID)
     return Result(model, seq, header.captured_ns, output, Steps(started, preprocessed, inferred, decoded))
+
+
+_CANONICAL, _REGION = struct.Struct("<4Id"), struct.Struct("<4d")
+
+
+def canonical(header: Header, payload: NDArray[np.uint8]) -> bytes:
+    """A model's output as the bytes whose digest is recorded: kind, both sizes, length of what follows and score (uint32 and
+    float64, little-endian), then the region where there is one, and the arrays. Equal for equal outputs, whenever and wherever
+    they were made."""
+    a, b, _, _, _, _, score, *region = _ABOUT.unpack_from(payload.data)
+    body = _REGION.pack(*region) if header.kind in (_MASKS, _HEAT) else b""
+    body += payload[_ABOUT_BYTES : header.size].tobytes()
+    head = _CANONICAL.pack(header.kind, a, b, len(body), score)
+    return head + body
+
+
+def moments(ring: RingReader, header: Header) -> Steps | None:
+    """When the steps of the run ended of which the slot speaks, also where it says that there is no output."""
+    data = ring.take(header)
+    if data is None or len(data) < _ABOUT_BYTES:
+        return None
+    return Steps(*_ABOUT.unpack_from(data)[2:6])
 
 
 def _masks(data: bytes, shape: tuple[int, int], _score: float, region: list[float], labels: int) -> Masks | None:

@@ -42,6 +42,8 @@ def main(ctx: ChildContext) -> None:
     worker = Worker(
         jobs, list(sources.values()), board.row(ctx.name), clock, lambda what, why: start.note(ctx, what, why)
     )
+    for job in jobs:
+        start.note(ctx, f"{start.LOADED}{job.name}", f"{job.model.sha256} {job.model.engine.name}")
     start.ready(ctx, worker.row, clock)
     while not ctx.stop.is_set():
         worker.row.beat(clock.now())
