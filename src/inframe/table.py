@@ -46,7 +46,7 @@ PROCESSES: dict[str, Role] = {
         "inframe.pipeline.display:main", "fifo", 80, HANG, PATH, "DISPLAY_LOST", "PROCESS_GIVEN_UP", critical=True
     ),
     "capture": Role("inframe.pipeline.capture:main", "fifo", 70, HANG, PATH, "CAPTURE_LOST", "PROCESS_GIVEN_UP"),
-    "worker": Role("inframe.pipeline.worker:main", "fifo", 60, HANG, PATH, "WORKER_LOST", "WORKER_GIVEN_UP"),
+    "worker": Role("inframe.pipeline.worker:main", "fifo", 60, HANG, PATH, "WORKER_LOST", "WORKER_GIVEN_UP", "display"),
     # beside it: background cores
     "recorder": Role(
         "inframe.recorder.main:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP", "display"

@@ -33,21 +33,24 @@ def main(ctx: ChildContext) -> None:
     start.ready(ctx, capture.row, capture.clock)
     if isinstance(stream, FileStream) and stream.pace == "fast":
         capture.follow = board.row("display")
-        _wait_until_ready(ctx, [board.row(name) for name in ctx.args["readers"]], capture)
+        readers = [board.row(name) for name in ctx.args["readers"]]
     else:
-        _wait_until_ready(ctx, [board.row("display")], capture)
+        readers = [board.row("display")]
+    if not isinstance(stream, FileStream):  # a recording can be opened meanwhile, a live camera would pile up pictures
+        _wait_until_ready(ctx, readers, capture)
     if ctx.args.get("recording"):
         _wait_for_recording(ctx, board.row(ctx.args["recording"]), capture)
-    _keep_going(ctx, stream, capture)
+    _keep_going(ctx, stream, capture, readers)
 
 
-def _keep_going(ctx: ChildContext, stream: Stream, capture: "Capture") -> None:
+def _keep_going(ctx: ChildContext, stream: Stream, capture: "Capture", readers: list[Row]) -> None:
     """Open the camera, use it until it is lost, wait a little longer each time, open it again."""
     losses, told = 0, ""
     while not ctx.stop.is_set():
         try:
             camera = open_camera(stream, capture.clock, capture.rehearse)
             try:
+                _wait_until_ready(ctx, readers, capture)
                 while not ctx.stop.is_set():
                     losses = 0 if capture.step(camera) else losses
             finally:

@@ -108,8 +108,9 @@ def overlay_of(device: Device, labels: Mapping[str, tuple[str, ...]]) -> Overlay
     stream = device.streams[device.display]
     models = {name: device.models[name] for name in labels if device.models[name].stream == device.display}
     looks = {name: look(labels[name], model.colours, _full_scale(model)) for name, model in models.items()}
-    texts = [rule.text for rule in device.rules.values()]
-    return Overlay(device.device, looks, stream.width, stream.height, texts=texts, watermark=device.overlay.watermark)
+    texts, watermark = [rule.text for rule in device.rules.values()], device.overlay.watermark
+    scored = any(model.decode.kind not in ("segmentation", "heat") for model in models.values())
+    return Overlay(device.device, looks, stream.width, stream.height, texts=texts, watermark=watermark, scored=scored)
 
 
 def _full_scale(model: ModelConfig) -> float:

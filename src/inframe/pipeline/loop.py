@@ -274,11 +274,16 @@ class ModelResults:
     def await_for(self, frame: Frame, until_ns: int) -> Results:
         """What each model says of `frame`, as soon as all that can have spoken in time have, at the latest at `until_ns`.
 
-        A late result of an earlier frame is handed on once: the gate may HOLD it, and never takes it for this frame's.
+        A late result of an earlier frame is handed on once: the gate may HOLD it, and never takes it for this frame's. A model
+        that has never spoken is still starting: the picture does not wait for it.
         """
         seq, awaited = frame.seq, self.awaited
         asked = {name: looks_at(every, seq) for name, every in self._every.items()}
-        missing = [name for name, is_due in asked.items() if self._lacks(name, seq) and is_due and name in awaited]
+        missing = [
+            name
+            for name, is_due in asked.items()
+            if self._lacks(name, seq) and is_due and name in awaited and name in self._known
+        ]
         while missing and self.wait(until_ns):
             missing = [name for name in missing if self._lacks(name, seq)]
         if len(asked) > 1:  # what came while the others were waited for

@@ -72,7 +72,8 @@ class Overlay:
     """Draws the pictures of one stream of `width` x `height`.
 
     `looks`: by model name, see `palette.look`. `texts`: what the rules of the device may say. `watermark`: small text
-    in the right lower corner of each picture, "" for none.
+    in the right lower corner of each picture, "" for none. `scored`: whether a model may give boxes or scores, whose
+    percentages are written on the picture (made ready here, 0.1 s).
     """
 
     def __init__(
@@ -84,6 +85,7 @@ class Overlay:
         *,
         texts: Sequence[str] = (),
         watermark: str = "",
+        scored: bool = True,
     ) -> None:
         self._shape = (height, width, 3)
         self._looks = dict(looks)
@@ -93,7 +95,7 @@ class Overlay:
         self._tracers: dict[str, tuple[tuple[int, int], Region, Tracer]] = {}
         self._blocks: dict[str, tuple[tuple[tuple[int, ...], ...], Blocks]] = {}
         self._anchors: dict[tuple[str, str], tuple[int, int]] = {}
-        self._percent = [self._letters.plate(f"{p} %", NAME, "right") for p in range(101)]
+        self._percent = [self._letters.plate(f"{p} %", NAME, "right") for p in range(101 if scored else 0)]
         for look in self._looks.values():
             for label, colour in zip(look.labels, look.colours, strict=True):
                 self._name(label, colour)
