@@ -3,6 +3,7 @@
 import heapq
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -76,6 +77,8 @@ class World:
         self.frames, self.outputs = RingWriter(frames, ()), RingWriter(outputs, ())
         self.reader, self.results = RingReader(frames), RingReader(outputs)
         self.plan = make_plan(self.device, {"m": LABELS})
+        os.close(frames)  # each of the four has it mapped
+        os.close(outputs)
 
     def at(self, ns: int, event: Callable[[], None], *, wakes: bool = True) -> None:
         heapq.heappush(self._events, (ns, next(self._order), event, wakes))

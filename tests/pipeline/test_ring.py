@@ -134,8 +134,9 @@ def test_damage_anywhere_never_reads_as_another_frame(seed: int, wounds: int) ->
     """Whatever bytes of headers and notes are overwritten: what reads as frame n is frame n, or nothing."""
     rng = random.Random(seed)
     fd = ring.create("test", SLOTS, PAYLOAD)
+    shown = ring.read_only(fd)
     try:
-        writer, reader = RingWriter(fd, ()), RingReader(ring.read_only(fd))
+        writer, reader = RingWriter(fd, ()), RingReader(shown)
         for value in range(1, rng.randint(2, 12)):
             publish(writer, value)
         layout = writer._ring.layout
@@ -151,6 +152,7 @@ def test_damage_anywhere_never_reads_as_another_frame(seed: int, wounds: int) ->
         assert newest < writer.seq
     finally:
         os.close(fd)
+        os.close(shown)
 
 
 @settings(max_examples=100, deadline=None)
@@ -158,8 +160,9 @@ def test_damage_anywhere_never_reads_as_another_frame(seed: int, wounds: int) ->
 def test_any_order_of_writing_dying_and_reading(steps: list[str]) -> None:
     """Against a simple model: the newest committed SLOTS frames are there, but the one whose slot is being written."""
     fd = ring.create("test", SLOTS, PAYLOAD)
+    shown = ring.read_only(fd)
     try:
-        writer, reader = RingWriter(fd, ()), RingReader(ring.read_only(fd))
+        writer, reader = RingWriter(fd, ()), RingReader(shown)
         done, begun = 0, False
         for step in steps:
             match step:
@@ -178,6 +181,7 @@ def test_any_order_of_writing_dying_and_reading(steps: list[str]) -> None:
         assert reader.corrupt == 0
     finally:
         os.close(fd)
+        os.close(shown)
 
 
 def test_a_reader_is_woken_and_wake_ups_come_together(memory: int) -> None:
