@@ -148,7 +148,9 @@ def test_the_overlay_on_the_screen_is_of_the_very_frame_under_it(tmp_path: Path)
 
 @pytest.mark.usefixtures("affinity")
 def test_every_process_is_ready_closed_in_and_gone_at_the_end(tmp_path: Path) -> None:
-    path = write_device(tmp_path, screens=[{"kind": "web", "port": 0}], trail={"folder": "trail"})
+    path = write_device(
+        tmp_path, screens=[{"kind": "web", "port": 0}], trail={"folder": "trail"}, recording={"folder": "rec"}
+    )
     before = children()
     shared_memory = set(Path("/dev/shm").iterdir())
     with open_device(path) as running:
