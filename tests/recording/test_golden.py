@@ -25,6 +25,8 @@ def test_the_pipeline_makes_of_it_what_it_made() -> None:
     assert min(report.recorded.findings[rule] for rule in ("near", "much")) > 10
     assert report.recorded.verdicts["SHOW"] > 50
     assert not report.missing
+    assert not report.why
+    assert report.after_gap == 0
 
 
 @pytest.mark.parametrize("change", [{"mean": (0.46, 0.30, 0.25)}, {"interpolation": "area"}, {"colour": "bgr"}])

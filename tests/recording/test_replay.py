@@ -38,6 +38,7 @@ def test_wild_procedures_replay_bit_for_bit(tmp_path: Path) -> None:
         made = Procedure(device(folder), seed).run()
         report = again(made.write())
         assert report.held, (seed, report.first, report.differences)
+        assert (report.after_gap, report.why) == (0, [])
         assert report.decisions == len(made.decisions)
         assert report.results == report.identical_results > 100
         seen.update(_kinds(made))
@@ -79,6 +80,19 @@ def test_parts_are_replayed_as_one(tmp_path: Path) -> None:
     report = again(path)
     assert report.held
     assert report.decisions == len(made.decisions)
+
+
+def test_a_later_part_alone_says_that_it_begins_midway(tmp_path: Path) -> None:
+    path = Procedure(device(tmp_path, rotate_minutes=1 / 60), seed=3, frames=200, calm=True).run().write()
+    for part in (1, 2):
+        assert again(path.with_name(f"procedure.{part:03}.mcap")).held
+    report = again(path.with_name("procedure.002.mcap"))
+    assert report.why == ["the recording begins midway: what the device remembered then is unknown"]
+    assert report.held
+    assert report.after_gap > 0
+    assert 60 < report.decisions < 200
+    assert report.identical_results == report.results > 60, "those of the model that remembers are not compared"
+    assert not again(path).why
 
 
 def _flipped(file: Path, into: Path, bit: int) -> None:

@@ -115,6 +115,10 @@ def test_no_segment_can_be_changed_swapped_repeated_or_left_out(
         case "end":
             del parts[-1]
     path.write_bytes(head + b"".join(parts))
+    if change == "end":  # the seal notices by itself, whatever the file inside says
+        stream, is_whole = open_part(path, keys)
+        stream.close()
+        assert not is_whole
     try:
         fewer, cut = whole(path, keys)
     except ConfigError:

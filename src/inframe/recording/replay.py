@@ -172,6 +172,8 @@ class Stage:
     _pending: schema.Decision | None = None
     _stopped: bool = False
     _over: bool = False
+    _midway: bool = False
+    """The recording begins with a later part: what loop and models remembered is unknown."""
     _handled: list[int] = field(default_factory=lambda: [0, 0])
     """The newest frame, and the newest card, that were decided on."""
 
@@ -244,6 +246,10 @@ class Stage:
         return True
 
     def _happens(self, event: Read) -> bool:
+        if self._session is None and not self._midway and isinstance(event, Said | schema.Decision):
+            self._midway = True
+            self.report.midway(event.captured_ns)
+            self.runner.lose()
         match event:
             case Packet():
                 self.runner.picture(event)

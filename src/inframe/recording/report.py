@@ -135,7 +135,12 @@ class Report:
 
     def unknown(self, decision: schema.Decision) -> None:
         """What the loop was told of this frame was not recorded."""
-        self._unsure_ns = decision.captured_ns + RESYNC_NS
+        self._unsure_ns = max(self._now_ns, decision.captured_ns) + RESYNC_NS
+
+    def midway(self, at_ns: int) -> None:
+        """The recording begins here, and the procedure did not."""
+        self.why.append("the recording begins midway: what the device remembered then is unknown")
+        self._unsure_ns = at_ns + RESYNC_NS
 
     def gap(self, gap: schema.Gap) -> None:
         """Something is missing in the recording."""

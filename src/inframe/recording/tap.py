@@ -128,6 +128,7 @@ class Tap:
         said: list[tuple[int, Event]] = [(one.arrived_ns, one) for name in self.outputs for one in self._outputs(name)]
         begun = list(self._begun())  # after the outputs: a worker begins before it speaks
         pictures = list(self._pictures())
+        self._tell(self.records.last - len(shown) + 1)  # what holds from the first of these records on
         gap = self.missing.told(self.clock.now())
         if gap is not None:
             self.put(gap)
