@@ -22,7 +22,7 @@ from inframe.pipeline.start import LOADED, NOTE_BYTES
 from inframe.table import layout_of, names, role_of, specs
 
 FRAME_SLOTS = 4
-SCREEN_SLOTS, FILE_SLOTS = 3, 6
+SCREEN_SLOTS, FILE_SLOTS = 4, 6
 """A file must get every picture, and its encoder may be late by a few. Others skip: each slot more is 2.8 MB more in the cache."""
 RESULT_SLOTS = 4
 WATCH_NS = NS_PER_S // 2

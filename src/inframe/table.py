@@ -222,7 +222,10 @@ def partition_of(device: Device, kind: str, what: str, layout: CoreLayout) -> Pa
 
 
 def _hang_ms(device: Device, role: Role, kind: str, what: str) -> int:
-    """A worker beats between runs: it hangs when it is silent for longer than twice what its models may take together."""
+    """A worker beats between runs: it hangs when it is silent for longer than twice what its models may take together. A display
+    beats between frames, and may wait for a model until a frame's deadline."""
+    if kind == "display":
+        return max(role.hang_ms, 2 * device.deadline_ns // NS_PER_MS)
     budgets = sum(model.budget_ms for model in device.models.values() if kind == "worker" and model.worker == what)
     return max(role.hang_ms, int(2 * budgets))
 

@@ -83,6 +83,27 @@ def test_a_writer_that_died_while_writing_is_followed_by_one_that_goes_on(memory
     assert (reader.payload(7) == 7).all()
 
 
+def test_a_writer_killed_before_it_noted_its_slot_does_not_make_an_old_one_hold(memory: int) -> None:
+    reader, first = RingReader(ring.read_only(memory)), RingWriter(memory, ())
+    for value in range(1, 7):
+        publish(first, value)
+    notes = reader._ring.notes()
+    publish(first, 7)
+    first._ring.words[8] = first._ring.words[16] = notes[0]  # killed with both headers written and neither note
+    second = RingWriter(memory, ())
+    assert second.seq == 8
+    second.begin().fill(99)  # the slot of 4
+    assert not reader.holds(4)
+    assert reader.newest() == 7
+
+
+def test_more_than_a_slot_holds_is_refused(memory: int) -> None:
+    writer = RingWriter(memory, ())
+    writer.begin()
+    with pytest.raises(RuntimeError, match="601 bytes for a slot of 600"):
+        writer.put(1, memoryview(bytes(600)))
+
+
 def test_readers_can_not_write(memory: int) -> None:
     reader = RingReader(ring.read_only(memory))
     with pytest.raises(ValueError, match="read-only"):

@@ -74,9 +74,10 @@ def measure(seconds: float, tick: Tick, only: Sequence[str] = PHASES) -> dict[st
         folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="inframe-bench-"))
         both = {"trail": Trail(folder=f"{folder}/trail"), "recording": RecordingConfig(folder=f"{folder}/recordings")}
         recorded = device.model_copy(update=both)
-        partitioned = stack.enter_context(Running(recorded, path))
+        # in this order: a partitioned device binds this process, and what it starts, to the background's cores
         plain = stack.enter_context(Running(device.model_copy(update={"real_time": False}), path))
         floor = stack.enter_context(PlainLoop(device))
+        partitioned = stack.enter_context(Running(recorded, path))
         tick("warming up")
         _until_ready([partitioned, plain], floor)
         probe = Probe(core)

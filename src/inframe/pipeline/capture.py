@@ -3,6 +3,7 @@
 A broken bitstream or a hung driver can end this process and never the picture loop: it is started again, and the ring goes on.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 from inframe.core.budgets import RECORDING_START_NS
@@ -38,19 +39,26 @@ def main(ctx: ChildContext) -> None:
         readers = [board.row("display")]
     if not isinstance(stream, FileStream):  # a recording can be opened meanwhile, a live camera would pile up pictures
         _wait_until_ready(ctx, readers, capture)
-    if ctx.args.get("recording"):
-        _wait_for_recording(ctx, board.row(ctx.args["recording"]), capture)
-    _keep_going(ctx, stream, capture, readers)
+
+    def until_ready() -> None:
+        _wait_until_ready(ctx, readers, capture)
+        if ctx.args.get("recording") and capture.writer.seq == 1:
+            _wait_for_recording(ctx, board.row(ctx.args["recording"]), capture)
+
+    _keep_going(ctx, stream, capture, until_ready)
 
 
-def _keep_going(ctx: ChildContext, stream: Stream, capture: "Capture", readers: list[Row]) -> None:
-    """Open the camera, use it until it is lost, wait a little longer each time, open it again."""
-    losses, told = 0, ""
+def _keep_going(ctx: ChildContext, stream: Stream, capture: "Capture", until_ready: Callable[[], None]) -> None:
+    """Open the camera, use it until it is lost, wait a little longer each time, open it again. `until_ready` waits, once, for
+    those who are to see the first frame."""
+    losses, told, first = 0, "", True
     while not ctx.stop.is_set():
         try:
             camera = open_camera(stream, capture.clock, capture.rehearse)
             try:
-                _wait_until_ready(ctx, readers, capture)
+                if first:
+                    until_ready()
+                first = False
                 while not ctx.stop.is_set():
                     losses = 0 if capture.step(camera) else losses
             finally:

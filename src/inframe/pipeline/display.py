@@ -63,7 +63,15 @@ def main(ctx: ChildContext) -> None:
         overlay_of(device, labels), screen, (stream.width, stream.height), incoming, clock, journal.draw_failed
     )
     surface.warm_up()
-    results = loop.ModelResults(plan, readers, clock, wait, loop.awaited(models, device.deadline_ns))
+    workers = {name: board.row(f"worker.{model.worker}") for name, model in models.items()}
+    results = loop.ModelResults(
+        plan,
+        readers,
+        clock,
+        wait,
+        loop.awaited(models, device.deadline_ns),
+        lambda name: workers[name].get(Count.READY_NS) != 0,
+    )
     start.ready(ctx, journal.row, clock, gc_off=True)
     loop.run(incoming, results, plan, status, surface, journal, journal)
 
@@ -205,7 +213,8 @@ class BoardJournal:
         now = self.clock.now()
         row = self.row
         row.set(Count.MODE, int(decision.mode))
-        row.set(Count.VERDICT, int(decision.verdict))
+        if shown_ns:  # the first verdict after a restart says that the picture is back
+            row.set(Count.VERDICT, int(decision.verdict))
         row.set(Count.AUDIBLE, int(audible(decision.alerts, self.controls(), now)))
         if isinstance(frame, Frame):
             self._count(frame, results, decision, shown_ns)

@@ -158,9 +158,11 @@ class Incoming:
                 yield frame
             elif self._stalled():
                 yield NoSignal(self.stream, min(self._last_ns, self._card_ns), self._card_ns)
-            elif not self.wait(self._next_look()) and self.clock.now() - self._looked_ns >= WAIT_NS:
-                self._looked_ns = self.clock.now()
-                self.idle()
+            else:
+                self.wait(self._next_look())
+                if self.clock.now() - self._looked_ns >= WAIT_NS:
+                    self._looked_ns = self.clock.now()
+                    self.idle()
 
     def _next_look(self) -> int:
         """When to look again if nobody wakes the loop. The frame period is known: one frame after the last one, and then often."""
@@ -264,6 +266,8 @@ class ModelResults:
     wait: Wait
     awaited: frozenset[str]
     """The models that the picture waits for; see `awaited`."""
+    is_up: Callable[[str], bool] = lambda _model: True
+    """Whether the model's worker has been set up."""
     _known: dict[str, Result | Missed] = field(default_factory=dict)
     _told: dict[str, int] = field(default_factory=dict)
     _every: dict[str, int] = field(init=False)
@@ -274,15 +278,15 @@ class ModelResults:
     def await_for(self, frame: Frame, until_ns: int) -> Results:
         """What each model says of `frame`, as soon as all that can have spoken in time have, at the latest at `until_ns`.
 
-        A late result of an earlier frame is handed on once: the gate may HOLD it, and never takes it for this frame's. A model
-        that has never spoken is still starting: the picture does not wait for it.
+        A late result of an earlier frame is handed on once: the gate may HOLD it, and never takes it for this frame's. For a
+        model that is still starting the picture does not wait.
         """
         seq, awaited = frame.seq, self.awaited
         asked = {name: looks_at(every, seq) for name, every in self._every.items()}
         missing = [
             name
             for name, is_due in asked.items()
-            if self._lacks(name, seq) and is_due and name in awaited and name in self._known
+            if self._lacks(name, seq) and is_due and name in awaited and (name in self._known or self.is_up(name))
         ]
         while missing and self.wait(until_ns):
             missing = [name for name in missing if self._lacks(name, seq)]
@@ -307,7 +311,7 @@ class ModelResults:
         known = self._known.get(name)
         if known is not None and known.seq >= seq:
             return False
-        newest = results_ring.read_newest(self.rings[name], name, len(self.plan.labels[name]))
+        newest = results_ring.read_newest(self.rings[name], name, len(self.plan.labels[name]), seq)
         if newest is None:
             return True
         self._known[name] = newest

@@ -70,12 +70,15 @@ def _parts(output: Output | MissedReason) -> _Parts:
             return _MISSED, 0, 0, 0.0, WHOLE, ()
 
 
-def read_newest(ring: RingReader, model: str, labels: int) -> Result | Missed | None:
-    """The newest output, its arrays copied out of the ring; None if there is none, or it was overwritten meanwhile.
+def read_newest(ring: RingReader, model: str, labels: int, upto: int | None = None) -> Result | Missed | None:
+    """The newest output, or the newest of a frame not behind `upto`, its arrays copied out of the ring; None if there is none, or
+    it was overwritten meanwhile.
 
     What does not read as an output of `labels` labels is INVALID: the payload has no checksum, and its writer may be wrong.
     """
     header = ring.latest()
+    while header is not None and upto is not None and header.tag > upto:  # the model is ahead of a picture that waited
+        header = ring.header(header.seq - 1)
     return read(ring, header, model, labels) if header is not None else None
 
 

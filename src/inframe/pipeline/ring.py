@@ -230,6 +230,8 @@ class RingWriter:
         self.payloads = ring.payloads
         self.seq = ring.scan() + 1
         """The sequence number that the next `commit` publishes."""
+        first, second = _NOTE_WORDS
+        ring.words[first] = ring.words[second] = self.seq - 1  # one that was killed may have left them behind
 
     @property
     def slot(self) -> int:
@@ -251,6 +253,8 @@ class RingWriter:
     def put(self, at: int, data: memoryview) -> int:
         """Write C-contiguous `data` into the slot begun, `at` bytes behind its beginning; returns where it ends."""
         start = self._starts[self.seq % len(self._starts)] + at
+        if at + data.nbytes > self._ring.layout.payload:
+            raise RuntimeError(f"{at + data.nbytes} bytes for a slot of {self._ring.layout.payload}")
         self._place.map[start : start + data.nbytes] = data
         return at + data.nbytes
 

@@ -89,7 +89,7 @@ def _job(device: Device, name: str, sources: dict[str, Source], results_fd: int,
     config = device.models[name]
     stream = device.streams[config.stream]
     model = load_model(name, config, Path(config.file).parent, (stream.width, stream.height))
-    writer = RingWriter(results_fd, (wake,))
+    writer = RingWriter(results_fd, (wake,) if config.stream == device.display else ())
     results.must_fit(name, config, model.capacity)
     return Job(
         name, model, sources[config.stream], writer, config.every, int(config.budget_ms * NS_PER_MS), config.required
@@ -129,7 +129,7 @@ class Worker:
     def next_look(self, now_ns: int) -> int:
         """When to rehearse, if no frame comes before."""
         expected = [source.last_ns + source.period_ns - EARLY_NS for source in self.sources if source.last]
-        return min((moment for moment in expected if moment > now_ns), default=now_ns + IDLE_NS)
+        return min([now_ns + IDLE_NS, *(moment for moment in expected if moment > now_ns)])
 
     def rehearse(self) -> None:
         """Walk the way of a frame and of a result, without either."""
