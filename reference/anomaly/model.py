@@ -1,24 +1,17 @@
-"""The anomaly network: a whole frame at half of 1280x720, an answer for every 8x8 pixels of it."""
+"""The anomaly network: an answer for every 8x8 pixels of its input."""
 
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reference.model import MEAN, STD, Block, _conv
-
-SIZE = (352, 640)  # height, width of the input; a whole frame is stretched to it
-STRIDE = 8
-CHANNELS = ("instrument anomaly", "foreign object", "lens dirty")
-"""What the maps say, each a logit: something wrong with an instrument, something that belongs to neither instruments
-nor tissue, a smear or fog on the lens. The first two are learned from made-up corruption, the third from the simulator."""
-
-__all__ = ["CHANNELS", "MEAN", "SIZE", "STD", "STRIDE", "Anomaly"]
+from reference.anomaly.channels import CHANNELS
+from reference.model import Block, _conv
 
 
 class Anomaly(nn.Module):  # type: ignore[misc]  # mypy does not follow torch
     """(n, 3, h, w) normalised RGB -> (n, 3, h / 8, w / 8) logits of CHANNELS."""
 
-    def __init__(self, widths: tuple[int, int, int, int, int] = (12, 24, 40, 72, 96)) -> None:
+    def __init__(self, widths: tuple[int, int, int, int, int] = (16, 24, 48, 72, 96)) -> None:
         super().__init__()
         half, quarter, eighth, sixteenth, deep = widths
         self.fine = nn.Sequential(_conv(3, half, stride=2), _conv(half, quarter, stride=2))
