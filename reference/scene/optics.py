@@ -132,6 +132,11 @@ class Lens:
         self._tones = curve.astype(np.float32)
         self._gain = triple(camera.balance)
 
+    @property
+    def gain(self) -> float:
+        """What the automatic exposure multiplies light with."""
+        return float(self._gain.max())
+
     def expose(self, rgb: Field) -> None:
         """Automatic exposure: set the gain from a lit picture."""
         bright = np.percentile(rgb.max(axis=0)[::4, ::4][self.view[::4, ::4] > 0.5], 85)
