@@ -8,7 +8,7 @@ from reference.scene.optics import streak
 
 
 def _move(
-    rng: np.random.Generator, picture: NDArray[np.uint8], mask: NDArray[np.uint8]
+    rng: np.random.Generator, picture: NDArray[np.uint8], mask: NDArray[np.uint8], size: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
     """Flip, turn, scale (most often closer) and shift; what comes from outside the frame is outside the view."""
     height, width = mask.shape
@@ -17,13 +17,12 @@ def _move(
     turn = np.array([[cos, -sin], [sin, cos]]) @ np.diag(rng.choice([-1.0, 1.0], 2, p=[0.4, 0.6]))
     middle = np.array([width / 2, height / 2])
     shift = middle - turn @ middle + rng.normal(0, 0.08, 2) * (width, height)
-    matrix = np.column_stack([turn, shift])
-    black = rng.random() < 0.5
-    border = cv2.BORDER_CONSTANT if black else cv2.BORDER_REFLECT
-    size = (width, height)
+    fit = np.array([[size[1] / width], [size[0] / height]])
+    matrix = np.column_stack([turn, shift]) * fit
+    border = cv2.BORDER_CONSTANT if rng.random() < 0.5 else cv2.BORDER_REFLECT
     return (
-        cv2.warpAffine(picture, matrix, size, flags=cv2.INTER_LINEAR, borderMode=border),
-        cv2.warpAffine(mask, matrix, size, flags=cv2.INTER_NEAREST, borderMode=border),
+        cv2.warpAffine(picture, matrix, size[::-1], flags=cv2.INTER_LINEAR, borderMode=border),
+        cv2.warpAffine(mask, matrix, size[::-1], flags=cv2.INTER_NEAREST, borderMode=border),
     )
 
 
@@ -55,8 +54,8 @@ def _spoil(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[np.u
 
 
 def augment(
-    rng: np.random.Generator, picture: NDArray[np.uint8], mask: NDArray[np.uint8]
+    rng: np.random.Generator, picture: NDArray[np.uint8], mask: NDArray[np.uint8], size: tuple[int, int]
 ) -> tuple[NDArray[np.uint8], NDArray[np.uint8]]:
-    """RGB uint8 (h, w, 3) and classes uint8 (h, w), changed alike."""
-    picture, mask = _move(rng, picture, mask)
+    """RGB uint8 (h, w, 3) and classes uint8 (h, w), changed alike and brought to ``size`` (height, width)."""
+    picture, mask = _move(rng, picture, mask, size)
     return _spoil(rng, _recolour(rng, picture)), mask
