@@ -10,7 +10,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reference.anomaly.shapes import Colours, Plane, shape, texture, waves
+from reference.anomaly.shapes import Colours, Plane, peak, shape, texture, waves
 from reference.scene.classes import TIP
 
 FAINT = 0.07  # a change smaller than this share of full scale is not one that a model could be asked to see
@@ -102,8 +102,12 @@ def _warp(rng: np.random.Generator, sample: Sample, spot: Spot) -> None:
     changed = np.hypot(u, v) > 0.5
     base = _erased(sample)
     composed = base + (moved - base) * tool[..., None]
-    seen = np.abs(composed - sample.picture).max(axis=2) > FAINT
-    wrong = (tool > 0.5) & (np.hypot(u, v) > 0.35 * spot.half) & cv2.dilate(seen.astype(np.uint8), np.ones((5, 5))).astype(bool)
+    seen = peak(np.abs(composed - sample.picture)) > FAINT
+    wrong = (
+        (tool > 0.5)
+        & (np.hypot(u, v) > 0.35 * spot.half)
+        & cv2.dilate(seen.astype(np.uint8), np.ones((5, 5))).astype(bool)
+    )
     sample.picture = np.where(changed[..., None], composed, sample.picture)
     sample.tool = np.where(changed, tool, sample.tool)
     sample.on_tool = np.maximum(sample.on_tool * (sample.tool > 0.5), wrong)
@@ -112,7 +116,9 @@ def _warp(rng: np.random.Generator, sample: Sample, spot: Spot) -> None:
 def _remove(rng: np.random.Generator, sample: Sample, spot: Spot) -> None:
     """Take away all beyond a jagged line, or a bite out of the side."""
     along, across = _grid(sample, spot)
-    ragged = waves(rng, sample.label.shape, spot.half * rng.uniform(0.3, 1)) * np.float32(spot.half * rng.uniform(0.05, 0.35))
+    ragged = waves(rng, sample.label.shape, spot.half * rng.uniform(0.3, 1)) * np.float32(
+        spot.half * rng.uniform(0.05, 0.35)
+    )
     if rng.random() < 0.7:
         away = np.hypot(along, across) < spot.half * rng.uniform(3, 12)
         gone = (along + ragged > 0) & away
@@ -124,7 +130,7 @@ def _remove(rng: np.random.Generator, sample: Sample, spot: Spot) -> None:
     gone = cv2.GaussianBlur(gone.astype(np.float32), (0, 0), 0.6)
     before = sample.picture
     sample.picture = before + (_erased(sample) - before) * gone[..., None]
-    seen = (np.abs(sample.picture - before).max(axis=2) > FAINT) & (sample.tool > 0.5)
+    seen = (peak(np.abs(sample.picture - before)) > FAINT) & (sample.tool > 0.5)
     if seen.sum() < 12:
         return
     sample.tool = sample.tool * (1 - gone)
@@ -137,7 +143,7 @@ def _paste(sample: Sample, alpha: Plane, what: Colours, opacity: float) -> Plane
     """Blend into the picture; returns where it can be seen."""
     before = sample.picture
     sample.picture = before + (what - before) * (alpha * np.float32(opacity))[..., None]
-    seen = (np.abs(sample.picture - before).max(axis=2) > FAINT) & (alpha > 0.3) & sample.view
+    seen = (peak(np.abs(sample.picture - before)) > FAINT) & (alpha > 0.3) & sample.view
     return np.asarray(seen if seen.sum() >= 10 else np.zeros_like(seen), np.float32)
 
 
@@ -157,7 +163,7 @@ def _patch(rng: np.random.Generator, sample: Sample, spot: Spot, donor: Colours)
         what = np.roll(sample.picture, tuple(rng.integers(20, 120, 2) * rng.choice([-1, 1], 2)), (0, 1))
     else:
         what = texture(rng, size_of)
-        what = what * np.float32(max(0.15, 1.3 * sample.picture[sample.tool > 0.5].max(axis=1).mean()) ** 0.5)
+        what = what * np.float32(max(0.15, 1.3 * peak(sample.picture)[sample.tool > 0.5].mean()) ** 0.5)
     seen = _paste(sample, alpha, what, rng.uniform(0.7, 1.0))
     sample.on_tool = np.maximum(sample.on_tool, seen)
 
@@ -189,7 +195,7 @@ def corrupt_tissue(rng: np.random.Generator, sample: Sample) -> None:
     red = middle[0] - middle[1:].mean()
     if red > 0.08:  # a red, pink or yellow patch may be blood, an organ or fat: made grey, it may not
         what = what + (what.mean(axis=2, keepdims=True) - what) * np.float32(rng.uniform(0.7, 1.0))
-    lit = float(np.percentile(sample.picture[sample.view].max(axis=1), 80))
+    lit = float(np.percentile(peak(sample.picture)[sample.view], 80))
     dark = cv2.GaussianBlur(alpha, (0, 0), 3) * (1 - alpha) * (1 - sample.tool) * np.float32(rng.uniform(0, 0.6))
     sample.picture = sample.picture * (1 - dark)[..., None]
     seen = _paste(sample, alpha, what * np.float32(rng.uniform(0.5, 1.2) * lit), rng.uniform(0.85, 1.0))
@@ -204,7 +210,9 @@ def unsettle(rng: np.random.Generator, sample: Sample) -> None:
         grains = waves(rng, size_of, rng.uniform(2, 6)) > rng.uniform(0.8, 1.8)
         alpha = cv2.GaussianBlur((place & grains).astype(np.float32), (0, 0), rng.uniform(0.5, 1.2)) * (1 - sample.tool)
         alpha = alpha * sample.view
-        white = np.float32(rng.uniform(0.7, 1.0)) * np.array([1.0, rng.uniform(0.92, 1), rng.uniform(0.95, 1)], np.float32)
+        white = np.float32(rng.uniform(0.7, 1.0)) * np.array(
+            [1.0, rng.uniform(0.92, 1), rng.uniform(0.95, 1)], np.float32
+        )
         sample.picture = sample.picture + (white - sample.picture) * alpha[..., None]
     for _ in range(rng.integers(0, 3)):
         soft = waves(rng, size_of, rng.uniform(15, 60))

@@ -11,9 +11,10 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reference.anomaly.channels import CHANNELS, SIZE, STRIDE
+from reference.anomaly.channels import CHANNELS, MEAN, SIZE, STD, STRIDE
 from reference.anomaly.corrupt import Sample, corrupt_tissue, corrupt_tool, unsettle
 from reference.anomaly.scripts import sound
+from reference.anomaly.shapes import peak
 from reference.scene import Procedure
 from reference.scene.classes import SHAFT
 from reference.scene.optics import code, streak
@@ -108,7 +109,7 @@ def take(rng: np.random.Generator, frames: Frames, k: int, side: int = CROP) -> 
 
     picture, bare = (warp(plane, cv2.INTER_LINEAR).astype(np.float32) / 255 for plane in ("picture", "bare"))
     classes = warp("label", cv2.INTER_NEAREST)
-    view = cv2.blur(bare.max(axis=2), (15, 15)) > 0.06
+    view = cv2.blur(peak(bare), (15, 15)) > 0.06
     tool = cv2.GaussianBlur((classes >= SHAFT).astype(np.float32), (0, 0), 0.7)
     clear = np.zeros_like(tool)
     sample = Sample(picture, bare, classes, tool, view, clear, clear.copy())
@@ -144,7 +145,10 @@ def example(rng: np.random.Generator, frames: Frames, k: int) -> tuple[NDArray[n
     sample, haze = take(rng, frames, k)
     unsettle(rng, sample)
     donor = take(rng, frames, int(rng.integers(len(frames["picture"]))))[0].picture
-    for corruption, odds in ((partial(corrupt_tool, donor=donor), (0.4, 0.4, 0.2)), (corrupt_tissue, (0.55, 0.33, 0.12))):
+    for corruption, odds in (
+        (partial(corrupt_tool, donor=donor), (0.4, 0.4, 0.2)),
+        (corrupt_tissue, (0.55, 0.33, 0.12)),
+    ):
         make: Callable[[np.random.Generator, Sample], None] = corruption
         for _ in range(rng.choice(3, p=odds)):
             make(rng, sample)
@@ -155,6 +159,12 @@ def example(rng: np.random.Generator, frames: Frames, k: int) -> tuple[NDArray[n
     thick = _cells(haze)
     truth[2] = np.where(thick > DIRTY, 1, np.where(thick > CLEAN, -1, 0))
     return degrade(rng, sample.picture), truth
+
+
+def normalised(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
+    """RGB uint8 (n, h, w, 3) -> float32 (n, 3, h, w), as the device file states it."""
+    scaled = (pictures.astype(np.float32) / 255 - np.array(MEAN, np.float32)) / np.array(STD, np.float32)
+    return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), np.float32)
 
 
 @dataclass(frozen=True)

@@ -14,6 +14,7 @@ from reference.anomaly.watch import EVERY, FPS, RATE
 ALERTS = {"instrument_anomaly": 1, "foreign_object_left": 2}  # the rules that are judged: the label each of them counts
 WITHIN = 1.0  # s from becoming visible to the alert
 NEAR = 3  # cells (24 pixels of the input): an alert this close to the defect is about it
+REGION: Region = (0.0, 8 / 720, 1.0, 712 / 720)  # of the frame, that the anomaly model sees
 Maps = NDArray[np.float32]  # (count, 3, 44, 80) logits
 
 

@@ -19,10 +19,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reference.anomaly.channels import CHANNELS, SIZE
-from reference.anomaly.data import Batches, build
+from reference.anomaly.data import Batches, build, normalised
 from reference.anomaly.model import Anomaly
 from reference.anomaly.scripts import LEARNING
-from reference.model import MEAN, STD
 
 HARD = 0.02  # share of the cells, the worst ones, that count as much as all others together
 AHEAD = 8  # batches made while the network learns
@@ -30,8 +29,8 @@ AHEAD = 8  # batches made while the network learns
 
 @dataclass(frozen=True)
 class Plan:
-    procedures: int = 1200
-    frames: int = 2  # of each procedure
+    procedures: int = 800
+    frames: int = 3  # of each procedure
     steps: int = 4500
     batch: int = 16
     rate: float = 2e-3
@@ -39,12 +38,6 @@ class Plan:
 
 
 SMOKE = Plan(procedures=4, frames=1, steps=3, batch=4)
-
-
-def normalise(pictures: NDArray[np.uint8]) -> Tensor:
-    """RGB uint8 (n, h, w, 3) -> float32 (n, 3, h, w), as the device file states it."""
-    scaled = (pictures.astype(np.float32) / 255 - MEAN) / STD
-    return torch.from_numpy(scaled.astype(np.float32)).permute(0, 3, 1, 2).contiguous(memory_format=torch.channels_last)
 
 
 def _ahead(source: Batches, steps: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
@@ -85,7 +78,7 @@ def train(plan: Plan, source: Batches) -> tuple[Anomaly, list[tuple[int, float]]
     started, smooth, curve = time.monotonic(), 0.0, []
     for step, (pictures, truth) in enumerate(_ahead(source, plan.steps)):
         with torch.autocast("cpu", dtype=torch.bfloat16):
-            logits = model(normalise(pictures))
+            logits = model(torch.from_numpy(normalised(pictures)).contiguous(memory_format=torch.channels_last))
         loss = loss_of(logits.float(), torch.from_numpy(truth))
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
@@ -142,7 +135,9 @@ def main() -> None:
     cv2.setNumThreads(1)
     torch.set_num_threads(1)  # the same sums in the same order on every machine
     started = time.monotonic()
-    frames = build(options.data or options.out / "frames", "sound", range(LEARNING, LEARNING + plan.procedures), plan.frames)
+    frames = build(
+        options.data or options.out / "frames", "sound", range(LEARNING, LEARNING + plan.procedures), plan.frames
+    )
     rendered = time.monotonic()
     model, curve = train(plan, Batches(frames, plan.batch, plan.seed))
     export(model, options.out / "anomaly.onnx")

@@ -10,12 +10,13 @@ from numpy.typing import NDArray
 from reference.anomaly.channels import SIZE, STRIDE
 from reference.anomaly.data import CUT, RENDER, Scene
 from reference.anomaly.scripts import with_fault
-from reference.scene.procedure import WRONG
 from reference.scene.script import HAZE
 
 EVERY, FPS = 2, 30  # the model looks at every second frame
 RATE = FPS / EVERY
 HAZY = 0.5  # a defect behind more smoke, smear, fog or motion than this is not called visible
+MASK = (96, 160)
+PARTS = ("pictures", "masks", "wrong", "visible")
 CELLS = (SIZE[0] // STRIDE, SIZE[1] // STRIDE)
 
 
@@ -25,7 +26,8 @@ class Watched:
 
     seed: int
     kind: str | None
-    pictures: NDArray[np.uint8]  # (count, 352, 640, 3) RGB, what the anomaly model's input covers
+    pictures: NDArray[np.uint8]  # (count, 360, 640, 3) RGB
+    masks: NDArray[np.uint8]  # (count, 96, 160): classes, at the size in which the anatomy model answers
     wrong: NDArray[np.uint8]  # (count, 44, 80): 1 + the index in WRONG of the defect that touches a cell, 0 = none
     visible: NDArray[np.bool_]  # (count,): the defect is listed, and nothing hides it
 
@@ -34,16 +36,17 @@ def watch(seed: int, kind: str | None, seconds: float) -> Watched:
     """Render one procedure."""
     scene = Scene(seed, with_fault(seed, kind), RENDER, FPS)
     count = int(seconds * RATE)
-    pictures, wrong = np.empty((count, *SIZE, 3), np.uint8), np.zeros((count, *CELLS), np.uint8)
+    pictures, masks = np.empty((count, *RENDER, 3), np.uint8), np.empty((count, *MASK), np.uint8)
+    wrong = np.zeros((count, *CELLS), np.uint8)
     visible = np.zeros(count, np.bool_)
     for k in range(count):
-        picture, _, truth = scene.frame(k * EVERY)
-        pictures[k] = picture[CUT]
-        # several kinds never touch in one procedure, so the largest index in a cell is the only one
+        pictures[k], mask, truth = scene.frame(k * EVERY)
+        masks[k] = cv2.resize(mask, MASK[::-1], interpolation=cv2.INTER_NEAREST)
+        # one kind at most is wrong in a procedure, so the largest index in a cell is the only one
         wrong[k] = truth["wrong"][CUT].reshape(CELLS[0], STRIDE, CELLS[1], STRIDE).max(axis=(1, 3))
         clear = max(truth[haze] for haze in HAZE) < HAZY
         visible[k] = clear and any(note["kind"] == kind for note in truth["defects"])
-    return Watched(seed, kind, pictures, wrong, visible)
+    return Watched(seed, kind, pictures, masks, wrong, visible)
 
 
 def cases(first: int, kinds: tuple[str, ...], each: int, without: int) -> list[tuple[int, str | None]]:
@@ -56,17 +59,11 @@ def kept(folder: Path, seed: int, kind: str | None, seconds: float) -> Watched:
     """The same, rendered on first use and reopened after."""
     folder.mkdir(parents=True, exist_ok=True)
     stem = folder / f"{seed}-{(kind or 'sound').replace(' ', '_')}-{seconds:g}"
-    paths = [stem.with_name(f"{stem.name}-{part}.npy") for part in ("pictures", "wrong", "visible")]
+    paths = [stem.with_name(f"{stem.name}-{part}.npy") for part in PARTS]
     if not all(path.exists() for path in paths):
         cv2.setNumThreads(1)
         one = watch(seed, kind, seconds)
-        for path, array in zip(paths, (one.pictures, one.wrong, one.visible), strict=True):
-            np.save(path.with_suffix(".part.npy"), array)
+        for path, part in zip(paths, PARTS, strict=True):
+            np.save(path.with_suffix(".part.npy"), getattr(one, part))
             path.with_suffix(".part.npy").replace(path)
-    pictures, wrong, visible = (np.load(path, mmap_mode="r") for path in paths)
-    return Watched(seed, kind, pictures, wrong, visible)
-
-
-def names(wrong: NDArray[np.uint8]) -> list[str]:
-    """The kinds in a defect mask."""
-    return [WRONG[k - 1] for k in np.unique(wrong) if k]
+    return Watched(seed, kind, *(np.load(path, mmap_mode="r") for path in paths))

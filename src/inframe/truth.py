@@ -7,6 +7,7 @@ model that is never wrong would answer to each of its frames. A true event is wh
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 import numpy as np
 
@@ -43,17 +44,15 @@ def true_spans(device: Device, file: Path, last: int) -> Spans:
     """What the rules say of the truth, up to frame number `last`. Raises ConfigError where the file does not fit."""
     stream = device.streams[device.display]
     try:
-        with np.load(file, allow_pickle=False) as truth:
+        with file.open("rb") as data, np.load(data, allow_pickle=False) as truth:
             masks = {name: truth[name] for name in device.models if name in truth}
-    except (OSError, ValueError) as error:
+    except (OSError, ValueError, BadZipFile) as error:
         raise ConfigError(file, "truth", error, "an npz file of masks by model") from None
     if not masks:
         raise ConfigError(file, "truth", "no model of the device", f"one of {', '.join(device.models)}")
     period_ns = int(NS_PER_S / stream.fps)
     plans = plan_rules(device, {name: tuple(model.labels) for name, model in device.models.items()}, period_ns)
-    regions = {
-        name: Preprocessor(device.models[name].preprocess, stream.width, stream.height).region for name in masks
-    }
+    regions = {name: Preprocessor(device.models[name].preprocess, stream.width, stream.height).region for name in masks}
     states = tuple(RuleState() for _ in plans)
     spans: Spans = {}
     standing: set[str] = set()
