@@ -53,7 +53,8 @@ def _cells(plane: NDArray[np.float32]) -> NDArray[np.float32]:
     """(720, 1280) -> (44, 80): the mean of each cell of the anomaly model, which sees all but the outermost rows."""
     side = 2 * STRIDE
     edge = (SIZE[0] - side * CELLS[0]) // 2
-    return plane[edge : SIZE[0] - edge].reshape(CELLS[0], side, CELLS[1], side).mean(axis=(1, 3), dtype=np.float32)
+    inner = plane[edge : SIZE[0] - edge].reshape(CELLS[0], side, CELLS[1], side)
+    return np.asarray(inner.mean(axis=(1, 3), dtype=np.float32))
 
 
 def _anomalies(wrong: NDArray[np.uint8], haze: NDArray[np.float32]) -> NDArray[np.uint8]:

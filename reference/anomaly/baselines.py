@@ -20,7 +20,7 @@ Scores = NDArray[np.float32]  # (count, 44, 80): higher is odder
 
 def _cells(planes: NDArray[np.float32]) -> Scores:
     count = len(planes)
-    return planes.reshape(count, CELLS[0], STRIDE, CELLS[1], STRIDE).mean(axis=(2, 4))
+    return np.asarray(planes.reshape(count, CELLS[0], STRIDE, CELLS[1], STRIDE).mean(axis=(2, 4)), np.float32)
 
 
 @dataclass(frozen=True)

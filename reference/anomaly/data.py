@@ -14,7 +14,7 @@ from numpy.typing import NDArray
 from reference.anomaly.channels import CHANNELS, MEAN, SIZE, STD, STRIDE
 from reference.anomaly.corrupt import Sample, corrupt_tissue, corrupt_tool, unsettle
 from reference.anomaly.scripts import sound
-from reference.anomaly.shapes import peak
+from reference.anomaly.shapes import Colours, Plane, peak
 from reference.scene import Procedure
 from reference.scene.classes import SHAFT
 from reference.scene.optics import code, streak
@@ -94,7 +94,7 @@ def _cut(rng: np.random.Generator, label: NDArray[np.uint8]) -> tuple[NDArray[np
     return middle, float(np.exp(rng.normal(0.05, 0.2)))
 
 
-def take(rng: np.random.Generator, frames: Frames, k: int, side: int = CROP) -> tuple[Sample, NDArray[np.float32]]:
+def take(rng: np.random.Generator, frames: Frames, k: int, side: int = CROP) -> tuple[Sample, Plane]:
     """A square part of frame ``k``, turned and enlarged at random; and its haze, (side, side)."""
     label = np.asarray(frames["label"][k, ..., 0])
     middle, scale = _cut(rng, label)
@@ -116,7 +116,7 @@ def take(rng: np.random.Generator, frames: Frames, k: int, side: int = CROP) -> 
     return sample, warp("haze", cv2.INTER_LINEAR).astype(np.float32) / 255
 
 
-def degrade(rng: np.random.Generator, picture: NDArray[np.float32]) -> NDArray[np.uint8]:
+def degrade(rng: np.random.Generator, picture: Colours) -> NDArray[np.uint8]:
     """Another camera: colours, tone, focus, motion, noise, compression. RGB 0..1 -> uint8."""
     matrix = np.full((3, 3), 1 / 3)
     matrix = matrix + (np.eye(3) - matrix) * np.exp(rng.normal(0, 0.25)) + rng.normal(0, 0.04, (3, 3))
@@ -131,13 +131,13 @@ def degrade(rng: np.random.Generator, picture: NDArray[np.float32]) -> NDArray[n
     if rng.random() < 0.15:
         pixels = streak(pixels, rng.uniform(2, 7), rng.uniform(0, np.pi))
     if rng.random() < 0.5:
-        pixels = np.asarray(code(pixels, int(rng.uniform(35, 95))), np.uint8)
-    return pixels
+        pixels = code(pixels, int(rng.uniform(35, 95)))
+    return np.asarray(pixels, np.uint8)
 
 
-def _cells(plane: NDArray[np.float32]) -> NDArray[np.float32]:
+def _cells(plane: Plane) -> Plane:
     side = plane.shape[0] // STRIDE
-    return plane.reshape(side, STRIDE, side, STRIDE).mean(axis=(1, 3))
+    return np.asarray(plane.reshape(side, STRIDE, side, STRIDE).mean(axis=(1, 3), dtype=np.float32))
 
 
 def example(rng: np.random.Generator, frames: Frames, k: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:

@@ -1,11 +1,13 @@
 """Made-up shapes and textures for corruption: generic ones, drawn by other code than anything in ``reference/scene``."""
 
+from typing import Any
+
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-Plane = NDArray[np.float32]  # (h, w), 0..1
-Colours = NDArray[np.float32]  # (h, w, 3), 0..1
+Plane = NDArray[np.floating[Any]]  # float32 (h, w), 0..1
+Colours = NDArray[np.floating[Any]]  # float32 (h, w, 3), 0..1
 
 
 def peak(colours: Colours) -> Plane:
@@ -52,22 +54,32 @@ def shape(rng: np.random.Generator, size_of: tuple[int, int], at: NDArray[np.flo
     return canvas.astype(np.float32) / 255
 
 
-def texture(rng: np.random.Generator, size_of: tuple[int, int]) -> Colours:
-    """Plain, mottled, striped, woven, or banded like metal, in any two colours."""
+def _mix(rng: np.random.Generator, size_of: tuple[int, int]) -> Plane:
+    """How much of the second colour: plain, mottled, striped, woven, or banded like metal."""
     height, width = size_of
+    y, x = np.mgrid[:height, :width].astype(np.float32)
+    angle, period = rng.uniform(0, np.pi), np.float32(rng.uniform(2.2, 9))
+    cos, sin = np.float32(np.cos(angle)), np.float32(np.sin(angle))
+    along, across = x * cos + y * sin, y * cos - x * sin
+    match rng.integers(5):
+        case 0:
+            mix = 0.3 * waves(rng, size_of, 30) + 0.2
+        case 1:
+            mix = 0.5 + waves(rng, size_of, rng.uniform(2, 12))
+        case 2:
+            mix = 0.5 + 0.5 * np.sin(along * (6.28 / period))
+        case 3:
+            mix = np.abs(np.sin(along * (3.14 / period)) * np.sin(across * (3.14 / period)))
+        case _:
+            bands = waves(rng, (1, 256), rng.uniform(3, 20))[0]
+            mix = 0.5 + bands[(along.astype(np.int32) + 999) % 256]
+    return np.asarray(mix)
+
+
+def texture(rng: np.random.Generator, size_of: tuple[int, int]) -> Colours:
+    """A surface of any two colours, mixed in some pattern."""
     first = rng.uniform(0, 1, 3) if rng.random() < 0.5 else np.full(3, rng.uniform(0, 1)) + rng.normal(0, 0.04, 3)
     second = np.clip(first + rng.normal(0, 0.25), 0, 1) if rng.random() < 0.7 else rng.uniform(0, 1, 3)
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    angle, period = rng.uniform(0, np.pi), rng.uniform(2.2, 9)
-    along = (x * np.cos(angle) + y * np.sin(angle)).astype(np.float32)
-    across = (y * np.cos(angle) - x * np.sin(angle)).astype(np.float32)
-    mixes = {
-        "plain": lambda: 0.3 * waves(rng, size_of, 30) + 0.2,
-        "mottled": lambda: 0.5 + waves(rng, size_of, rng.uniform(2, 12)),
-        "striped": lambda: 0.5 + 0.5 * np.sin(along * (6.28 / period)),
-        "woven": lambda: np.abs(np.sin(along * (3.14 / period)) * np.sin(across * (3.14 / period))),
-        "banded": lambda: 0.5 + waves(rng, (1, 256), rng.uniform(3, 20))[0][(along.astype(np.int32) + 999) % 256],
-    }
-    mix = np.clip(mixes[str(rng.choice(list(mixes)))](), 0, 1).astype(np.float32)[..., None]
+    mix = np.clip(_mix(rng, size_of), 0, 1).astype(np.float32)[..., None]
     colours = first + (second - first) * mix
     return np.asarray(np.clip(colours * (1 + 0.06 * waves(rng, size_of, 1.6)[..., None]), 0, 1), np.float32)

@@ -1,6 +1,7 @@
 """Intervals by cluster bootstrap: whole procedures are drawn again, because frames of one procedure are alike."""
 
 from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 from numpy.typing import NDArray
@@ -43,7 +44,10 @@ def mean_iou(tables: NDArray[np.int64]) -> dict[str, Interval]:
         union = table.sum(axis=0) + table.sum(axis=1) - hits
         return np.where(union > 0, hits / np.maximum(union, 1), np.nan)
 
+    def one(k: int, drawn: NDArray[np.int64]) -> float:
+        return float(scores(drawn)[k])
+
     found = {"mean": interval(lambda drawn: float(np.nanmean(scores(drawn))), len(tables))}
     for k in range(tables.shape[1]):
-        found[str(k)] = interval(lambda drawn, k=k: float(scores(drawn)[k]), len(tables))
+        found[str(k)] = interval(partial(one, k), len(tables))
     return found

@@ -39,7 +39,7 @@ CLASS_COLOURS = np.array(
 )
 
 
-def _bars(axes: Any, values: list[tuple[float, float, float]], at: NDArray[np.float64], **style: Any) -> None:
+def _bars(axes: Any, values: list[tuple[float, float, float]], at: NDArray[Any], **style: Any) -> None:
     middle, low, high = np.array(values, float).T
     spread = np.maximum(np.stack([middle - low, high - middle]), 0)
     axes.bar(at, middle, yerr=spread, capsize=2, error_kw={"lw": 0.8}, **style)
