@@ -4,6 +4,7 @@ An instrument is warped, bitten into, cut short, patched, or has something attac
 not belong there. None of it shares code with ``reference/scene/defects.py`` or ``litter.py``.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import cv2
@@ -13,6 +14,7 @@ from numpy.typing import NDArray
 from reference.anomaly.shapes import Colours, Plane, peak, shape, texture, waves
 from reference.scene.classes import TIP
 
+Donor = Callable[[], Colours]  # makes a picture of another procedure
 FAINT = 0.07  # a change smaller than this share of full scale is not one that a model could be asked to see
 
 
@@ -147,7 +149,7 @@ def _paste(sample: Sample, alpha: Plane, what: Colours, opacity: float) -> Plane
     return np.asarray(seen if seen.sum() >= 10 else np.zeros_like(seen), np.float32)
 
 
-def _patch(rng: np.random.Generator, sample: Sample, spot: Spot, donor: Colours) -> None:
+def _patch(rng: np.random.Generator, sample: Sample, spot: Spot, donor: Donor) -> None:
     """A patch on the instrument, or something that stands out from its side."""
     size_of = sample.label.shape
     outside = rng.random() < 0.35
@@ -158,7 +160,7 @@ def _patch(rng: np.random.Generator, sample: Sample, spot: Spot, donor: Colours)
         alpha = alpha * sample.tool
     way = rng.integers(4)
     if way == 0:
-        what = donor
+        what = donor()
     elif way == 1:  # another part of this very frame
         what = np.roll(sample.picture, tuple(rng.integers(20, 120, 2) * rng.choice([-1, 1], 2)), (0, 1))
     else:
@@ -168,7 +170,7 @@ def _patch(rng: np.random.Generator, sample: Sample, spot: Spot, donor: Colours)
     sample.on_tool = np.maximum(sample.on_tool, seen)
 
 
-def corrupt_tool(rng: np.random.Generator, sample: Sample, donor: Colours) -> None:
+def corrupt_tool(rng: np.random.Generator, sample: Sample, donor: Donor) -> None:
     """One corruption of an instrument, in place; nothing where there is none."""
     spot = _spot(rng, sample)
     if spot is None:

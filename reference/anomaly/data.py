@@ -126,7 +126,8 @@ def degrade(rng: np.random.Generator, picture: Colours) -> NDArray[np.uint8]:
     if rng.random() < 0.25:
         toned = cv2.GaussianBlur(toned, (0, 0), rng.uniform(0.3, 1.3))
     if rng.random() < 0.5:
-        toned = toned + rng.normal(0, rng.uniform(0.003, 0.025), toned.shape).astype(np.float32)
+        noise = rng.standard_normal(toned.shape, dtype=np.float32)
+        toned = toned + noise * np.float32(rng.uniform(0.003, 0.025))
     pixels = (np.clip(toned, 0, 1) * 255).astype(np.uint8)
     if rng.random() < 0.15:
         pixels = streak(pixels, rng.uniform(2, 7), rng.uniform(0, np.pi))
@@ -140,11 +141,14 @@ def _cells(plane: Plane) -> Plane:
     return np.asarray(plane.reshape(side, STRIDE, side, STRIDE).mean(axis=(1, 3), dtype=np.float32))
 
 
-def example(rng: np.random.Generator, frames: Frames, k: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-    """A training picture, uint8 (192, 192, 3), and what is true of its cells: (3, 24, 24), 0, 1, or -1 for "either"."""
+def example(rng: np.random.Generator, frames: Frames, k: int) -> tuple[Colours, NDArray[np.float32]]:
+    """A training picture, float32 (192, 192, 3), and what is true of its cells: (3, 24, 24), 0, 1, or -1 for "either"."""
     sample, haze = take(rng, frames, k)
     unsettle(rng, sample)
-    donor = take(rng, frames, int(rng.integers(len(frames["picture"]))))[0].picture
+
+    def donor() -> Colours:
+        return take(rng, frames, int(rng.integers(len(frames["picture"]))))[0].picture
+
     for corruption, odds in (
         (partial(corrupt_tool, donor=donor), (0.4, 0.4, 0.2)),
         (corrupt_tissue, (0.55, 0.33, 0.12)),
@@ -158,7 +162,7 @@ def example(rng: np.random.Generator, frames: Frames, k: int) -> tuple[NDArray[n
         row[:] = np.where(share > 0.16, 1, np.where(share > 0.0, -1, 0))
     thick = _cells(haze)
     truth[2] = np.where(thick > DIRTY, 1, np.where(thick > CLEAN, -1, 0))
-    return degrade(rng, sample.picture), truth
+    return sample.picture, truth
 
 
 def normalised(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -169,7 +173,10 @@ def normalised(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 @dataclass(frozen=True)
 class Batches:
-    """Endless batches; each is a function of the seed and its number alone."""
+    """Endless batches; each is a function of the seed and its number alone.
+
+    Making a picture costs more than learning from it, so each is seen twice: by two cameras, the second in a mirror.
+    """
 
     frames: Frames
     batch: int
@@ -178,8 +185,11 @@ class Batches:
     def one(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
         """Pictures uint8 (batch, 192, 192, 3) and truth float32 (batch, 3, 24, 24)."""
         rng = np.random.default_rng((self.seed, number))
-        pairs = [example(rng, self.frames, int(k)) for k in rng.integers(0, len(self.frames["picture"]), self.batch)]
-        pictures, truths = zip(*pairs, strict=True)
+        pictures, truths = [], []
+        for k in rng.integers(0, len(self.frames["picture"]), self.batch // 2):
+            picture, truth = example(rng, self.frames, int(k))
+            pictures += [degrade(rng, picture), degrade(rng, picture[:, ::-1])]
+            truths += [truth, truth[..., ::-1]]
         return np.stack(pictures), np.stack(truths)
 
     def __iter__(self) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:

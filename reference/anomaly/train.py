@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ProcessPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
-from functools import partial
+from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -25,6 +25,7 @@ from reference.anomaly.scripts import LEARNING
 
 HARD = 0.02  # share of the cells, the worst ones, that count as much as all others together
 AHEAD = 8  # batches made while the network learns
+Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 
 @dataclass(frozen=True)
@@ -40,13 +41,28 @@ class Plan:
 SMOKE = Plan(procedures=4, frames=1, steps=3, batch=4)
 
 
-def _ahead(source: Batches, steps: int) -> Iterator[tuple[NDArray[np.uint8], NDArray[np.float32]]]:
+class _Maker:
+    """What the process that makes batches knows; set there once, so that the frames need not be sent with each batch."""
+
+    source: Batches
+
+    @classmethod
+    def begin(cls, source: Batches) -> None:
+        cv2.setNumThreads(1)
+        cls.source = source
+
+    @classmethod
+    def one(cls, number: int) -> Batch:
+        return cls.source.one(number)
+
+
+def _ahead(source: Batches, steps: int) -> Iterator[Batch]:
     """The batches in order, made by one process beside this one."""
-    with ProcessPoolExecutor(1, initializer=partial(cv2.setNumThreads, 1)) as pool:
-        due: deque[Future[tuple[NDArray[np.uint8], NDArray[np.float32]]]] = deque()
+    with ProcessPoolExecutor(1, get_context("fork"), _Maker.begin, (source,)) as pool:
+        due: deque[Future[Batch]] = deque()
         for number in range(steps + AHEAD):
             if number < steps:
-                due.append(pool.submit(source.one, number))
+                due.append(pool.submit(_Maker.one, number))
             if number >= AHEAD:
                 yield due.popleft().result()
 
