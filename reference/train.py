@@ -4,8 +4,9 @@ import argparse
 import ctypes
 import json
 import time
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,14 +20,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from reference.augment import augment
-from reference.calibrate import answers, calibrate, iou, reliability
-from reference.data import INPUT, Frames, Progress, build, digest
-from reference.model import MEAN, STD, Anatomy
+from reference.calibrate import Classes, Logits, iou, reliability, temperature
+from reference.data import INPUT, MEAN, STD, Frames, Progress, build, digest
+from reference.model import Anatomy
 from reference.quantise import quantise
 from reference.scene import CLASSES
 
 UNSEEN = 1_000_000  # first seed of the procedures kept for evaluation
 APART = 2_000_000  # and of those that the confidence is calibrated on
+AHEAD = 2  # batches that wait
 Batch = tuple[Tensor, Tensor]
 
 
@@ -69,7 +71,7 @@ def normalise(pictures: NDArray[np.uint8]) -> Tensor:
 
 
 def batches(plan: Plan, frames: Frames) -> Iterator[Batch]:
-    """Batches of every stage in turn, made one ahead by a thread."""
+    """Batches of every stage in turn, made ahead by a thread."""
     rng = np.random.default_rng(plan.seed)
     count = len(frames[0])
 
@@ -81,17 +83,17 @@ def batches(plan: Plan, frames: Frames) -> Iterator[Batch]:
     shuffle = np.random.default_rng((plan.seed, 1))
     order = np.empty(0, np.int64)
     with ThreadPoolExecutor(1) as thread:
-        waiting = None
+        ahead: deque[Future[Batch]] = deque()
         for stage in plan.stages:
             for _ in range(stage.steps):
                 if len(order) < stage.batch:
                     order = np.concatenate([order, shuffle.permutation(count)])
                 chosen, order = order[: stage.batch], order[stage.batch :]
-                ahead, waiting = waiting, thread.submit(make, chosen, stage.size)
-                if ahead:
-                    yield ahead.result()
-        if waiting:
-            yield waiting.result()
+                ahead.append(thread.submit(make, chosen, stage.size))
+                if len(ahead) > AHEAD:
+                    yield ahead.popleft().result()
+        for batch in ahead:
+            yield batch.result()
 
 
 def loss_of(logits: Tensor, masks: Tensor) -> Tensor:
@@ -149,8 +151,24 @@ def export(model: Anatomy, path: Path) -> None:
     part.replace(path)
 
 
+def answers(model: Anatomy, frames: Frames) -> tuple[Logits, Classes]:
+    """The model's logits for all frames, and the truth at the same size."""
+    with torch.inference_mode():
+        logits = [model(normalise(np.array(frames[0][k : k + 16]))).numpy() for k in range(0, len(frames[0]), 16)]
+    return np.concatenate(logits), np.asarray(frames[1][:, ::2, ::2]).astype(np.int64)
+
+
+def calibrate(model: Anatomy, frames: Frames) -> float:
+    """Fold the temperature that these frames ask for into the model's last layer, so that no device needs to know it."""
+    found = temperature(*answers(model, frames))
+    with torch.no_grad():
+        model.head.weight /= found
+        model.head.bias /= found
+    return found
+
+
 def evaluate(model: Anatomy, frames: Frames) -> dict[str, Any]:
-    logits, truth = answers(model, normalise, frames)
+    logits, truth = answers(model, frames)
     return {"iou": iou(logits.argmax(axis=1), truth), "confidence": reliability(logits, truth)}
 
 
@@ -165,7 +183,7 @@ def run(plan: Plan, out: Path, data: Path) -> dict[str, Any]:
     rendered = time.monotonic()
     model, results["loss"] = train(plan, frames)
     trained = time.monotonic()
-    results["temperature"] = calibrate(model, *answers(model, normalise, apart))
+    results["temperature"] = calibrate(model, apart)
     results.update(evaluate(model, unseen))
     export(model, out / "anatomy.onnx")
     results["int8"] = quantise(out / "anatomy.onnx", out / "anatomy-int8.onnx", apart, unseen)

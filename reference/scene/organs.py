@@ -122,7 +122,10 @@ def _loop(rng: np.random.Generator, start: Points, colon: bool) -> Layer:
     layer = Layer(BOWEL, tube(line, radius), width * rng.uniform(0.7, 1.0), width, 0.4)
     layer.vessels = _across(rng, line, radius, int(rng.integers(6, 24)))
     layer.folds = rungs(rng, line, radius, rings)
-    layer.crease, layer.fold = width * rng.uniform(0.15, 0.3), rng.uniform(0.4, 0.9) if colon else rng.uniform(0.15, 0.4)
+    layer.crease, layer.fold = (
+        width * rng.uniform(0.15, 0.3),
+        rng.uniform(0.4, 0.9) if colon else rng.uniform(0.15, 0.4),
+    )
     return layer
 
 
