@@ -44,8 +44,8 @@ class Stage:
 @dataclass(frozen=True)
 class Plan:
     stages: tuple[Stage, ...] = (Stage(2600, 48, (96, 160)), Stage(4600, 32, INPUT))
-    procedures: int = 5000
-    frames: int = 4  # of each procedure
+    procedures: int = 2500
+    frames: int = 5  # of each procedure
     unseen: int = 100
     apart: int = 50
     rate: float = 4e-3
