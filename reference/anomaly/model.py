@@ -1,30 +1,43 @@
-"""The anomaly network: a whole frame at half of 1280x720, an answer for every 8x8 pixels of it."""
+"""The anomaly network: an answer for every 8x8 pixels of its input."""
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-from reference.model import MEAN, STD, Block, _conv
+from reference.anomaly.channels import CHANNELS
 
-SIZE = (352, 640)  # height, width of the input; a whole frame is stretched to it
-STRIDE = 8
-CHANNELS = ("instrument anomaly", "foreign object", "lens dirty")
-"""What the maps say, each a logit: something wrong with an instrument, something that belongs to neither instruments
-nor tissue, a smear or fog on the lens. The first two are learned from made-up corruption, the third from the simulator."""
-
-__all__ = ["CHANNELS", "MEAN", "SIZE", "STD", "STRIDE", "Anomaly"]
+WIDTHS = (16, 24, 48, 72, 96)  # channels at a half, a quarter … of the input
 
 
-class Anomaly(nn.Module):  # type: ignore[misc]  # mypy does not follow torch
+def _conv(inside: int, outside: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    return nn.Sequential(
+        nn.Conv2d(inside, outside, 3, stride, 1, groups=groups, bias=False),
+        nn.BatchNorm2d(outside),
+        nn.ReLU(inplace=True),
+    )
+
+
+class _Block(nn.Module):  # type: ignore[misc]  # mypy does not follow torch
+    """Two convolutions and a way around them."""
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.first = _conv(width, width)
+        self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+
+    def forward(self, x: Tensor) -> Tensor:
+        return functional.relu(x + self.second(self.first(x)))
+
+
+class Anomaly(nn.Module):  # type: ignore[misc]
     """(n, 3, h, w) normalised RGB -> (n, 3, h / 8, w / 8) logits of CHANNELS."""
 
-    def __init__(self, widths: tuple[int, int, int, int, int] = (12, 24, 40, 72, 96)) -> None:
+    def __init__(self) -> None:
         super().__init__()
-        half, quarter, eighth, sixteenth, deep = widths
+        half, quarter, eighth, sixteenth, deep = WIDTHS
         self.fine = nn.Sequential(_conv(3, half, stride=2), _conv(half, quarter, stride=2))
-        self.eighth = nn.Sequential(_conv(quarter, eighth, stride=2), Block(eighth))
-        self.sixteenth = nn.Sequential(_conv(eighth, sixteenth, stride=2), Block(sixteenth))
-        self.deep = nn.Sequential(_conv(sixteenth, deep, stride=2), Block(deep), Block(deep))
+        self.eighth = nn.Sequential(_conv(quarter, eighth, stride=2), _Block(eighth))
+        self.sixteenth = nn.Sequential(_conv(eighth, sixteenth, stride=2), _Block(sixteenth))
+        self.deep = nn.Sequential(_conv(sixteenth, deep, stride=2), _Block(deep), _Block(deep))
         self.laterals = nn.ModuleList(nn.Conv2d(width, eighth, 1) for width in (deep, sixteenth, eighth))
         self.mix = _conv(eighth, eighth, groups=eighth)
         self.last = _conv(eighth, eighth)

@@ -46,7 +46,10 @@ def _missing_insulation(tool: Instrument, rng: np.random.Generator) -> None:
     s = np.linspace(0, 2 * np.pi, 22)
     long, wide, middle = rng.uniform(0.9, 2.0), rng.uniform(0.45, 0.8), rng.uniform(-0.4, 0.4)
     patch = np.stack(
-        [start + long + long * np.cos(s) * rng.uniform(0.6, 1.2, 22), middle + wide * np.sin(s) * rng.uniform(0.5, 1.1, 22)],
+        [
+            start + long + long * np.cos(s) * rng.uniform(0.6, 1.2, 22),
+            middle + wide * np.sin(s) * rng.uniform(0.5, 1.1, 22),
+        ],
         axis=1,
     )
     patch[:, 1] = np.clip(patch[:, 1], -1, 1)

@@ -136,7 +136,8 @@ def _rim(alpha: NDArray[np.uint8], bright: float, radius: float) -> Field:
     """Light caught by the bevelled edge on the side of the lamp: a thin line inside the outline; radius in pixels."""
     step = max(1, round(0.06 * radius))
     shifted = cv2.warpAffine(alpha, np.array([[1.0, 0, step], [0, 1.0, 2 * step]]), alpha.shape[::-1])
-    return (cv2.subtract(alpha, shifted).astype(np.float32) * np.float32(bright / 255))[None]
+    edge = cv2.subtract(alpha, shifted).astype(np.float32) * np.float32(bright / 255)
+    return np.asarray(edge[None])
 
 
 def cast(rgb: Field, tool: Instrument, pose: Pose) -> None:

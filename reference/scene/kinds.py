@@ -82,7 +82,9 @@ def _fittings(rng: np.random.Generator, tool: Instrument, wrist: Part) -> list[P
         wide, off = rng.uniform(0.18, 0.4) * half, rng.uniform(-0.35, 0.35) * half
         marks.append(Part(None, box(u0, u1, off - wide, off + wide), "dark", wide))
         tilt = rng.uniform(-0.6, 0.6) * wide
-        rod = np.array([[u0, off + tilt], [u1, off - tilt], [u1, off - tilt + 0.6 * wide], [u0, off + tilt + 0.6 * wide]])
+        rod = np.array(
+            [[u0, off + tilt], [u1, off - tilt], [u1, off - tilt + 0.6 * wide], [u0, off + tilt + 0.6 * wide]]
+        )
         marks.append(Part(None, rod, "steel", wide))
     if rng.random() < 0.7:
         u, radius = start + rng.uniform(0.3, 0.6), rng.uniform(0.16, 0.28)
@@ -181,7 +183,9 @@ def looks(rng: np.random.Generator) -> dict[str, Field]:
     grey = rng.uniform(0.18, 0.6) * rng.uniform((1.0, 0.92, 0.88), (1.08, 1.0, 1.0))
     kind = rng.choice(4, p=[0.5, 0.2, 0.18, 0.12])
     plastic = [np.full(3, rng.uniform(0.02, 0.12)), grey * rng.uniform(0.6, 1.2), None, rng.uniform(0.05, 0.6, 3)][kind]
-    shaft = _steel(rng, mirror) if plastic is None else look(rng, plastic, int(rng.integers(1, 3)), rng.uniform(0.1, 0.7))
+    shaft = (
+        _steel(rng, mirror) if plastic is None else look(rng, plastic, int(rng.integers(1, 3)), rng.uniform(0.1, 0.7))
+    )
     return {
         "shaft": shaft,
         "steel": _steel(rng, mirror),

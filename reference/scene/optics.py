@@ -125,7 +125,7 @@ class Lens:
         extent = (width / scale, height / scale)
         self._smoke = fractal(rng, (height, 2 * width), (2 * extent[0], extent[1]), 0.5, 4)
         self._smoke = np.clip(self._smoke * 0.25 + 0.5, 0, 1)
-        self._smear = np.clip(fractal(rng, x.shape, extent, 0.35, 2) * 1.5 - 0.3, 0, 1)
+        self.smear = np.clip(fractal(rng, x.shape, extent, 0.35, 2) * 1.5 - 0.3, 0, 1)
         self._noise = rng.standard_normal((height + SLACK, width + SLACK), dtype=np.float32)
         levels = np.arange(TONES) * (2 / TONES)
         curve = np.where(levels > 0.7, 0.7 + 0.3 * np.tanh((levels - 0.7) / 0.3), levels) ** camera.gamma
@@ -169,7 +169,7 @@ class Lens:
             at = int(0.1 * t * self._scale) % width
             rgb += (triple([0.62, 0.62, 0.66]) / self._gain - rgb) * (self._smoke[:, at : at + width] * haze["smoke"])
         if haze["smear"]:
-            rgb += (self._blurred(rgb, 0.05) * 0.9 + 0.08 - rgb) * (self._smear * haze["smear"])
+            rgb += (self._blurred(rgb, 0.05) * 0.9 + 0.08 - rgb) * (self.smear * haze["smear"])
         if haze["fog"]:
             rgb += (self._blurred(rgb, 0.1) * 0.7 + 0.15 - rgb) * (0.7 * haze["fog"])
 

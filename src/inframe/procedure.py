@@ -50,6 +50,8 @@ class Summary:
     first_overlay_ms: float | None = None
     findings: dict[str, int] = field(default_factory=dict)
     """How often each rule's finding began."""
+    spans: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """The first and the last frame (its number) of each finding, by rule."""
     alerts: dict[str, int] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
@@ -79,6 +81,7 @@ class Follower:
         self.verdicts: Counter[str] = Counter()
         self.modes: Counter[str] = Counter()
         self.findings: Counter[str] = Counter()
+        self.spans: dict[str, list[tuple[int, int]]] = {}
         self.alerts: Counter[str] = Counter()
         self.last: dict[str, Any] = {}
 
@@ -101,10 +104,20 @@ class Follower:
             return
         present = {finding["rule"] for finding in record.get("findings", ())}
         self.findings.update(present - self._present)
+        if "seq" in record:
+            self._span(present, record["seq"])
         self._present = present
         alerting = {key for key, presence in record.get("alerts", {}).items() if presence == "ON"}
         self.alerts.update(alerting - self._alerting - present)
         self._alerting = alerting
+
+    def _span(self, present: set[str], seq: int) -> None:
+        for rule in present:
+            spans = self.spans.setdefault(rule, [])
+            if rule in self._present and spans:
+                spans[-1] = (spans[-1][0], seq)
+            else:
+                spans.append((seq, seq))
 
 
 def run(
@@ -171,6 +184,7 @@ def _summary(running: Running, follower: Follower, restarts: Counter[str], secon
         first_frame_ms=since_birth(Count.FIRST_NS),
         first_overlay_ms=since_birth(Count.FIRST_OVERLAY_NS),
         findings=dict(follower.findings),
+        spans=follower.spans,
         alerts=dict(follower.alerts),
         restarts={name: restarts[name] for name in names(device) if restarts[name]},
         counts=_counts(running),
