@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -44,11 +45,13 @@ class Stage:
 @dataclass(frozen=True)
 class Plan:
     stages: tuple[Stage, ...] = (Stage(2600, 48, (96, 160)), Stage(4600, 32, INPUT))
-    procedures: int = 2500
-    frames: int = 5  # of each procedure
+    procedures: int = 1600
+    frames: int = 6  # of each procedure
     unseen: int = 100
     apart: int = 50
-    rate: float = 4e-3
+    rate: float = 3e-3
+    warm: int = 200  # steps in which the rate rises to that
+    settle: int = 700  # and last ones in which it falls to nothing
     seed: int = 7
 
 
@@ -105,6 +108,12 @@ def loss_of(logits: Tensor, masks: Tensor) -> Tensor:
     return functional.cross_entropy(logits, masks) + (1 - dice).mean()
 
 
+def rate_at(plan: Plan, step: int) -> float:
+    """Share of the full learning rate: up, even, down. The even part can be as long as there is time for."""
+    left = sum(stage.steps for stage in plan.stages) - step
+    return min((step + 1) / plan.warm, left / plan.settle, 1.0)
+
+
 def average(mean: Anatomy, model: Anatomy, step: int) -> None:
     """Move ``mean`` towards ``model``: weights averaged over some hundred steps are steadier than the last ones."""
     keep = min(0.998, step / (step + 10))
@@ -120,7 +129,7 @@ def train(plan: Plan, frames: Frames) -> tuple[Anatomy, list[float]]:
     model = Anatomy(len(CLASSES)).to(memory_format=torch.channels_last)
     mean: Anatomy = deepcopy(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.rate, total_steps=steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(rate_at, plan))
     progress, losses = Progress("training", steps), []
     for step, (pictures, masks) in enumerate(batches(plan, frames)):
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -134,7 +143,7 @@ def train(plan: Plan, frames: Frames) -> tuple[Anatomy, list[float]]:
         losses.append(loss.item())
         progress.at(step + 1, f"loss {np.mean(losses[-50:]):.3f}")
     mean.eval()
-    return mean, [float(np.mean(part)) for part in np.array_split(losses, min(100, steps))]
+    return mean, [float(np.mean(part)) for part in np.array_split(losses, min(100, len(losses)))]
 
 
 def export(model: Anatomy, path: Path) -> None:
