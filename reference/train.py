@@ -45,7 +45,7 @@ class Stage:
 @dataclass(frozen=True)
 class Plan:
     stages: tuple[Stage, ...] = (Stage(2600, 48, (96, 160)), Stage(4600, 32, INPUT))
-    procedures: int = 1600
+    procedures: int = 1800
     frames: int = 6  # of each procedure
     unseen: int = 100
     apart: int = 50
