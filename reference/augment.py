@@ -4,7 +4,11 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reference.data import INPUT
 from reference.scene.optics import streak
+
+# Sensor noise, cut out somewhere else each time: drawing it anew cost as much as all else together.
+_GRAIN = np.random.default_rng(0).standard_normal((INPUT[0] + 64, INPUT[1] + 64, 3), np.float32)
 
 
 def _move(
@@ -48,8 +52,10 @@ def _spoil(rng: np.random.Generator, picture: NDArray[np.uint8]) -> NDArray[np.u
     if rng.random() < 0.2:
         picture = cv2.GaussianBlur(picture, (0, 0), rng.uniform(0.4, 1.6))
     if rng.random() < 0.3:
-        noise = rng.normal(0, rng.uniform(1, 8), picture.shape).astype(np.int16)
-        picture = np.clip(picture + noise, 0, 255).astype(np.uint8)
+        y, x = rng.integers(0, 64, 2)
+        height, width = picture.shape[:2]
+        grain = _GRAIN[y : y + height, x : x + width] * np.float32(rng.uniform(1, 8))
+        picture = cv2.add(picture, grain, dtype=cv2.CV_8U)
     return picture
 
 

@@ -15,6 +15,7 @@ from reference.scene import Procedure
 
 INPUT = (192, 320)  # height, width of the model's input; a whole frame is stretched to it
 RENDER = (180, 320)
+MEAN, STD = (0.45, 0.30, 0.25), (0.28, 0.22, 0.20)  # of RGB scaled to 0..1, as the device file must state them
 SECONDS = 20
 Frames = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
@@ -76,5 +77,5 @@ def digest(frames: Frames) -> str:
     total = hashlib.sha256()
     for array in frames:
         for start in range(0, len(array), 256):
-            total.update(np.ascontiguousarray(array[start : start + 256]))
+            total.update(array[start : start + 256].tobytes())
     return total.hexdigest()

@@ -4,19 +4,21 @@ Nothing runs at more than a quarter of the input's size: on a CPU the wide, shal
 training as on the device, and hold little.
 """
 
-import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-MEAN, STD = (0.45, 0.30, 0.25), (0.28, 0.22, 0.20)  # of RGB scaled to 0..1, as the device file must state them
+from reference.data import MEAN, STD
+
+__all__ = ["MEAN", "STD", "Anatomy"]
+
 WIDTHS = (32, 64, 96, 96)  # at a quarter, an eighth, a sixteenth, a thirty-second of the input's size
 BLOCKS = (1, 1, 2, 1)
 DECODER = 48
 
 
-def _conv(inside: int, outside: int, size: int = 3, stride: int = 1) -> nn.Sequential:
+def _conv(inside: int, outside: int, size: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
     return nn.Sequential(
-        nn.Conv2d(inside, outside, size, stride, size // 2, bias=False),
+        nn.Conv2d(inside, outside, size, stride, size // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outside),
         nn.ReLU(inplace=True),
     )

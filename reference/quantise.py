@@ -4,6 +4,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -15,16 +16,15 @@ from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, Q
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
 from reference.calibrate import iou
-from reference.data import Frames
-from reference.model import MEAN, STD
+from reference.data import MEAN, STD, Frames
 
 CALIBRATION = 64  # frames
 
 
 def image(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
     """RGB uint8 (h, w, 3) -> what the model takes, float32 (1, 3, h, w)."""
-    scaled = (picture.astype(np.float32) / 255 - np.float32(MEAN)) / np.float32(STD)
-    return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None])
+    scaled = (picture / 255 - np.array(MEAN)) / np.array(STD)
+    return np.ascontiguousarray(scaled.transpose(2, 0, 1)[None], np.float32)
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # no types in onnxruntime
@@ -36,11 +36,16 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # no types in onnxr
         return None if following is None else {"image": following}
 
 
-def accuracy(path: Path, frames: Frames) -> dict[str, float]:
-    """Intersection over union of a model file's answers, by class."""
+def open_model(path: Path) -> Any:
+    """An ONNX Runtime session on one thread."""
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
-    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    return onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+
+
+def accuracy(path: Path, frames: Frames) -> dict[str, float]:
+    """Intersection over union of a model file's answers, by class."""
+    session = open_model(path)
     found = [session.run(None, {"image": image(picture)})[0].argmax(axis=1) for picture in frames[0]]
     return iou(np.concatenate(found), np.asarray(frames[1][:, ::2, ::2]).astype(np.int64))
 

@@ -4,10 +4,12 @@ import argparse
 import ctypes
 import json
 import time
+from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -19,14 +21,15 @@ from torch import Tensor
 from torch.nn import functional
 
 from reference.augment import augment
-from reference.calibrate import answers, calibrate, iou, reliability
-from reference.data import INPUT, Frames, Progress, build, digest
-from reference.model import MEAN, STD, Anatomy
+from reference.calibrate import Classes, Logits, iou, reliability, temperature
+from reference.data import INPUT, MEAN, STD, Frames, Progress, build, digest
+from reference.model import Anatomy
 from reference.quantise import quantise
 from reference.scene import CLASSES
 
 UNSEEN = 1_000_000  # first seed of the procedures kept for evaluation
 APART = 2_000_000  # and of those that the confidence is calibrated on
+AHEAD = 2  # batches that wait
 Batch = tuple[Tensor, Tensor]
 
 
@@ -42,11 +45,13 @@ class Stage:
 @dataclass(frozen=True)
 class Plan:
     stages: tuple[Stage, ...] = (Stage(2600, 48, (96, 160)), Stage(4600, 32, INPUT))
-    procedures: int = 5000
-    frames: int = 4  # of each procedure
+    procedures: int = 1800
+    frames: int = 6  # of each procedure
     unseen: int = 100
     apart: int = 50
-    rate: float = 4e-3
+    rate: float = 3e-3
+    warm: int = 200  # steps in which the rate rises to that
+    settle: int = 700  # and last ones in which it falls to nothing
     seed: int = 7
 
 
@@ -69,7 +74,7 @@ def normalise(pictures: NDArray[np.uint8]) -> Tensor:
 
 
 def batches(plan: Plan, frames: Frames) -> Iterator[Batch]:
-    """Batches of every stage in turn, made one ahead by a thread."""
+    """Batches of every stage in turn, made ahead by a thread."""
     rng = np.random.default_rng(plan.seed)
     count = len(frames[0])
 
@@ -81,17 +86,17 @@ def batches(plan: Plan, frames: Frames) -> Iterator[Batch]:
     shuffle = np.random.default_rng((plan.seed, 1))
     order = np.empty(0, np.int64)
     with ThreadPoolExecutor(1) as thread:
-        waiting = None
+        ahead: deque[Future[Batch]] = deque()
         for stage in plan.stages:
             for _ in range(stage.steps):
                 if len(order) < stage.batch:
                     order = np.concatenate([order, shuffle.permutation(count)])
                 chosen, order = order[: stage.batch], order[stage.batch :]
-                ahead, waiting = waiting, thread.submit(make, chosen, stage.size)
-                if ahead:
-                    yield ahead.result()
-        if waiting:
-            yield waiting.result()
+                ahead.append(thread.submit(make, chosen, stage.size))
+                if len(ahead) > AHEAD:
+                    yield ahead.popleft().result()
+        for batch in ahead:
+            yield batch.result()
 
 
 def loss_of(logits: Tensor, masks: Tensor) -> Tensor:
@@ -101,6 +106,12 @@ def loss_of(logits: Tensor, masks: Tensor) -> Tensor:
     overlap = (chances * truth).sum(dim=(0, 2, 3))
     dice = (2 * overlap + 1) / (chances.sum(dim=(0, 2, 3)) + truth.sum(dim=(0, 2, 3)) + 1)
     return functional.cross_entropy(logits, masks) + (1 - dice).mean()
+
+
+def rate_at(plan: Plan, step: int) -> float:
+    """Share of the full learning rate: up, even, down. The even part can be as long as there is time for."""
+    left = sum(stage.steps for stage in plan.stages) - step
+    return min((step + 1) / plan.warm, left / plan.settle, 1.0)
 
 
 def average(mean: Anatomy, model: Anatomy, step: int) -> None:
@@ -118,7 +129,7 @@ def train(plan: Plan, frames: Frames) -> tuple[Anatomy, list[float]]:
     model = Anatomy(len(CLASSES)).to(memory_format=torch.channels_last)
     mean: Anatomy = deepcopy(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.rate, total_steps=steps, pct_start=0.1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(rate_at, plan))
     progress, losses = Progress("training", steps), []
     for step, (pictures, masks) in enumerate(batches(plan, frames)):
         with torch.autocast("cpu", dtype=torch.bfloat16):
@@ -132,7 +143,7 @@ def train(plan: Plan, frames: Frames) -> tuple[Anatomy, list[float]]:
         losses.append(loss.item())
         progress.at(step + 1, f"loss {np.mean(losses[-50:]):.3f}")
     mean.eval()
-    return mean, [float(np.mean(part)) for part in np.array_split(losses, min(100, steps))]
+    return mean, [float(np.mean(part)) for part in np.array_split(losses, min(100, len(losses)))]
 
 
 def export(model: Anatomy, path: Path) -> None:
@@ -149,8 +160,24 @@ def export(model: Anatomy, path: Path) -> None:
     part.replace(path)
 
 
+def answers(model: Anatomy, frames: Frames) -> tuple[Logits, Classes]:
+    """The model's logits for all frames, and the truth at the same size."""
+    with torch.inference_mode():
+        logits = [model(normalise(np.array(frames[0][k : k + 16]))).numpy() for k in range(0, len(frames[0]), 16)]
+    return np.concatenate(logits), np.asarray(frames[1][:, ::2, ::2]).astype(np.int64)
+
+
+def calibrate(model: Anatomy, frames: Frames) -> float:
+    """Fold the temperature that these frames ask for into the model's last layer, so that no device needs to know it."""
+    found = temperature(*answers(model, frames))
+    with torch.no_grad():
+        model.head.weight /= found
+        model.head.bias /= found
+    return found
+
+
 def evaluate(model: Anatomy, frames: Frames) -> dict[str, Any]:
-    logits, truth = answers(model, normalise, frames)
+    logits, truth = answers(model, frames)
     return {"iou": iou(logits.argmax(axis=1), truth), "confidence": reliability(logits, truth)}
 
 
@@ -165,7 +192,7 @@ def run(plan: Plan, out: Path, data: Path) -> dict[str, Any]:
     rendered = time.monotonic()
     model, results["loss"] = train(plan, frames)
     trained = time.monotonic()
-    results["temperature"] = calibrate(model, *answers(model, normalise, apart))
+    results["temperature"] = calibrate(model, apart)
     results.update(evaluate(model, unseen))
     export(model, out / "anatomy.onnx")
     results["int8"] = quantise(out / "anatomy.onnx", out / "anatomy-int8.onnx", apart, unseen)

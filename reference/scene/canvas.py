@@ -13,6 +13,8 @@ from reference.scene.organs import Layer
 from reference.scene.shapes import Points
 
 MARGIN = 1.35  # the canvas is this much larger than the view, so that the camera can move
+FILM: tuple[Colour, ...] = ((0.85, 0.3, 0.28), (0.65, 0.15, 0.14), (0.8, 0.5, 0.4))  # thin blood
+CHAR: tuple[Colour, ...] = ((0.4, 0.3, 0.25), (0.2, 0.15, 0.12), (0.75, 0.65, 0.5))  # what a current has burnt
 SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 Box = tuple[slice, slice]
 
@@ -155,8 +157,22 @@ class Painter:
         self.mobility[box] += (layer.mobility - self.mobility[box]) * alpha
         self.label[box][alpha > 0.5] = layer.label
 
+    def _stain(self, tones: tuple[Colour, ...], dull: float) -> None:
+        """What work leaves on all tissue alike, in patches: colours are multiplied by a tone."""
+        rng, grain = self.rng, self.grain
+        patches = grain.flipped(grain.coarse, int(rng.integers(4))) + 0.5 * grain.flipped(
+            grain.middle, int(rng.integers(4))
+        )
+        share = np.clip(1.5 * (patches - rng.uniform(0.2, 1.4)), 0, 1) * np.float32(rng.uniform(0.3, 0.95))
+        self.rgb *= 1 - (1 - triple(tones[rng.integers(len(tones))])) * share
+        self.gloss *= 1 - dull * share
+
     def finish(self) -> Canvas:
-        """The canvas, its floor tilted: one side of a scene lies deeper than the other."""
+        """The canvas: stained at times, its floor tilted, as one side of a scene lies deeper than the other."""
+        if self.rng.random() < 0.3:
+            self._stain(FILM, 0.0)
+        if self.rng.random() < 0.12:
+            self._stain(CHAR, 0.8)
         height, width = self.shape
         for axis, size in ((0, (height, 1)), (1, (1, width))):
             ramp = np.linspace(-0.5, 0.5, max(size), dtype=np.float32).reshape(size)

@@ -62,7 +62,7 @@ MATERIALS = {
         pores=(0.0, 0.1),
         gloss=(0.6, 1.0),
         streaks=(0.0, 0.1),
-        vessels=12,
+        vessels=8,
     ),
     FAT: Material(
         low=(0.74, 0.54, 0.2),
@@ -74,7 +74,7 @@ MATERIALS = {
         pores=(0.0, 0.2),
         gloss=(0.3, 0.9),
         streaks=(0.0, 0.2),
-        vessels=8,
+        vessels=6,
     ),
     BOWEL: Material(
         low=(0.78, 0.46, 0.4),
@@ -98,7 +98,7 @@ MATERIALS = {
         pores=(0.0, 0.2),
         gloss=(0.1, 0.5),
         streaks=(0.5, 1.2),
-        vessels=10,
+        vessels=6,
     ),
 }
 LIGAMENT = Material(

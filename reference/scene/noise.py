@@ -64,7 +64,8 @@ class Grain:
         height, width = self._shape
         turned = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(0, 180), 1.0)
         turned[:, 2] += (width - side) / 2, (height - side) / 2
-        return cv2.warpAffine(lying, turned, (width, height), flags=cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
+        size, border = (width, height), cv2.BORDER_REFLECT
+        return np.asarray(cv2.warpAffine(lying, turned, size, flags=cv2.INTER_LINEAR, borderMode=border))
 
     @staticmethod
     def flipped(field: Field, way: int) -> Field:

@@ -122,7 +122,10 @@ def _loop(rng: np.random.Generator, start: Points, colon: bool) -> Layer:
     layer = Layer(BOWEL, tube(line, radius), width * rng.uniform(0.7, 1.0), width, 0.4)
     layer.vessels = _across(rng, line, radius, int(rng.integers(6, 24)))
     layer.folds = rungs(rng, line, radius, rings)
-    layer.crease, layer.fold = width * rng.uniform(0.15, 0.3), rng.uniform(0.4, 0.9) if colon else rng.uniform(0.15, 0.4)
+    layer.crease, layer.fold = (
+        width * rng.uniform(0.15, 0.3),
+        rng.uniform(0.4, 0.9) if colon else rng.uniform(0.15, 0.4),
+    )
     return layer
 
 
@@ -206,8 +209,8 @@ def _upper_abdomen(rng: np.random.Generator, gallbladder: bool) -> tuple[list[La
         outline = blob(rng, side, (rng.uniform(0.3, 0.7), rng.uniform(0.5, 1.0)), 0.0, 0.12)
         layers.append(_wall(rng, outline, 0.1, 0.25))
     layers += [_lobe(rng, (rng.uniform(-0.9, 0.9), rng.uniform(-0.8, 0.4))) for _ in range(rng.integers(1, 4))]
-    if rng.random() < 0.55:
-        layers += _bowel(rng, int(rng.integers(1, 4)), 0.15)
+    if rng.random() < 0.65:
+        layers += _bowel(rng, int(rng.integers(1, 5)), 0.05)
     if rng.random() < 0.3:
         layers.append(_omentum(rng))
     if rng.random() < 0.3:
@@ -245,9 +248,9 @@ def arrange(rng: np.random.Generator, gallbladder: bool | None = None) -> tuple[
 
     ``gallbladder`` asks for one or forbids it; by default most procedures have one.
     """
-    if gallbladder or (gallbladder is None and rng.random() < 0.72):
+    if gallbladder or (gallbladder is None and rng.random() < 0.66):
         layers, grips = _upper_abdomen(rng, True)
-    elif rng.random() < 0.4:
+    elif rng.random() < 0.35:
         layers, grips = _upper_abdomen(rng, False)
     else:
         layers, grips = _lower_abdomen(rng), np.empty((0, 2))
