@@ -1,7 +1,7 @@
 """Int8 weights and activations by ONNX Runtime's static quantisation, and what they cost in accuracy."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -28,8 +28,8 @@ def image(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
 
 
 class _Reader(CalibrationDataReader):  # type: ignore[misc]  # no types in onnxruntime
-    def __init__(self, pictures: NDArray[np.uint8]) -> None:
-        self._images: Iterator[NDArray[np.float32]] = (image(picture) for picture in pictures)
+    def __init__(self, images: Iterable[NDArray[np.float32]]) -> None:
+        self._images: Iterator[NDArray[np.float32]] = iter(images)
 
     def get_next(self) -> dict[str, NDArray[np.float32]] | None:
         following = next(self._images, None)
@@ -50,20 +50,25 @@ def accuracy(path: Path, frames: Frames) -> dict[str, float]:
     return iou(np.concatenate(found), np.asarray(frames[1][:, ::2, ::2]).astype(np.int64))
 
 
-def quantise(path: Path, to: Path, calibration: Frames, unseen: Frames) -> dict[str, float]:
-    """Write an int8 model beside a float32 one; the accuracy of both."""
-    step = max(1, len(calibration[0]) // CALIBRATION)
+def to_int8(path: Path, to: Path, images: Iterable[NDArray[np.float32]]) -> None:
+    """Write an int8 model beside a float32 one, its ranges taken from these inputs."""
     with TemporaryDirectory() as folder:
         ready = Path(folder) / "ready.onnx"
         quant_pre_process(str(path), str(ready))
         quantize_static(
             str(ready),
             str(to),
-            _Reader(np.asarray(calibration[0][::step])),
+            _Reader(images),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QUInt8,
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
         )
+
+
+def quantise(path: Path, to: Path, calibration: Frames, unseen: Frames) -> dict[str, float]:
+    """Write an int8 model beside a float32 one; the accuracy of both."""
+    step = max(1, len(calibration[0]) // CALIBRATION)
+    to_int8(path, to, (image(picture) for picture in np.asarray(calibration[0][::step])))
     return {"fp32 mean iou": accuracy(path, unseen)["mean"], "int8 mean iou": accuracy(to, unseen)["mean"]}

@@ -22,6 +22,7 @@ from reference.anomaly.channels import CHANNELS, SIZE
 from reference.anomaly.data import Batches, build, normalised
 from reference.anomaly.model import Anomaly
 from reference.anomaly.scripts import LEARNING
+from reference.quantise import CALIBRATION, to_int8
 
 HARD = 0.02  # share of the cells, the worst ones, that count as much as all others together
 AHEAD = 8  # batches made while the network learns
@@ -30,9 +31,9 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Plan:
-    procedures: int = 800
+    procedures: int = 400
     frames: int = 3  # of each procedure
-    steps: int = 4500
+    steps: int = 2500
     batch: int = 16
     rate: float = 2e-3
     seed: int = 11
@@ -157,6 +158,12 @@ def main() -> None:
     rendered = time.monotonic()
     model, curve = train(plan, Batches(frames, plan.batch, plan.seed))
     export(model, options.out / "anomaly.onnx")
+    step = max(1, len(frames["picture"]) // CALIBRATION)
+    to_int8(
+        options.out / "anomaly.onnx",
+        options.out / "anomaly-int8.onnx",
+        (normalised(picture[None]) for picture in frames["picture"][::step]),
+    )
     results = {"curve": curve, "render_s": rendered - started, "train_s": time.monotonic() - rendered}
     (options.out / "anomaly-training.json").write_text(json.dumps(results) + "\n")
 

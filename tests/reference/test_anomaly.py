@@ -192,7 +192,9 @@ def test_the_search_finds_the_threshold_between_sound_and_wrong() -> None:
     seen = [replace(_watched(), seed=k, kind="clip") for k in range(3)] + [_watched(kind=None)]
     maps = [_maps(one, 1, (21, 31), slice(22, None)) for one in seen]
     maps[3] = np.where(maps[3] > 0, 1.0, maps[3]).astype(np.float32)  # something sound that looks odd
-    choice = search("foreign_object_left", ("clip",), seen, lambda at: only(maps, 1, at), (-9.0, 0.5, 3.0, 7.0), ALLOWED)
+    choice = search(
+        "foreign_object_left", ("clip",), seen, lambda at: only(maps, 1, at), (-9.0, 0.5, 3.0, 7.0), ALLOWED
+    )
     assert (choice.threshold, choice.found, choice.false_a_minute) == (3.0, 1.0, 0.0)
 
 
