@@ -14,6 +14,7 @@ from reference.anomaly.scripts import FAULTS, UNSEEN
 from reference.anomaly.watch import cases
 from reference.data import Progress
 from reference.evaluation import plots, timing
+from reference.evaluation.clip import watch_clip
 from reference.evaluation.procedures import Models, measure_all
 from reference.evaluation.report import report
 from reference.evaluation.summary import figures
@@ -36,6 +37,8 @@ def main() -> None:
     parser.add_argument("--seconds", type=float, default=6.0, help="of each procedure")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--timing", action="store_true", help="time both models too: let nothing else run then")
+    parser.add_argument("--clip", type=Path, help="a real recording without labels: its findings are listed")
+    parser.add_argument("--clip-fps", type=float, default=25.0)
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     models = Models(options.models, options.device, _choices(options.models), options.seconds)
@@ -47,6 +50,10 @@ def main() -> None:
     found: dict[str, Any] = figures(measured)
     found["outcomes"] = [outcome.__dict__ for one in measured for outcome in [one.outcomes["anomaly"]]]
     found["timing"] = timing.measure(options.models, options.device) if options.timing else None
+    found["clip"] = None
+    if options.clip:
+        found["clip"], pictures = watch_clip(options.clip, options.models, options.device, options.clip_fps)
+        plots.sheet(pictures, options.out / "clip.png")
     plots.sensitivity(found, options.out / "sensitivity.png")
     plots.overlap(found, options.out / "overlap.png")
     plots.reliability(found, options.out / "reliability.png")

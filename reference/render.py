@@ -21,7 +21,7 @@ from reference.scene.litter import FOREIGN
 from reference.scene.procedure import WRONG, Truth
 from reference.scene.script import HAZE, Script, Spell, Use
 
-SEED = 9081
+SEED = 9066
 SIZE, FPS = (720, 1280), 30
 TRUTH_SIZE = (96, 160)  # what the anatomy model answers in
 CELLS = (ANOMALY_SIZE[0] // STRIDE, ANOMALY_SIZE[1] // STRIDE)  # what the anomaly model answers in
@@ -31,9 +31,9 @@ _HOOK = ((4.5, 0.46, 0.20), (7.0, 0.10, 0.10), (8.5, 0.08, 0.12), (10.0, 0.30, 0
 _GRASPER = ((20.5, 0.52, -0.10), (22.5, 0.24, -0.08), (23.5, 0.24, -0.08), (25.0, 0.50, -0.15))
 DEMO = Script(
     uses=(
-        Use("hook", 1.5, 14.0, 0.35, (0, 0), 0.015, 0.034, "missing insulation", stops=_HOOK),
-        Use("scissors", 8.0, 15.5, 2.7, (0.42, 0.24), 0.03, 0.03),
-        Use("grasper", 17.5, 28.5, -0.5, (0, 0), 0.02, 0.036, "bent jaw", stops=_GRASPER),
+        Use("hook", 1.5, 14.0, 0.35, (0, 0), 0.015, 0.045, "missing insulation", stops=_HOOK),
+        Use("scissors", 8.0, 15.5, 2.7, (0.42, 0.24), 0.03, 0.04),
+        Use("grasper", 17.5, 28.5, -0.5, (0, 0), 0.02, 0.048, "bent jaw", stops=_GRASPER),
     ),
     spells=(Spell("smoke", 9.5, 13.0, 0.65), Spell("smear", 23.5, 27.5, 0.8)),
     sway=0.035,

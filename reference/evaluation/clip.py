@@ -13,7 +13,7 @@ from inframe.core.clock import NS_PER_S, MonotonicClock
 from inframe.core.config import Device
 from inframe.core.types import Masks, MissedReason, Result
 from inframe.core.yamlfile import read_device
-from inframe.pipeline.model import Model, load_model
+from inframe.pipeline.model import load_model
 from inframe.pipeline.ruleplans import plan_rules
 from inframe.pipeline.rules import RuleState, findings, step_rules
 from inframe.resolve import resolve
@@ -49,41 +49,53 @@ def _draw(picture: NDArray[np.uint8], results: dict[str, Result]) -> NDArray[np.
     return small
 
 
-def watch_clip(
-    path: Path, folder: Path, file: Path, fps: float
-) -> tuple[list[dict[str, Any]], list[NDArray[np.uint8]]]:
-    """Each finding (rule, from, to, s), and a picture of every tenth of the clip and of each finding's first frame."""
-    device = _device(file, folder)
-    stream = device.streams[device.display]
-    size = (stream.width, stream.height)
-    models: dict[str, Model] = {
-        name: load_model(name, config, file.parent, size) for name, config in device.models.items()
-    }
-    plans = plan_rules(device, {name: tuple(c.labels) for name, c in device.models.items()}, int(NS_PER_S / fps))
-    states, clock = tuple(RuleState() for _ in plans), MonotonicClock()
-    found: list[dict[str, Any]] = []
-    standing: dict[str, dict[str, Any]] = {}
-    results: dict[str, Result] = {}
-    pictures = []
-    for k, picture in enumerate(_frames(path, size)):
-        now = int((k + 1) * NS_PER_S / fps)
+class _Watch:
+    """Runs models and rules frame by frame, and keeps what they found."""
+
+    def __init__(self, device: Device, file: Path, fps: float) -> None:
+        stream = device.streams[device.display]
+        self.size = (stream.width, stream.height)
+        self.found: list[dict[str, Any]] = []
+        self.results: dict[str, Result] = {}
+        self._device, self._fps, self._clock = device, fps, MonotonicClock()
+        self._models = {
+            name: load_model(name, config, file.parent, self.size) for name, config in device.models.items()
+        }
+        labels = {name: tuple(config.labels) for name, config in device.models.items()}
+        self._plans = plan_rules(device, labels, int(NS_PER_S / fps))
+        self._states = tuple(RuleState() for _ in self._plans)
+        self._standing: dict[str, dict[str, Any]] = {}
+
+    def frame(self, k: int, picture: NDArray[np.uint8]) -> bool:
+        """Whether a finding began with frame ``k``, from 0."""
+        now = int((k + 1) * NS_PER_S / self._fps)
         fresh = []
-        for name, model in models.items():
-            if k % device.models[name].every == 0:
-                output, steps = model.run(picture, clock)
+        for name, model in self._models.items():
+            if k % self._device.models[name].every == 0:
+                output, steps = model.run(picture, self._clock)
                 if not isinstance(output, MissedReason):
-                    results[name] = Result(name, k + 1, now, output, steps)
-                    fresh.append(results[name])
-        states = step_rules(plans, tuple(fresh), now, states, ai_on=True)
-        present = {one.rule for one in findings(plans, states)}
-        begun = present - standing.keys()
-        for rule in begun:
-            standing[rule] = {"rule": rule, "from": k / fps}
-            found.append(standing[rule])
-        for rule in list(standing):
-            standing[rule]["to"] = k / fps
+                    self.results[name] = Result(name, k + 1, now, output, steps)
+                    fresh.append(self.results[name])
+        self._states = step_rules(self._plans, tuple(fresh), now, self._states, ai_on=True)
+        return self._note({one.rule for one in findings(self._plans, self._states)}, k / self._fps)
+
+    def _note(self, present: set[str], at: float) -> bool:
+        begun = present - self._standing.keys()
+        for rule in sorted(begun):
+            self._standing[rule] = {"rule": rule, "from": at}
+            self.found.append(self._standing[rule])
+        for rule in list(self._standing):
+            self._standing[rule]["to"] = at
             if rule not in present:
-                del standing[rule]
-        if begun or k % 25 == 12:
-            pictures.append(_draw(picture, results))
-    return found, pictures
+                del self._standing[rule]
+        return bool(begun)
+
+
+def watch_clip(path: Path, folder: Path, file: Path, fps: float) -> tuple[list[dict[str, Any]], list[NDArray[np.uint8]]]:
+    """Each finding (rule, from, to, s), and a picture of every 25th frame and of each finding's first."""
+    watch = _Watch(_device(file, folder), file, fps)
+    pictures = []
+    for k, picture in enumerate(_frames(path, watch.size)):
+        if watch.frame(k, picture) or k % 25 == 12:
+            pictures.append(_draw(picture, watch.results))
+    return watch.found, pictures

@@ -104,6 +104,12 @@ def _write(path: Path, rows: list[list[NDArray[np.uint8]]]) -> None:
     cv2.imwrite(str(path), sheet[..., ::-1])
 
 
+def sheet(pictures: list[NDArray[np.uint8]], path: Path, columns: int = 4) -> None:
+    """Pictures of one size side by side."""
+    full = pictures + [np.zeros_like(pictures[0])] * (-len(pictures) % columns)
+    _write(path, [full[k : k + columns] for k in range(0, len(full), columns)])
+
+
 def _mask(classes: NDArray[np.uint8]) -> NDArray[np.uint8]:
     return np.asarray(cv2.resize(CLASS_COLOURS[classes], (320, 180), interpolation=cv2.INTER_NEAREST), np.uint8)
 

@@ -47,6 +47,14 @@ def _timing(found: dict[str, Any]) -> str:
     return "Milliseconds on one thread, median / p99 of 300 runs.\n\n" + _table(head, rows)
 
 
+def _clip(found: dict[str, Any], folder: Path) -> str:
+    if found["clip"] is None:
+        return "No clip was given (`--clip`)."
+    rows = [[one["rule"], f"{one['from']:.1f} s", f"{one['to']:.1f} s"] for one in found["clip"]]
+    text = _table(["finding", "from", "to"], rows) if rows else "No finding."
+    return text + "\n\n" + _pictures(folder, {"clip.png": "Every 25th frame, and the first frame of each finding."})
+
+
 def _pictures(folder: Path, names: dict[str, str]) -> str:
     return "\n\n".join(f"![{text}]({name})\n\n{text}" for name, text in names.items() if (folder / name).exists())
 
@@ -94,6 +102,12 @@ the next while their truth stays: {100 * seen["flicker"][0]:.2f} % ({100 * seen[
 ![reliability](reliability.png)
 
 {_pictures(folder, {"worst.png": "The worst frame of each of the worst procedures: picture, answer, truth."})}
+
+## A real recording, without labels
+
+Nothing in it was trained on. Whatever the device says about instruments and foreign objects here is a false alert.
+
+{_clip(found, folder)}
 
 ## Time
 
