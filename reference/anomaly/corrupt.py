@@ -72,8 +72,8 @@ def _erased(sample: Sample) -> Colours:
     return np.asarray(sample.picture + (sample.bare - sample.picture) * wide, np.float32)
 
 
-def _warp(rng: np.random.Generator, sample: Sample, spot: Spot) -> None:
-    """Move, turn, swell or bend a part of an instrument."""
+def _field(rng: np.random.Generator, sample: Sample, spot: Spot) -> tuple[Plane, Plane]:
+    """How far each pixel looks away from itself, along the axis and across it: a turn, a shift, a swelling or a bend."""
     along, across = _grid(sample, spot)
     reach = spot.half * rng.uniform(1.5, 5)
     near = np.clip(1 - (along * along + across * across) / reach**2, 0, 1) ** 0.7
@@ -95,21 +95,24 @@ def _warp(rng: np.random.Generator, sample: Sample, spot: Spot) -> None:
     cos, sin = np.cos(turn) * (1 + swell), np.sin(turn) * (1 + swell)
     u = along * cos + across * sin - along + near * np.float32(shift[0])
     v = across * cos - along * sin - across + near * np.float32(shift[1])
+    return np.asarray(u), np.asarray(v)
+
+
+def _warp(rng: np.random.Generator, sample: Sample, spot: Spot) -> None:
+    """Move a part of an instrument; what lies behind it stays."""
+    u, v = _field(rng, sample, spot)
     a, b = np.float32(spot.axis[0]), np.float32(spot.axis[1])
     height, width = sample.label.shape
     y, x = np.mgrid[:height, :width].astype(np.float32)
     at_x, at_y = x + u * a - v * b, y + u * b + v * a
     tool = cv2.remap(sample.tool, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
     moved = cv2.remap(sample.picture, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    changed = np.hypot(u, v) > 0.5
+    far = np.hypot(u, v)
     base = _erased(sample)
     composed = base + (moved - base) * tool[..., None]
-    seen = peak(np.abs(composed - sample.picture)) > FAINT
-    wrong = (
-        (tool > 0.5)
-        & (np.hypot(u, v) > 0.35 * spot.half)
-        & cv2.dilate(seen.astype(np.uint8), np.ones((5, 5))).astype(bool)
-    )
+    seen = (peak(np.abs(composed - sample.picture)) > FAINT).astype(np.uint8)
+    wrong = (tool > 0.5) & (far > 0.35 * spot.half) & (cv2.dilate(seen, np.ones((5, 5))) > 0)
+    changed = far > 0.5
     sample.picture = np.where(changed[..., None], composed, sample.picture)
     sample.tool = np.where(changed, tool, sample.tool)
     sample.on_tool = np.maximum(sample.on_tool * (sample.tool > 0.5), wrong)

@@ -22,7 +22,7 @@ from reference.scene.script import Script
 
 RENDER = (360, 640)
 CUT = slice((RENDER[0] - SIZE[0]) // 2, (RENDER[0] + SIZE[0]) // 2)  # rows: `fit: crop` of the device file
-CROP = 192  # side of a training picture
+CROP = 160  # side of a training picture
 DIRTY, CLEAN = 0.35, 0.12  # of the haze on the lens: more is dirty, less is clean, between is for neither
 PLANES = {"picture": 3, "bare": 3, "label": 1, "haze": 1}
 Frames = dict[str, NDArray[np.uint8]]
@@ -142,7 +142,7 @@ def _cells(plane: Plane) -> Plane:
 
 
 def example(rng: np.random.Generator, frames: Frames, k: int) -> tuple[Colours, NDArray[np.float32]]:
-    """A training picture, float32 (192, 192, 3), and what is true of its cells: (3, 24, 24), 0, 1, or -1 for "either"."""
+    """A training picture, float32 (160, 160, 3), and what is true of its cells: (3, 20, 20), 0, 1, or -1 for "either"."""
     sample, haze = take(rng, frames, k)
     unsettle(rng, sample)
 
@@ -183,7 +183,7 @@ class Batches:
     seed: int
 
     def one(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Pictures uint8 (batch, 192, 192, 3) and truth float32 (batch, 3, 24, 24)."""
+        """Pictures uint8 (batch, 160, 160, 3) and truth float32 (batch, 3, 20, 20)."""
         rng = np.random.default_rng((self.seed, number))
         pictures, truths = [], []
         for k in rng.integers(0, len(self.frames["picture"]), self.batch // 2):

@@ -23,6 +23,7 @@ from reference.anomaly.data import Batches, build, normalised
 from reference.anomaly.model import Anomaly
 from reference.anomaly.scripts import LEARNING
 from reference.quantise import CALIBRATION, to_int8
+from reference.train import keep_memory
 
 HARD = 0.02  # share of the cells, the worst ones, that count as much as all others together
 AHEAD = 8  # batches made while the network learns
@@ -31,10 +32,10 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
 
 @dataclass(frozen=True)
 class Plan:
-    procedures: int = 400
+    procedures: int = 340
     frames: int = 3  # of each procedure
-    steps: int = 2500
-    batch: int = 16
+    steps: int = 2400
+    batch: int = 8
     rate: float = 2e-3
     seed: int = 11
 
@@ -79,7 +80,7 @@ def loss_of(logits: Tensor, truth: Tensor) -> Tensor:
 
 def _follow(mean: nn.Module, model: nn.Module, step: int) -> None:
     """A running mean of the weights: steadier than the last weights."""
-    keep = min(0.998, step / (step + 10))
+    keep = min(0.99, step / (step + 10))
     with torch.no_grad():
         for kept, new in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
             kept.copy_(kept * keep + new * (1 - keep)) if kept.is_floating_point() else kept.copy_(new)
@@ -151,6 +152,7 @@ def main() -> None:
     options.out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)  # the same sums in the same order on every machine
+    keep_memory()
     started = time.monotonic()
     frames = build(
         options.data or options.out / "frames", "sound", range(LEARNING, LEARNING + plan.procedures), plan.frames

@@ -18,7 +18,7 @@ from reference.anomaly.baselines import ColourModel, as_maps, doubt
 from reference.anomaly.choose import Choice
 from reference.anomaly.judge import ALERTS, REGION, Outcome, classes_of, findings, judge
 from reference.anomaly.run import Session, logits_of, maps_of, session
-from reference.anomaly.watch import FPS, Watched, watch
+from reference.anomaly.watch import FPS, Watched, kept, watch
 from reference.evaluation import anatomy
 from reference.scene.litter import FOREIGN
 
@@ -33,6 +33,7 @@ class Models:
     device: Path
     choices: dict[str, Choice]  # of the baselines
     seconds: float
+    data: Path | None  # keeps rendered procedures, for a second run
 
     def file(self, name: str) -> Path | None:
         path = self.folder / name
@@ -112,7 +113,7 @@ def _shown(
 
 def measure(case: tuple[int, str | None], models: Models) -> Measured:
     """Render one procedure, run both models on every frame that they would see, and compare with the truth."""
-    one = watch(*case, models.seconds)
+    one = watch(*case, models.seconds) if models.data is None else kept(models.data, *case, models.seconds)
     logits = logits_of(_open(models.folder / "anatomy.onnx"), one.pictures)
     maps = maps_of(_open(models.folder / "anomaly.onnx"), one.pictures)
     found = logits.argmax(axis=1).astype(np.uint8)

@@ -1,6 +1,7 @@
 """The report as one page of Markdown."""
 
 from collections.abc import Iterable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -59,57 +60,56 @@ def _pictures(folder: Path, names: dict[str, str]) -> str:
     return "\n\n".join(f"![{text}]({name})\n\n{text}" for name, text in names.items() if (folder / name).exists())
 
 
-def report(found: dict[str, Any], folder: Path) -> str:
-    """Everything, for a reader who has not seen the code."""
-    seen, int8 = found["anatomy"], found["int8"]
-    bars = [[b["bar"], b["asked"], _value(b["measured"]), "met" if b["met"] else "**not met**"] for b in found["bars"]]
-    precision = (
-        f"fp32 {_value(int8['fp32'])}, int8 {_value(int8['int8'])}, on every fifth frame."
-        if int8
-        else "No int8 model was given."
-    )
-    return f"""# The reference device, measured
+_HEAD = """# The reference device, measured
 
-**For demonstration and test, never for clinical use.** {found["procedures"]} simulated procedures that nothing was trained
+**For demonstration and test, never for clinical use.** {procedures} simulated procedures that nothing was trained
 on or chosen with; 15 frames a second of each. Intervals: 95 %, by drawing whole procedures again 2000 times.
-
-## Against the bars
-
-{_table(["bar", "asked", "measured", ""], bars)}
-
-## Anomalies
+"""
+_ANOMALIES = """## Anomalies
 
 A kind counts as found when one of the device's own rules (area, persistence; `device.yaml`) stands at the place of the
 defect within one second of its being visible: at least 100 pixels of 1280x720 that differ by a tenth of full scale from the
 same instrument without it, for a second without a break, behind no more than half of full smoke, smear, fog or motion. An
 alert that begins elsewhere is false. The baselines' thresholds were chosen as the model's, for at most 0.5 false alerts a
 minute; held-out kinds had no part in any choice.
-
-{_faults(found)}
-
-![found within one second, by kind and method](sensitivity.png)
-
-{_pictures(folder, {"found.png": "Found: picture and heat map; the white line is the truth.", "missed.png": "Missed."})}
-
-## Anatomy and instruments
-
-Boundary F1 within 2 cells of 160x96: {_value(seen["boundary_f1"])}. Flicker, pixels whose answer changes from one frame to
-the next while their truth stays: {100 * seen["flicker"][0]:.2f} % ({100 * seen["flicker"][1]:.2f} to
-{100 * seen["flicker"][2]:.2f}). Mean intersection over union by precision: {precision}
-
-![intersection over union by class](overlap.png)
-
-![reliability](reliability.png)
-
-{_pictures(folder, {"worst.png": "The worst frame of each of the worst procedures: picture, answer, truth."})}
-
-## A real recording, without labels
-
-Nothing in it was trained on. Whatever the device says about instruments and foreign objects here is a false alert.
-
-{_clip(found, folder)}
-
-## Time
-
-{_timing(found)}
 """
+
+
+def _bars(found: dict[str, Any]) -> str:
+    rows = [[b["bar"], b["asked"], _value(b["measured"]), "met" if b["met"] else "**not met**"] for b in found["bars"]]
+    return "## Against the bars\n\n" + _table(["bar", "asked", "measured", ""], rows)
+
+
+def _anatomy(found: dict[str, Any]) -> str:
+    seen, int8 = found["anatomy"], found["int8"]
+    flicker = [f"{100 * value:.2f}" for value in seen["flicker"]]
+    lines = [
+        "## Anatomy and instruments",
+        f"Boundary F1 within 2 cells of 160x96: {_value(seen['boundary_f1'])}. Flicker, pixels whose answer changes from "
+        f"one frame to the next while their truth stays: {flicker[0]} % ({flicker[1]} to {flicker[2]}).",
+    ]
+    if int8:
+        lines.append(f"Mean IoU on every fifth frame: fp32 {_value(int8['fp32'])}, int8 {_value(int8['int8'])}.")
+    return "\n\n".join(lines)
+
+
+def report(found: dict[str, Any], folder: Path) -> str:
+    """Everything, for a reader who has not seen the code."""
+    shown = partial(_pictures, folder)
+    parts = [
+        _HEAD.format(procedures=found["procedures"]),
+        _bars(found),
+        _ANOMALIES,
+        _faults(found),
+        shown({"sensitivity.png": "Found within one second, by kind and method."}),
+        shown({"found.png": "Found: picture and heat map; the white line is the truth.", "missed.png": "Missed."}),
+        _anatomy(found),
+        shown({"overlap.png": "Intersection over union by class.", "reliability.png": "Reliability."}),
+        shown({"worst.png": "The worst frame of each of the worst procedures: picture, answer, truth."}),
+        "## A real recording, without labels",
+        "Nothing in it was trained on. What the device says here about instruments and foreign objects is a false alert.",
+        _clip(found, folder),
+        "## Time",
+        _timing(found),
+    ]
+    return "\n\n".join(part.strip() for part in parts if part) + "\n"

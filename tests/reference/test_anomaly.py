@@ -94,8 +94,8 @@ def test_a_batch_is_a_function_of_its_number() -> None:
     assert {name: array.shape for name, array in frames.items()} == {n: (1, *SIZE, c) for n, c in PLANES.items()}
     batches = Batches(frames, 4, 3)
     pictures, truth = batches.one(5)
-    assert pictures.shape == (4, 192, 192, 3)
-    assert truth.shape == (4, len(CHANNELS), 24, 24)
+    assert pictures.shape == (4, 160, 160, 3)
+    assert truth.shape == (4, len(CHANNELS), 20, 20)
     assert set(np.unique(truth)) <= {-1.0, 0.0, 1.0}
     again = batches.one(5)
     assert np.array_equal(pictures, again[0])
