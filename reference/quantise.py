@@ -1,10 +1,9 @@
 """Int8 weights and activations by ONNX Runtime's static quantisation, and what they cost in accuracy."""
 
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -12,6 +11,7 @@ from numpy.typing import NDArray
 os.environ["ORT_DISABLE_TELEMETRY"] = "1"  # read at import
 
 import onnxruntime
+import openvino
 from onnxruntime.quantization import CalibrationDataReader, CalibrationMethod, QuantFormat, QuantType, quantize_static
 from onnxruntime.quantization.shape_inference import quant_pre_process
 
@@ -19,6 +19,7 @@ from reference.calibrate import iou
 from reference.data import MEAN, STD, Frames
 
 CALIBRATION = 64  # frames
+Infer = Callable[[NDArray[np.uint8]], NDArray[np.float32]]
 
 
 def image(picture: NDArray[np.uint8]) -> NDArray[np.float32]:
@@ -36,18 +37,32 @@ class _Reader(CalibrationDataReader):  # type: ignore[misc]  # no types in onnxr
         return None if following is None else {"image": following}
 
 
-def open_model(path: Path) -> Any:
-    """An ONNX Runtime session on one thread."""
+def _onnxruntime(path: Path) -> Infer:
     settings = onnxruntime.SessionOptions()
     settings.intra_op_num_threads = 1
-    return onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    session = onnxruntime.InferenceSession(path, settings, providers=["CPUExecutionProvider"])
+    return lambda picture: np.asarray(session.run(None, {"image": image(picture)})[0])
 
 
-def accuracy(path: Path, frames: Frames) -> dict[str, float]:
-    """Intersection over union of a model file's answers, by class."""
-    session = open_model(path)
-    found = [session.run(None, {"image": image(picture)})[0].argmax(axis=1) for picture in frames[0]]
-    return iou(np.concatenate(found), np.asarray(frames[1][:, ::2, ::2]).astype(np.int64))
+def _openvino(path: Path) -> Infer:
+    settings = {"INFERENCE_NUM_THREADS": 1, "INFERENCE_PRECISION_HINT": "f32"}
+    request = openvino.Core().compile_model(str(path), "CPU", settings).create_infer_request()
+    return lambda picture: np.array(request.infer([image(picture)])[0])
+
+
+ENGINES: dict[str, Callable[[Path], Infer]] = {"onnxruntime": _onnxruntime, "openvino": _openvino}
+
+
+def open_model(path: Path, engine: str = "onnxruntime") -> Infer:
+    """A model file on one thread: RGB uint8 (192, 320, 3) -> logits (1, classes, 96, 160)."""
+    return ENGINES[engine](path)
+
+
+def accuracy(path: Path, frames: Frames, engine: str) -> float:
+    """Mean intersection over union of a model file's answers."""
+    infer = open_model(path, engine)
+    found = [infer(picture).argmax(axis=1) for picture in frames[0]]
+    return iou(np.concatenate(found), np.asarray(frames[1][:, ::2, ::2]).astype(np.int64))["mean"]
 
 
 def quantise(path: Path, to: Path, calibration: Frames, unseen: Frames) -> dict[str, float]:
@@ -66,4 +81,8 @@ def quantise(path: Path, to: Path, calibration: Frames, unseen: Frames) -> dict[
             weight_type=QuantType.QInt8,
             calibrate_method=CalibrationMethod.MinMax,
         )
-    return {"fp32 mean iou": accuracy(path, unseen)["mean"], "int8 mean iou": accuracy(to, unseen)["mean"]}
+    return {
+        f"{precision} {engine} mean iou": accuracy(file, unseen, engine)
+        for precision, file in (("fp32", path), ("int8", to))
+        for engine in ENGINES
+    }
