@@ -12,7 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reference.data import INPUT
-from reference.quantise import image, open_model
+from reference.quantise import open_model
 from reference.scene import CLASSES
 
 TILE = (480, 270)  # width, height
@@ -61,10 +61,10 @@ def legend(width: int) -> NDArray[np.uint8]:
 
 
 def sheet(model: Path, video: Path, count: int, columns: int) -> NDArray[np.uint8]:
-    session = open_model(model)
+    infer = open_model(model)
     tiles = []
     for number, picture in frames(video, count):
-        logits = session.run(None, {"image": image(cv2.resize(picture, INPUT[::-1]))})[0]
+        logits = infer(cv2.resize(picture, INPUT[::-1]))
         tiles.append(tile(number, picture, logits[0].argmax(axis=0).astype(np.uint8)))
     tiles += [np.zeros_like(tiles[0])] * (-len(tiles) % columns)
     rows = [np.hstack(tiles[k : k + columns]) for k in range(0, len(tiles), columns)]

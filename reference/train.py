@@ -16,6 +16,7 @@ from typing import Any
 import cv2
 import numpy as np
 import torch
+from matplotlib import pyplot
 from numpy.typing import NDArray
 from torch import Tensor
 from torch.nn import functional
@@ -176,6 +177,16 @@ def calibrate(model: Anatomy, frames: Frames) -> float:
     return found
 
 
+def plot(losses: list[float], path: Path) -> None:
+    """The course of the training."""
+    figure, axes = pyplot.subplots(figsize=(7, 3), layout="constrained")
+    axes.plot(np.linspace(0, 100, len(losses)), losses)
+    axes.set(xlabel="% of all steps", ylabel="loss (cross-entropy + Dice)", yscale="log")
+    axes.grid(alpha=0.3)
+    figure.savefig(path, dpi=110)
+    pyplot.close(figure)
+
+
 def evaluate(model: Anatomy, frames: Frames) -> dict[str, Any]:
     logits, truth = answers(model, frames)
     return {"iou": iou(logits.argmax(axis=1), truth), "confidence": reliability(logits, truth)}
@@ -192,6 +203,7 @@ def run(plan: Plan, out: Path, data: Path) -> dict[str, Any]:
     rendered = time.monotonic()
     model, results["loss"] = train(plan, frames)
     trained = time.monotonic()
+    plot(results["loss"], out / "loss.png")
     results["temperature"] = calibrate(model, apart)
     results.update(evaluate(model, unseen))
     export(model, out / "anatomy.onnx")
