@@ -7,12 +7,14 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from reference.scene.materials import MATERIALS, Material
+from reference.scene.materials import MATERIALS, Colour, Material
 from reference.scene.noise import Field, Grain
 from reference.scene.organs import Layer
 from reference.scene.shapes import Points
 
 MARGIN = 1.35  # the canvas is this much larger than the view, so that the camera can move
+FILM: tuple[Colour, ...] = ((0.85, 0.3, 0.28), (0.65, 0.15, 0.14), (0.8, 0.5, 0.4))  # thin blood
+CHAR: tuple[Colour, ...] = ((0.4, 0.3, 0.25), (0.2, 0.15, 0.12), (0.75, 0.65, 0.5))  # what a current has burnt
 SHIFT = 4  # fractional bits of OpenCV's drawing coordinates
 Box = tuple[slice, slice]
 
@@ -97,24 +99,35 @@ class Painter:
         mix = np.clip(0.5 + 0.45 * coarse + 0.15 * middle + 0.35 * stripes * streak, 0, 1)
         rgb = first + (second - first) * mix
         rgb *= 1 + mottle * (0.3 * fine + 0.8 * speck)
-        relief = rng.uniform(*material.bumps) * np.abs(middle) + rng.uniform(*material.pores) * 0.0009 * (
-            fine + 0.6 * speck
-        )
-        relief += 0.004 * stripes * streak
+        lobules = rng.uniform(*material.lobules)
+        relief = rng.uniform(*material.bumps) * np.abs(middle) + lobules * np.abs(fine) ** 0.7
+        relief += rng.uniform(*material.pores) * 0.0009 * (fine + 0.6 * speck) + 0.002 * stripes * streak
+        if lobules:
+            rgb *= 1 - min(40 * lobules, 0.4) * np.exp(-6 * np.abs(fine)) * triple((0.6, 1.0, 1.3))
         return rgb, relief
 
-    def _vessels(self, rgb: Field, trees: list[list[Points]], box: Box) -> None:
+    def _vessels(self, rgb: Field, layer: Layer, inks: tuple[Colour, ...], box: Box) -> None:
         rng = self.rng
         ink = np.zeros(rgb.shape[1:], np.uint8)
         corner = (box[1].start, box[0].start)
-        for tree in trees:
+        for tree in layer.vessels:
             wide = self.scale * rng.uniform(0.0012, 0.0045)
             strength = int(255 * rng.uniform(0.3, 0.9) * min(1.0, wide))
             lines = [fixed(self.pixels(line) - corner) for line in tree]
             cv2.polylines(ink, lines[:1], False, strength, max(1, round(1.6 * wide)), cv2.LINE_AA, SHIFT)
             cv2.polylines(ink, lines[1:], False, int(0.8 * strength), max(1, round(wide)), cv2.LINE_AA, SHIFT)
-        tone = triple([(0.72, 0.25, 0.25), (0.55, 0.18, 0.3), (0.45, 0.35, 0.5), (0.8, 0.35, 0.3)][rng.integers(4)])
+        tone = triple(inks[rng.integers(len(inks))])
         rgb += (tone - rgb) * blur(ink.astype(np.float32) / 255, self.scale * 0.004)
+
+    def _folds(self, rgb: Field, relief: Field, layer: Layer, box: Box) -> None:
+        """Lines along which the surface sinks in, and is darker; or, where ``fold`` is negative, stands out."""
+        ink = np.zeros(relief.shape, np.uint8)
+        wide = max(1.0, 0.5 * layer.crease * self.scale)
+        lines = [fixed(self.pixels(line) - (box[1].start, box[0].start)) for line in layer.folds]
+        cv2.polylines(ink, lines, False, 255, round(wide), cv2.LINE_AA, SHIFT)
+        depth = blur(ink.astype(np.float32) / 255, 2 * wide)
+        relief -= layer.fold * layer.crease * depth
+        rgb *= 1 - max(layer.fold, 0.0) * 0.5 * depth * triple((0.7, 1.0, 1.0))
 
     def add(self, layer: Layer) -> None:
         rng, scale = self.rng, self.scale
@@ -130,8 +143,10 @@ class Painter:
         dome = blur(np.sqrt(np.maximum(1 - profile * profile, 0)), 0.02 * scale)
         rgb, relief = self._surface(material, box)
         if layer.vessels:
-            self._vessels(rgb, layer.vessels, box)
-        alpha = blur(inside, layer.soft * scale)
+            self._vessels(rgb, layer, material.inks, box)
+        if layer.folds:
+            self._folds(rgb, relief, layer, box)
+        alpha = layer.opacity * blur(inside, layer.soft * scale)
         shade = 1 - depth * blur(alpha, spread * scale) * (1 - alpha)
         behind = blur(
             self.height[box], 0.25 * scale
@@ -142,7 +157,26 @@ class Painter:
         self.mobility[box] += (layer.mobility - self.mobility[box]) * alpha
         self.label[box][alpha > 0.5] = layer.label
 
+    def _stain(self, tones: tuple[Colour, ...], dull: float) -> None:
+        """What work leaves on all tissue alike, in patches: colours are multiplied by a tone."""
+        rng, grain = self.rng, self.grain
+        patches = grain.flipped(grain.coarse, int(rng.integers(4))) + 0.5 * grain.flipped(
+            grain.middle, int(rng.integers(4))
+        )
+        share = np.clip(1.5 * (patches - rng.uniform(0.2, 1.4)), 0, 1) * np.float32(rng.uniform(0.3, 0.95))
+        self.rgb *= 1 - (1 - triple(tones[rng.integers(len(tones))])) * share
+        self.gloss *= 1 - dull * share
+
     def finish(self) -> Canvas:
+        """The canvas: stained at times, its floor tilted, as one side of a scene lies deeper than the other."""
+        if self.rng.random() < 0.3:
+            self._stain(FILM, 0.0)
+        if self.rng.random() < 0.12:
+            self._stain(CHAR, 0.8)
+        height, width = self.shape
+        for axis, size in ((0, (height, 1)), (1, (1, width))):
+            ramp = np.linspace(-0.5, 0.5, max(size), dtype=np.float32).reshape(size)
+            self.height += np.float32(self.rng.normal(0, 0.12) * self.shape[axis] / self.scale) * ramp
         fields = cv2.merge([*self.rgb, self.gloss])
         albedo = (np.clip(fields, 0, 1) * 255).astype(np.uint8)
         return Canvas(self.scale, albedo, self.height, self.label, blur(self.mobility, 0.15 * self.scale))

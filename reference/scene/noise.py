@@ -49,7 +49,7 @@ class Grain:
 
     @cached_property
     def fine(self) -> Field:
-        return self._field(2, 0.035, 2)
+        return self._field(2, 0.045, 2)
 
     @cached_property
     def speck(self) -> Field:
@@ -57,8 +57,15 @@ class Grain:
 
     @cached_property
     def streak(self) -> Field:
-        width, height = self._extent
-        return fractal(np.random.default_rng(self._seeds[4]), self._shape, (width, 0.12 * height), 0.05, 3)
+        """Fibres that all run one way, another way in each procedure."""
+        rng = np.random.default_rng(self._seeds[4])
+        side, long = int(np.hypot(*self._shape)), float(np.hypot(*self._extent))
+        lying = fractal(rng, (side, side), (0.12 * long, long), 0.035, 3)
+        height, width = self._shape
+        turned = cv2.getRotationMatrix2D((side / 2, side / 2), rng.uniform(0, 180), 1.0)
+        turned[:, 2] += (width - side) / 2, (height - side) / 2
+        size, border = (width, height), cv2.BORDER_REFLECT
+        return np.asarray(cv2.warpAffine(lying, turned, size, flags=cv2.INTER_LINEAR, borderMode=border))
 
     @staticmethod
     def flipped(field: Field, way: int) -> Field:

@@ -87,6 +87,8 @@ class Camera:
     noise: float
     quality: int  # JPEG quality that stands for compression, 0 = none
     saturation: float
+    veil: float  # light scattered in the lens: black is never black within the field of view
+    crisp: float  # how far the processor sharpens edges
 
 
 def draw_camera(rng: np.random.Generator) -> Camera:
@@ -105,6 +107,8 @@ def draw_camera(rng: np.random.Generator) -> Camera:
         rng.uniform(0, 0.02),
         quality,
         rng.uniform(0.75, 1.3),
+        max(0.0, rng.uniform(-0.04, 0.06)),
+        max(0.0, rng.uniform(-1.0, 1.5)),
     )
 
 
@@ -121,12 +125,17 @@ class Lens:
         extent = (width / scale, height / scale)
         self._smoke = fractal(rng, (height, 2 * width), (2 * extent[0], extent[1]), 0.5, 4)
         self._smoke = np.clip(self._smoke * 0.25 + 0.5, 0, 1)
-        self._smear = np.clip(fractal(rng, x.shape, extent, 0.35, 2) * 1.5 - 0.3, 0, 1)
+        self.smear = np.clip(fractal(rng, x.shape, extent, 0.35, 2) * 1.5 - 0.3, 0, 1)
         self._noise = rng.standard_normal((height + SLACK, width + SLACK), dtype=np.float32)
         levels = np.arange(TONES) * (2 / TONES)
         curve = np.where(levels > 0.7, 0.7 + 0.3 * np.tanh((levels - 0.7) / 0.3), levels) ** camera.gamma
         self._tones = curve.astype(np.float32)
         self._gain = triple(camera.balance)
+
+    @property
+    def gain(self) -> float:
+        """What the automatic exposure multiplies light with."""
+        return float(self._gain.max())
 
     def expose(self, rgb: Field) -> None:
         """Automatic exposure: set the gain from a lit picture."""
@@ -141,12 +150,15 @@ class Lens:
         rgb += (rgb - grey) * (self._camera.saturation - 1)
         rgb = self._tones[np.clip(rgb * (TONES / 2), 0, TONES - 1).astype(np.uint16)]
         rgb *= self._falloff
+        rgb += np.float32(self._camera.veil) * self.view
         height, width = rgb.shape[1:]
         for k, (a, b) in enumerate(rng.integers(0, SLACK, (3, 2))):
             rgb[k] += self._camera.noise * (0.3 + rgb[k]) * self._noise[a : a + height, b : b + width]
         picture = cv2.merge([np.clip(plane * 255, 0, 255).astype(np.uint8) for plane in rgb])
         if self._camera.defocus * self._scale > 0.3:
             picture = cv2.GaussianBlur(picture, (0, 0), self._camera.defocus * self._scale)
+        if self._camera.crisp:
+            picture = sharpen(picture, self._camera.crisp, 0.004 * self._scale)
         picture = streak(picture, 0.05 * haze["jolt"] * self._scale, rng.uniform(0, np.pi))
         return code(picture, self._camera.quality) if self._camera.quality else picture
 
@@ -157,7 +169,7 @@ class Lens:
             at = int(0.1 * t * self._scale) % width
             rgb += (triple([0.62, 0.62, 0.66]) / self._gain - rgb) * (self._smoke[:, at : at + width] * haze["smoke"])
         if haze["smear"]:
-            rgb += (self._blurred(rgb, 0.05) * 0.9 + 0.08 - rgb) * (self._smear * haze["smear"])
+            rgb += (self._blurred(rgb, 0.05) * 0.9 + 0.08 - rgb) * (self.smear * haze["smear"])
         if haze["fog"]:
             rgb += (self._blurred(rgb, 0.1) * 0.7 + 0.15 - rgb) * (0.7 * haze["fog"])
 
@@ -174,6 +186,12 @@ def streak(picture: Picture, length: float, angle: float) -> Picture:
     x, y = round(middle * np.cos(angle)), round(middle * np.sin(angle))
     cv2.line(kernel, (middle - x, middle - y), (middle + x, middle + y), 1.0)
     return np.asarray(cv2.filter2D(picture, -1, kernel / kernel.sum()))
+
+
+def sharpen(picture: Picture, strength: float, size: float) -> Picture:
+    """Edges with the halos that endoscope processors give them; ``size`` in pixels."""
+    soft = cv2.GaussianBlur(picture, (0, 0), max(size, 0.6))
+    return np.asarray(cv2.addWeighted(picture, 1 + strength, soft, -strength, 0))
 
 
 def code(picture: Picture, quality: int) -> Picture:

@@ -10,8 +10,9 @@ from numpy.typing import NDArray
 from reference.scene import instruments
 from reference.scene.canvas import Painter, blur
 from reference.scene.classes import BACKGROUND, GALLBLADDER, TIP
+from reference.scene.defects import DEFECTS, make
 from reference.scene.instruments import Instrument, Pose
-from reference.scene.litter import bleed, leave
+from reference.scene.litter import FOREIGN, bleed, leave
 from reference.scene.noise import Field
 from reference.scene.optics import Lens, draw_camera, draw_lamp, light
 from reference.scene.organs import arrange
@@ -21,6 +22,9 @@ from reference.scene.shapes import Points
 Truth = dict[str, Any]
 Mask = NDArray[np.uint8]
 SHUTTER = 0.015  # s that the sensor collects light for one frame
+WRONG = (*DEFECTS, *FOREIGN)  # the defect mask holds 1 + the index of one of these
+VISIBLE = 100 / 720**2  # a defect is listed while it covers so much: 100 pixels of 1280x720
+CONTRAST = 0.1  # of full scale, by which a defect's pixels differ from the same instrument without it
 TRAVEL = 1.6  # scene units that an instrument comes in from, and goes back to
 
 
@@ -67,7 +71,7 @@ class Procedure:
         moves = streams[5]
         self._phases = moves.uniform(0, 2 * np.pi, 16)
         self._zoom = moves.uniform(1.0, 1.25)
-        self.tools = [instruments.make(use.kind, moves, use.defect) for use in self.script.uses]
+        self.tools = [make(use.kind, moves, use.defect) for use in self.script.uses]
         self._flips = moves.choice([-1.0, 1.0], len(self.tools))
         self._tapers = moves.uniform(0.0, 0.9, len(self.tools))
         self._lens.expose(self._lit(0.0, self._aim(0.0))[0])
@@ -76,24 +80,22 @@ class Procedure:
         """Frame ``i``: RGB uint8 (h, w, 3), classes uint8 (h, w), and what is true of it.
 
         The truth holds ``tips`` and ``defects`` (each: kind, x, y in 0..1 of the picture; what is out of sight is not
-        listed) and the strength of each of HAZE.
+        listed), the strength of each of HAZE, and ``wrong``, uint8 (h, w): 1 + the index in WRONG of the defect seen.
         """
         t = i / self.fps
         aim = self._aim(t)
         rgb, label = self._lit(t, aim)
-        truth: Truth = {"tips": [], "defects": []}
+        wrong = self._litter(aim, label)
+        truth: Truth = {"tips": [], "defects": [], "wrong": wrong}
         for n, (use, tool) in enumerate(zip(self.script.uses, self.tools, strict=True)):
             if not use.enters < t < use.leaves:
                 continue
-            self._draw(n, t, aim, rgb, label)
+            self._draw(n, t, aim, rgb, label, wrong)
             at = instruments.tip_point(tool, self._pose(n, t, aim))
             if self._sees(at, label, TIP):
                 truth["tips"].append(self._note(use.kind, at))
-                truth["defects"] += [self._note(defect, at) for defect in tool.defects]
-        for kind, x, y in self.script.objects:
-            at = aim.picture(np.array([x, y]))
-            if self._sees(at, label, BACKGROUND):
-                truth["defects"].append(self._note(kind, at))
+        wrong[self._lens.view < 0.5] = 0
+        truth["defects"] = self._list(wrong)
         haze = {kind: max((s.at(t) for s in self.script.spells if s.kind == kind), default=0.0) for kind in HAZE}
         truth.update(haze)
         label[self._lens.view < 0.5] = BACKGROUND
@@ -139,11 +141,46 @@ class Procedure:
         glare = float(0.7 + 0.5 * (1 - np.hypot(x, y)))
         return Pose((float(x), float(y)), angle, use.radius, opening, self._tapers[n], self._flips[n], glare)
 
-    def _draw(self, n: int, t: float, aim: Aim, rgb: Field, label: Mask) -> None:
+    def _litter(self, aim: Aim, label: Mask) -> Mask:
+        """The defect mask before any instrument is drawn: foreign objects, which have no class on the tissue."""
+        wrong = np.zeros_like(label)
+        nearest = np.full(label.shape, np.inf, np.float32)
+        for kind, x, y in self.script.objects:
+            at = aim.picture(np.array([x, y]))
+            away = (self._x - np.float32(at[0])) ** 2 + (self._y - np.float32(at[1])) ** 2
+            wrong[(label == BACKGROUND) & (away < nearest)] = 1 + WRONG.index(kind)
+            nearest = np.minimum(nearest, away)
+        return wrong
+
+    def _list(self, wrong: Mask) -> list[Truth]:
+        """Each defect that covers enough of the picture, at the place in the middle of it."""
+        listed = []
+        counts = np.bincount(wrong.ravel(), minlength=len(WRONG) + 1)[1:]
+        for k in np.flatnonzero(counts >= VISIBLE * self.size[0] ** 2):
+            rows, columns = np.nonzero(wrong == k + 1)
+            middle = np.argmin((rows - rows.mean()) ** 2 + (columns - columns.mean()) ** 2)
+            x, y = (columns[middle] + 0.5) / self.size[1], (rows[middle] + 0.5) / self.size[0]
+            listed.append({"kind": WRONG[k], "x": float(x), "y": float(y)})
+        return listed
+
+    def _mark(self, tool: Instrument, pose: Pose, cover: Field | None, rgb: Field, label: Mask, wrong: Mask) -> None:
+        """Into the defect mask: what this instrument hides of it, and where it differs from its sound twin."""
+        if not (tool.sound or wrong.any()):
+            return
+        drawn = [rgb.copy() for _ in range(2)]
+        for picture, one in zip(drawn, (tool, tool.sound or tool), strict=True):
+            instruments.draw(picture, label.copy(), one, pose, cover)
+        wrong[np.any(drawn[0] != rgb, axis=0)] = 0
+        if tool.sound:
+            contrast = np.abs(drawn[0] - drawn[1]).max(axis=0) * self._lens.gain
+            wrong[contrast > CONTRAST] = 1 + WRONG.index(tool.defects[0])
+
+    def _draw(self, n: int, t: float, aim: Aim, rgb: Field, label: Mask, wrong: Mask) -> None:
         """Draw instrument ``n`` and its shadow; blurred where it moves while the shutter is open."""
         tool, now, before = self.tools[n], self._pose(n, t, aim), self._pose(n, t - SHUTTER, aim)
         cover = self._cover(self.script.uses[n], tool, now, label)
         instruments.cast(rgb, tool, now)
+        self._mark(tool, now, cover, rgb, label, wrong)
         moved = np.hypot(now.tip[0] - before.tip[0], now.tip[1] - before.tip[1]) * self._canvas.scale
         ghosts = []
         for part in np.linspace(1, 0, min(int(moved / 2), 6), endpoint=False):  # one for every 2 pixels

@@ -5,7 +5,8 @@ from dataclasses import dataclass, field
 import numpy as np
 
 from reference.scene.classes import FAT, GALLBLADDER, LIVER
-from reference.scene.instruments import DEFECTS, KINDS
+from reference.scene.defects import DEFECTS
+from reference.scene.kinds import KINDS
 from reference.scene.litter import FOREIGN
 
 

@@ -66,3 +66,16 @@ def branches(rng: np.random.Generator, start: Points, heading: float, length: fl
             side = rng.choice([-1.0, 1.0]) * rng.uniform(0.4, 1.1)
             lines += branches(rng, line[at], turns[at - 1] + side, length * rng.uniform(0.4, 0.8), depth - 1)
     return lines
+
+
+def rungs(rng: np.random.Generator, line: Points, radius: NDArray[np.float64], count: int) -> list[Points]:
+    """``count`` lines across a tube, evenly along it, each a little bowed, as the folds of bowel are."""
+    along = np.gradient(line, axis=0)
+    along /= np.linalg.norm(along, axis=1, keepdims=True) + 1e-9
+    across = np.linspace(-1, 1, 9)[:, None]
+    lines = []
+    for at in (np.arange(1, count) * (len(line) - 1) / count).astype(int):
+        side = np.array([-along[at, 1], along[at, 0]]) * radius[at]
+        reach = rng.uniform(0.7, 1.05)  # some folds do not go all the way round
+        lines.append(line[at] + reach * across * side + (1 - across**2) * along[at] * radius[at] * rng.normal(0.2, 0.1))
+    return lines

@@ -1,5 +1,6 @@
 """What `inframe run` and `inframe demo` show on the terminal: a line while they run, a table at the end."""
 
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -15,9 +16,11 @@ from inframe.core.yamlfile import read_device
 from inframe.device import Running
 from inframe.pipeline.board import Count
 from inframe.procedure import Follower, Summary, run
-from inframe.reference_device import device_file
+from inframe.reference_device import device_file, truth_file
 from inframe.resolve import resolve
 from inframe.table import names
+from inframe.truth import Event, as_json, compare, true_spans
+from inframe.truth import seconds as in_seconds
 
 DEMO_FILE = Path("out") / "demo.mkv"
 DEMO_TRAIL = Path("out") / "trail"
@@ -34,21 +37,24 @@ def demo(out: Console, seconds: float | None) -> dict[str, Any]:
     changes = {"screens": screens, "trail": Trail(folder=str(DEMO_TRAIL.absolute()))}
     device = resolve(read_device(path), path).model_copy(update=changes)
     out.print("inframe demo: a rendered procedure; models for demonstration, never for clinical use")
-    report = _show(out, device, path, seconds)
+    summary = _show(out, device, path, seconds)
+    fps = device.streams[device.display].fps
+    events = compare(true_spans(device, truth_file(), summary.frames), in_seconds(summary.spans, fps))
+    out.print(truth_table(events, {name: rule.text for name, rule in device.rules.items()}))
     out.print(f"what was on the screen: {DEMO_FILE}\nand why, frame by frame: inframe trail show {DEMO_TRAIL}")
-    return report
+    return {**summary.as_json(), "truth": as_json(events)}
 
 
 def run_and_show(out: Console, path: Path, seconds: float | None) -> dict[str, Any]:
     """Run a device file until it ends."""
     device = resolve(read_device(path), path)
-    report = _show(out, device, path, seconds)
+    summary = _show(out, device, path, seconds)
     if device.trail is not None:
         out.print(f"why, frame by frame: inframe trail show {path}", markup=False, soft_wrap=True)
-    return report
+    return summary.as_json()
 
 
-def _show(out: Console, device: Device, path: Path, seconds: float | None) -> dict[str, Any]:
+def _show(out: Console, device: Device, path: Path, seconds: float | None) -> Summary:
     if not out.is_terminal:
         summary = run(device, path, seconds, _announce(out))
     else:
@@ -64,7 +70,7 @@ def _show(out: Console, device: Device, path: Path, seconds: float | None) -> di
     _notes(out, summary)
     if not summary.frames and summary.notes:
         raise DeviceFault(f"{summary.notes[-1][0]}: no frame came: {summary.notes[-1][2]}")
-    return summary.as_json()
+    return summary
 
 
 def _announce(out: Console) -> Callable[[Running, Follower], None]:
@@ -127,6 +133,22 @@ def closing_table(summary: Summary) -> Table:
     ]
     for row in rows:
         table.add_row(*row)
+    return table
+
+
+def truth_table(events: list[Event], texts: dict[str, str]) -> Table:
+    """What was to be found in a rendered procedure, and what was."""
+    counts = Counter(event.outcome for event in events)
+    title = ", ".join(f"{counts[outcome]} {outcome}" for outcome in ("found", "missed", "false"))
+    table = Table(title=f"against the truth: {title}")
+    for column in ("event", "true from", "to", "alert after", "outcome"):
+        table.add_column(column, justify="left" if column in ("event", "outcome") else "right")
+    for event in events:
+        began, ended = (f"{at:.1f} s" for at in event.true) if event.true else ("-", "-")
+        after = "-"
+        if event.found:
+            after = f"{max(0.0, event.found[0] - event.true[0]):.1f} s" if event.true else f"at {event.found[0]:.1f} s"
+        table.add_row(texts.get(event.rule, event.rule), began, ended, after, event.outcome)
     return table
 
 

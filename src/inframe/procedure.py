@@ -49,6 +49,8 @@ class Summary:
     first_overlay_ms: float | None = None
     findings: dict[str, int] = field(default_factory=dict)
     """How often each rule's finding began."""
+    spans: dict[str, list[tuple[int, int]]] = field(default_factory=dict)
+    """The first and the last frame (its number) of each finding, by rule."""
     alerts: dict[str, int] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
     recorded: int | None = None
@@ -80,6 +82,7 @@ class Follower:
         self.verdicts: Counter[str] = Counter()
         self.modes: Counter[str] = Counter()
         self.findings: Counter[str] = Counter()
+        self.spans: dict[str, list[tuple[int, int]]] = {}
         self.alerts: Counter[str] = Counter()
         self.last: Shown | None = None
 
@@ -100,10 +103,20 @@ class Follower:
                 self.latencies_ms.append((record.shown_ns - record.captured_ns) / NS_PER_MS)
         present = {finding.rule for finding in record.findings}
         self.findings.update(present - self._present)
+        if record.seq:
+            self._span(present, record.seq)
         self._present = present
         alerting = {key for key, presence in record.alerts.items() if presence is Presence.ON}
         self.alerts.update(alerting - self._alerting - present)
         self._alerting = alerting
+
+    def _span(self, present: set[str], seq: int) -> None:
+        for rule in present:
+            spans = self.spans.setdefault(rule, [])
+            if rule in self._present and spans:
+                spans[-1] = (spans[-1][0], seq)
+            else:
+                spans.append((seq, seq))
 
 
 def run(
@@ -170,6 +183,7 @@ def _summary(running: Running, follower: Follower, restarts: Counter[str], secon
         first_frame_ms=since_birth(Count.FIRST_NS),
         first_overlay_ms=since_birth(Count.FIRST_OVERLAY_NS),
         findings=dict(follower.findings),
+        spans=follower.spans,
         alerts=dict(follower.alerts),
         restarts={name: restarts[name] for name in names(device) if restarts[name]},
         recorded=board.row("recorder").get(Count.FRAMES) if "recorder" in names(device) else None,

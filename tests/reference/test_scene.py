@@ -7,7 +7,9 @@ import pytest
 
 from reference.scene import CLASSES, Procedure
 from reference.scene.classes import BACKGROUND, GALLBLADDER, SHAFT, TIP
-from reference.scene.instruments import DEFECTS, KINDS, Pose, draw, make, tip_point
+from reference.scene.defects import DEFECTS, make
+from reference.scene.instruments import Pose, draw, tip_point
+from reference.scene.kinds import KINDS
 from reference.scene.litter import FOREIGN
 from reference.scene.script import HAZE, Script, Spell, Use
 
@@ -42,6 +44,15 @@ def test_every_class_appears_and_no_other() -> None:
         assert mask.shape == SMALL
         seen |= set(np.unique(mask).tolist())
     assert seen == set(range(len(CLASSES)))
+
+
+def test_no_tissue_is_rare() -> None:
+    """A class that hardly occurs is not learned: bowel once was 0.01 of what it should have been."""
+    masks = np.stack([Procedure(seed, SMALL).frame(60)[1] for seed in range(80)])
+    counts = np.bincount(masks.ravel(), minlength=len(CLASSES))
+    shares = counts[1:] / counts[1:].sum()
+    assert shares[:5].min() > 0.06
+    assert shares[5:].min() > 0.008
 
 
 def test_size_changes_detail_not_content() -> None:
@@ -92,8 +103,7 @@ def test_a_defect_changes_the_picture_and_is_listed(defect: str) -> None:
 @pytest.mark.parametrize("kind", FOREIGN)
 def test_a_foreign_object_is_listed_and_has_no_organ_class(kind: str) -> None:
     _, mask, truth = Procedure(2, (180, 320), script=Script(objects=((kind, 0.0, 0.0),), sway=0.0, breath=0.0)).frame(0)
-    if kind != "needle":  # a needle bends around its own middle
-        assert [note["kind"] for note in truth["defects"]] == [kind]
+    assert [note["kind"] for note in truth["defects"]] == [kind]
     assert (mask[80:100, 140:180] == BACKGROUND).any()
 
 

@@ -1,0 +1,1 @@
+"""The anomaly model: learns what sound instruments and tissue look like, from frames without any defect."""

@@ -1,0 +1,211 @@
+"""What the anomaly model learns from, and how it is judged."""
+
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+from reference.anomaly import corrupt
+from reference.anomaly.channels import CHANNELS, SIZE
+from reference.anomaly.choose import ALLOWED, KINDS, Choice, area, only, rates, search
+from reference.anomaly.corrupt import Sample, corrupt_tissue, corrupt_tool, unsettle
+from reference.anomaly.data import PLANES, Batches, Scene, render
+from reference.anomaly.judge import ALERTS, Outcome, classes_of, findings, judge
+from reference.anomaly.scripts import CHOOSING, FAULTS, HELD_OUT, LEARNING, UNSEEN, sound, with_fault
+from reference.anomaly.watch import CELLS, Watched, cases, watch
+from reference.scene.classes import SHAFT, TIP
+from reference.scene.defects import DEFECTS
+from reference.scene.litter import FOREIGN
+from reference.scene.script import Script, Use
+
+
+def _sample(seed: int = 0) -> Sample:
+    """A steel rod over a red ground, seen whole."""
+    rng = np.random.default_rng(seed)
+    bare = np.broadcast_to(np.array([0.5, 0.15, 0.1], np.float32), (192, 192, 3)).copy()
+    bare += 0.02 * rng.standard_normal(bare.shape, dtype=np.float32)
+    label, tool = np.ones((192, 192), np.uint8), np.zeros((192, 192), np.float32)
+    tool[84:108, :120] = 1
+    label[84:108, :80], label[84:108, 80:120] = SHAFT, TIP
+    picture = bare + (np.array([0.6, 0.62, 0.65], np.float32) - bare) * tool[..., None]
+    clear = np.zeros_like(tool)
+    return Sample(picture, bare, label, tool, np.ones_like(tool, bool), clear, clear.copy())
+
+
+def test_nothing_that_is_learned_from_shows_a_defect() -> None:
+    for seed in range(LEARNING, LEARNING + 60):
+        script = sound(seed)
+        assert script.objects == ()
+        assert all(use.defect is None for use in script.uses)
+
+
+def test_the_corruption_shares_no_code_with_the_defects() -> None:
+    sources = [getattr(value, "__module__", "") for value in vars(corrupt).values()]
+    assert not any(name in (source or "") for source in sources for name in ("scene.defects", "scene.litter"))
+
+
+def test_the_held_out_kinds_have_no_part_in_choosing() -> None:
+    assert set(HELD_OUT) == {"loose screw", "residue"}
+    assert set(KINDS) == set(FAULTS) - set(HELD_OUT)
+    assert set(FAULTS) == {*DEFECTS, *FOREIGN}
+    seeds = [{seed for seed, _ in cases(first, FAULTS, 20, 40)} for first in (CHOOSING, UNSEEN)]
+    assert not seeds[0] & seeds[1]
+
+
+@pytest.mark.parametrize("seed", range(12))
+def test_a_corrupted_instrument_is_marked_where_it_was_changed(seed: int) -> None:
+    rng, sample = np.random.default_rng(seed), _sample()
+    before = sample.picture.copy()
+    for _ in range(3):
+        corrupt_tool(rng, sample, lambda: np.full_like(before, 0.9))
+    changed = np.abs(sample.picture - before).max(axis=2) > corrupt.FAINT
+    assert not sample.on_tissue.any()
+    if changed.sum() > 40:
+        rows, columns = np.nonzero(sample.on_tool > 0.5)
+        assert len(rows), "a change that nothing says is wrong"
+        far = [np.hypot(*(np.argwhere(changed) - (r, c)).T).min() for r, c in zip(rows[::7], columns[::7], strict=True)]
+        assert max(far) < 30
+    else:
+        assert sample.on_tool.sum() < 400
+
+
+@pytest.mark.parametrize("seed", range(8))
+def test_what_is_put_on_the_tissue_is_marked_and_lies_behind_the_instrument(seed: int) -> None:
+    rng, sample = np.random.default_rng(seed), _sample()
+    before = sample.picture.copy()
+    corrupt_tissue(rng, sample)
+    changed = np.abs(sample.picture - before).max(axis=2) > 0.15
+    assert not changed[90:102, 4:116].any()
+    assert not sample.on_tool.any()
+    assert np.mean(sample.on_tissue[changed] > 0.5) > 0.7 or changed.sum() < 150  # the rest is its shadow
+
+
+def test_unrest_is_no_anomaly() -> None:
+    sample = _sample()
+    for seed in range(6):
+        unsettle(np.random.default_rng(seed), sample)
+    assert not sample.on_tool.any()
+    assert not sample.on_tissue.any()
+    assert np.abs(sample.picture - _sample().picture).max() > 0.2
+
+
+def test_a_batch_is_a_function_of_its_number() -> None:
+    frames = render(LEARNING, 1)
+    assert {name: array.shape for name, array in frames.items()} == {n: (1, *SIZE, c) for n, c in PLANES.items()}
+    batches = Batches(frames, 4, 3)
+    pictures, truth = batches.one(5)
+    assert pictures.shape == (4, 160, 160, 3)
+    assert truth.shape == (4, len(CHANNELS), 20, 20)
+    assert set(np.unique(truth)) <= {-1.0, 0.0, 1.0}
+    again = batches.one(5)
+    assert np.array_equal(pictures, again[0])
+    assert np.array_equal(truth, again[1])
+    assert not np.array_equal(pictures, batches.one(6)[0])
+
+
+def test_the_bare_scene_differs_only_by_the_instruments() -> None:
+    script = Script((Use("grasper", -9, 99, 0.4, (0.0, 0.0), 0.0, 0.08),), sway=0.0, breath=0.0)
+    scene = Scene(2, script, (180, 320))
+    picture, label, _ = scene.frame(3)
+    bare = scene.bare(3)
+    changed = np.abs(picture.astype(int) - bare).max(axis=2) > 8
+    assert changed[label >= SHAFT].mean() > 0.8
+    assert np.array_equal(scene.frame(3)[0], picture)
+
+
+@pytest.mark.parametrize("kind", [None, "residue", "gauze"])
+def test_a_procedure_shows_what_it_is_asked_for(kind: str | None) -> None:
+    script = with_fault(UNSEEN + 1, kind)
+    defects = [use.defect for use in script.uses if use.defect] + [name for name, *_ in script.objects]
+    assert defects == ([kind] if kind else [])
+
+
+def test_watching_gives_what_the_model_sees_and_what_is_true() -> None:
+    one = watch(CHOOSING + 4, "clip", 0.2)
+    assert (one.pictures.shape, one.wrong.shape, one.masks.shape) == ((3, 360, 640, 3), (3, *CELLS), (3, 96, 160))
+    assert (one.wrong > 0).any() or not one.visible.any()
+
+
+# --- judging ---------------------------------------------------------------------------------------------------------
+
+
+def _watched(count: int = 60, from_: int = 20, kind: str | None = "clip") -> Watched:
+    wrong = np.zeros((count, *CELLS), np.uint8)
+    if kind:
+        wrong[from_:, 20:22, 30:32] = 7
+    empty = np.zeros((count, 1, 1, 3), np.uint8)
+    return Watched(1, kind, empty, empty[..., 0], wrong, np.arange(count) >= from_ if kind else np.zeros(count, bool))
+
+
+def _maps(one: Watched, channel: int, at: tuple[int, int], frames: slice) -> np.ndarray:
+    maps = np.full((len(one.wrong), len(CHANNELS), *CELLS), -5, np.float32)
+    maps[frames, channel, at[0] : at[0] + 2, at[1] : at[1] + 2] = 5
+    return maps
+
+
+def _judged(one: Watched, maps: np.ndarray) -> Outcome:
+    plans = tuple(Choice(0, 1, 4, 6, 0, 0, 0).plan(rule) for rule in ALERTS)
+    classes = classes_of(maps)
+    standing = findings(classes, plans, "anomaly", (0, 0, 1, 1))
+    return judge((one.seed, one.kind), classes, standing, one.wrong, one.visible, one.kind in FOREIGN)
+
+
+def test_a_defect_marked_in_time_is_found() -> None:
+    one = _watched()
+    outcome = _judged(one, _maps(one, 1, (21, 31), slice(22, None)))
+    assert (outcome.found, outcome.named, outcome.false) == (True, True, ())
+    assert outcome.visible_at == pytest.approx(20 / 15)
+    assert outcome.after == pytest.approx(5 / 15)  # four results of the last six
+    assert _judged(one, _maps(one, 0, (21, 31), slice(22, None))).named is False
+
+
+def test_too_late_elsewhere_or_too_short_is_missed() -> None:
+    one = _watched()
+    late = _judged(one, _maps(one, 1, (21, 31), slice(36, None)))
+    assert (late.found, late.false) == (False, ())
+    elsewhere = _judged(one, _maps(one, 1, (3, 60), slice(22, None)))
+    assert elsewhere.found is False
+    assert [rule for rule, _ in elsewhere.false] == ["foreign_object_left"]
+    assert _judged(one, _maps(one, 1, (21, 31), slice(22, 25))).found is False
+
+
+def test_an_alert_without_a_defect_is_false_and_counts_once() -> None:
+    one = _watched(kind=None)
+    outcome = _judged(one, _maps(one, 0, (3, 60), slice(10, 40)))
+    assert outcome.visible_at is None
+    assert [rule for rule, _ in outcome.false] == ["instrument_anomaly"]
+
+
+def test_a_defect_seen_for_less_than_a_second_is_not_asked_for() -> None:
+    one = _watched()
+    brief = replace(one, visible=(np.arange(60) >= 20) & (np.arange(60) < 30))
+    assert _judged(brief, _maps(one, 1, (21, 31), slice(0, 0))).visible_at is None
+
+
+def test_a_dirty_lens_outvotes_an_anomaly_as_in_the_decoder() -> None:
+    maps = np.full((1, 3, *CELLS), -1, np.float32)
+    maps[0, 0, 0, 0], maps[0, 2, 0, 0], maps[0, 1, 0, 1] = 1, 2, 0.5
+    assert classes_of(maps)[0, 0, :3].tolist() == [3, 2, 0]
+
+
+def test_the_search_finds_the_threshold_between_sound_and_wrong() -> None:
+    seen = [replace(_watched(), seed=k, kind="clip") for k in range(3)] + [_watched(kind=None)]
+    maps = [_maps(one, 1, (21, 31), slice(22, None)) for one in seen]
+    maps[3] = np.where(maps[3] > 0, 1.0, maps[3]).astype(np.float32)  # something sound that looks odd
+    choice = search(
+        "foreign_object_left", ("clip",), seen, lambda at: only(maps, 1, at), (-9.0, 0.5, 3.0, 7.0), ALLOWED
+    )
+    assert (choice.threshold, choice.found, choice.false_a_minute) == (3.0, 1.0, 0.0)
+
+
+def test_rates_count_only_what_was_visible() -> None:
+    base = Outcome(1, "clip", 30.0, 1.0, True, True, 0.2, ())
+    results = [base, replace(base, found=False), replace(base, visible_at=None, false=(("a", 1.0),))]
+    found, alerts = rates(results)
+    assert found == {"clip": (1, 2)}
+    assert alerts == pytest.approx(60 / 90)
+
+
+def test_an_area_of_cells_is_passed_by_one_cell_more() -> None:
+    cells = CELLS[0] * CELLS[1]
+    assert 3 / cells < area(3) < 4 / cells
