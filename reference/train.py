@@ -8,7 +8,7 @@ from collections import deque
 from collections.abc import Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -45,7 +45,7 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    stages: tuple[Stage, ...] = (Stage(2600, 48, (96, 160)), Stage(4600, 32, INPUT))
+    stages: tuple[Stage, ...] = (Stage(1500, 48, (96, 160)), Stage(900, 32, INPUT))
     procedures: int = 1800
     frames: int = 6  # of each procedure
     unseen: int = 100
@@ -54,6 +54,11 @@ class Plan:
     warm: int = 200  # steps in which the rate rises to that
     settle: int = 700  # and last ones in which it falls to nothing
     seed: int = 7
+
+    def longer(self, times: float) -> "Plan":
+        """The same with so many times the steps; those in which the rate falls stay as many."""
+        stages = tuple(replace(stage, steps=round(times * stage.steps)) for stage in self.stages)
+        return replace(self, stages=stages)
 
 
 SMOKE = Plan((Stage(2, 4, (96, 160)), Stage(2, 4, INPUT)), procedures=8, frames=2, unseen=2, apart=2)
@@ -217,12 +222,14 @@ def main() -> None:
     parser.add_argument("--out", type=Path, required=True, help="folder for the model, its labels and the results")
     parser.add_argument("--data", type=Path, help="folder that keeps rendered frames (default: OUT/frames)")
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that the chain works")
+    parser.add_argument("--times", type=float, default=1.0, help="train so many times as long as the shipped model was")
     options = parser.parse_args()
     options.out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)  # the same sums in the same order on every machine
     keep_memory()
-    results = run(SMOKE if options.smoke else Plan(), options.out, options.data or options.out / "frames")
+    plan = SMOKE if options.smoke else Plan().longer(options.times)
+    results = run(plan, options.out, options.data or options.out / "frames")
     (options.out / "labels.txt").write_text("\n".join(CLASSES) + "\n")
     (options.out / "results.json").write_text(json.dumps(results, indent=1) + "\n")
     print(json.dumps({key: value for key, value in results.items() if key != "loss"}, indent=1))
