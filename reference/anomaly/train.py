@@ -34,7 +34,7 @@ Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
 class Plan:
     procedures: int = 340
     frames: int = 3  # of each procedure
-    steps: int = 3000
+    steps: int = 15000
     batch: int = 8
     rate: float = 3e-3
     seed: int = 11

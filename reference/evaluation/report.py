@@ -85,8 +85,10 @@ def _anatomy(found: dict[str, Any]) -> str:
     flicker = [f"{100 * value:.2f}" for value in seen["flicker"]]
     lines = [
         "## Anatomy and instruments",
-        f"Boundary F1 within 2 cells of 160x96: {_value(seen['boundary_f1'])}. Flicker, pixels whose answer changes from "
-        f"one frame to the next while their truth stays: {flicker[0]} % ({flicker[1]} to {flicker[2]}).",
+        (
+            f"Boundary F1 within 2 cells of 160x96: {_value(seen['boundary_f1'])}. Flicker, pixels whose answer changes from "
+            f"one frame to the next while their truth stays: {flicker[0]} % ({flicker[1]} to {flicker[2]})."
+        ),
     ]
     if int8:
         lines.append(f"Mean IoU on every fifth frame: fp32 {_value(int8['fp32'])}, int8 {_value(int8['int8'])}.")
