@@ -19,7 +19,7 @@ from reference.evaluation.procedures import Models, measure_all
 from reference.evaluation.report import report
 from reference.evaluation.summary import figures
 
-DEVICE = Path("src/inframe/reference_device/device.yaml")
+DEVICE = Path("reference/anomaly/device.yaml")
 
 
 def _choices(folder: Path) -> dict[str, Choice]:

@@ -112,6 +112,7 @@ def render(folder: Path, workers: int) -> None:
             tips=_notes(truths, "tips"),
             defects=_notes(truths, "defects"),
             haze=haze,
+            kinds=np.array(KINDS),
         )
     about = {"seed": SEED, "fps": FPS, "frames": count, "classes": CLASSES, "kinds": KINDS, "script": asdict(DEMO)}
     (folder / "procedure.json").write_text(json.dumps(about, indent=1) + "\n")

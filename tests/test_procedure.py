@@ -86,6 +86,7 @@ def test_a_finding_counts_when_it_begins() -> None:
     for findings in [(), ("near",), ("near",), ("near", "lost"), ("lost",), (), ("near",), ("near",)]:
         told.frame(findings=findings)
     assert told.follower.findings == {"near": 2, "lost": 1}
+    assert told.follower.spans == {"near": [(2, 4), (7, 8)], "lost": [(4, 5)]}
 
 
 def test_an_alert_counts_when_it_comes_on_and_a_findings_own_does_not() -> None:

@@ -10,7 +10,7 @@ from rich.console import Console
 from inframe.core.errors import ConfigError
 from inframe.core.yamlfile import read_device
 from inframe.demo import truth_table
-from inframe.truth import Event, as_json, compare, seconds, true_spans
+from inframe.truth import Event, as_json, compare, defect_spans, seconds, true_spans
 
 DEVICE = """
 device: test
@@ -54,6 +54,12 @@ def test_a_truth_of_other_models_is_refused(files: tuple[Path, Path]) -> None:
     files[1].write_bytes(b"PK\x03\x04 broken")
     with pytest.raises(ConfigError, match="truth"):
         true_spans(read_device(files[0]), files[1], 8)
+
+
+def test_a_defect_counts_from_its_first_frame_to_its_last(tmp_path: Path) -> None:
+    rows = np.array([(3, 1, 0, 0), (4, 1, 0, 0), (9, 1, 0, 0), (5, 0, 0, 0), (30, 0, 0, 0)], np.float32)
+    np.savez(tmp_path / "truth.npz", defects=rows, kinds=np.array(["bent", "worn"]))
+    assert defect_spans(tmp_path / "truth.npz", 10.0, 20) == {"worn": [(0.3, 1.0)], "bent": [(0.5, 0.6)]}
 
 
 def test_each_true_event_is_found_or_missed_and_the_rest_is_false() -> None:

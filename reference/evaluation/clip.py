@@ -28,12 +28,12 @@ def _frames(path: Path, size: tuple[int, int]) -> Iterator[NDArray[np.uint8]]:
 
 def _device(file: Path, folder: Path) -> Device:
     """The device, with the models of a folder in place of its own."""
-    device = resolve(read_device(file), file)
+    device = read_device(file)
     models = {
         name: model.model_copy(update={"file": str((folder / f"{name}.onnx").absolute())})
         for name, model in device.models.items()
     }
-    return device.model_copy(update={"models": models})
+    return resolve(device.model_copy(update={"models": models}), file)
 
 
 def _draw(picture: NDArray[np.uint8], results: dict[str, Result]) -> NDArray[np.uint8]:

@@ -13,7 +13,6 @@ from numpy.typing import NDArray
 from inframe.core.yamlfile import read_device
 from inframe.pipeline.ruleplans import plan_rules
 from inframe.pipeline.rules import RulePlan
-from inframe.resolve import resolve
 from reference.anomaly.baselines import ColourModel, as_maps, doubt
 from reference.anomaly.choose import Choice
 from reference.anomaly.judge import ALERTS, REGION, Outcome, classes_of, findings, judge
@@ -65,10 +64,10 @@ def _open(path: Path) -> Session:
 @cache
 def rules(file: Path) -> tuple[RulePlan, ...]:
     """The device file's rules about the anomaly model."""
-    device = resolve(read_device(file), file)
-    labels = {name: tuple(model.labels) for name, model in device.models.items()}
-    plans = plan_rules(device, labels, int(1e9 / FPS))
-    return tuple(plan for plan in plans if plan.name in ALERTS)
+    device = read_device(file)
+    about = {name: rule for name, rule in device.rules.items() if name in ALERTS}
+    labels = {rule.model: tuple(device.models[rule.model].labels) for rule in about.values()}
+    return plan_rules(device.model_copy(update={"rules": about}), labels, int(1e9 / FPS))
 
 
 def _outcome(one: Watched, maps: NDArray[np.float32], plans: tuple[RulePlan, ...]) -> Outcome:

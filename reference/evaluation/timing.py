@@ -36,7 +36,12 @@ def _spent(device: Device, base: Path, name: str, update: dict[str, object]) -> 
 
 def measure(folder: Path, file: Path) -> dict[str, dict[str, dict[str, float]]]:
     """By "model precision engine", by step: p5, p50 and p99 in ms. Models that are not there are left out."""
-    device = resolve(read_device(file), file)
+    device = read_device(file)
+    models = {
+        name: model.model_copy(update={"file": str((folder / f"{name}.onnx").absolute())})
+        for name, model in device.models.items()
+    }
+    device = resolve(device.model_copy(update={"models": models}), file)
     found = {}
     for name in device.models:
         for precision, suffix in (("fp32", ""), ("int8", "-int8")):

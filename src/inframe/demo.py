@@ -19,7 +19,7 @@ from inframe.procedure import Follower, Summary, run
 from inframe.reference_device import device_file, truth_file
 from inframe.resolve import resolve
 from inframe.table import names
-from inframe.truth import Event, as_json, compare, true_spans
+from inframe.truth import Event, as_json, compare, defect_spans, true_spans
 from inframe.truth import seconds as in_seconds
 
 DEMO_FILE = Path("out") / "demo.mkv"
@@ -39,7 +39,10 @@ def demo(out: Console, seconds: float | None) -> dict[str, Any]:
     out.print("inframe demo: a rendered procedure; models for demonstration, never for clinical use")
     summary = _show(out, device, path, seconds)
     fps = device.streams[device.display].fps
-    events = compare(true_spans(device, truth_file(), summary.frames), in_seconds(summary.spans, fps))
+    true = true_spans(device, truth_file(), summary.frames)
+    if "anomaly" not in device.models:  # then no rule asks for them, and they are missed all the same
+        true |= defect_spans(truth_file(), fps, summary.frames)
+    events = compare(true, in_seconds(summary.spans, fps))
     out.print(truth_table(events, {name: rule.text for name, rule in device.rules.items()}))
     out.print(f"what was on the screen: {DEMO_FILE}\nand why, frame by frame: inframe trail show {DEMO_TRAIL}")
     return {**summary.as_json(), "truth": as_json(events)}

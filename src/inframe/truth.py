@@ -73,6 +73,18 @@ def true_spans(device: Device, file: Path, last: int) -> Spans:
     return spans
 
 
+def defect_spans(file: Path, fps: float, last: int) -> Spans:
+    """When each defect of the procedure is visible, by kind, up to frame number `last`; `kinds` names them."""
+    with file.open("rb") as data, np.load(data, allow_pickle=False) as truth:
+        rows, kinds = truth["defects"], [str(kind) for kind in truth["kinds"]]
+    spans: Spans = {}
+    for frame, kind in rows[:, :2].astype(int):
+        if frame < last:
+            first = spans.get(kinds[kind], [(frame / fps, 0.0)])[0][0]
+            spans[kinds[kind]] = [(first, (frame + 1) / fps)]
+    return spans
+
+
 def compare(true: Spans, found: Spans) -> list[Event]:
     """Each true event with the first finding of its rule that meets it, and each finding that meets none; by time."""
     events = []

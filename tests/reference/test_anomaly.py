@@ -1,18 +1,22 @@
 """What the anomaly model learns from, and how it is judged."""
 
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 
+from inframe.core.yamlfile import read_device
+from inframe.pipeline.preprocess import Preprocessor
+from reference import anomaly
 from reference.anomaly import corrupt
-from reference.anomaly.channels import CHANNELS, SIZE
+from reference.anomaly.channels import CHANNELS, MEAN, SIZE, STD
 from reference.anomaly.choose import ALLOWED, KINDS, Choice, area, only, rates, search
 from reference.anomaly.corrupt import Sample, corrupt_tissue, corrupt_tool, unsettle
 from reference.anomaly.data import PLANES, Batches, Scene, render
-from reference.anomaly.judge import ALERTS, Outcome, classes_of, findings, judge
+from reference.anomaly.judge import ALERTS, REGION, Outcome, classes_of, findings, judge
 from reference.anomaly.scripts import CHOOSING, FAULTS, HELD_OUT, LEARNING, UNSEEN, sound, with_fault
-from reference.anomaly.watch import CELLS, Watched, cases, watch
+from reference.anomaly.watch import CELLS, EVERY, Watched, cases, watch
 from reference.scene.classes import SHAFT, TIP
 from reference.scene.defects import DEFECTS
 from reference.scene.litter import FOREIGN
@@ -124,6 +128,19 @@ def test_watching_gives_what_the_model_sees_and_what_is_true() -> None:
     one = watch(CHOOSING + 4, "clip", 0.2)
     assert (one.pictures.shape, one.wrong.shape, one.masks.shape) == ((3, 360, 640, 3), (3, *CELLS), (3, 96, 160))
     assert (one.wrong > 0).any() or not one.visible.any()
+
+
+def test_the_device_file_reads_the_model_as_it_was_trained() -> None:
+    device = read_device(Path(anomaly.__file__).parent / "device.yaml")
+    model = device.models["anomaly"]
+    assert model.preprocess.size == SIZE[::-1]
+    assert (model.preprocess.mean, model.preprocess.std) == (MEAN, STD)
+    assert model.labels == ("sound", *CHANNELS)
+    assert model.every == EVERY
+    assert Preprocessor(model.preprocess, 1280, 720).region == pytest.approx(REGION)
+    assert {name: getattr(rule.when, "labels", ("",))[0] for name, rule in device.rules.items() if name in ALERTS} == {
+        name: model.labels[label] for name, label in ALERTS.items()
+    }
 
 
 # --- judging ---------------------------------------------------------------------------------------------------------

@@ -8,15 +8,8 @@ import cv2
 import numpy as np
 import onnx
 import pytest
-from onnx import numpy_helper
 
-from inframe.core.yamlfile import read_device
-from inframe.reference_device import device_file
-from reference.anomaly.channels import CHANNELS
-from reference.anomaly.channels import SIZE as ANOMALY_SIZE
-from reference.anomaly.choose import area
-from reference.anomaly.judge import ALERTS
-from reference.anomaly.watch import CELLS, EVERY
+from reference.anomaly.watch import EVERY
 from reference.data import INPUT
 from reference.render import DEMO, FPS, SEED, TRUTH_SIZE
 from reference.scene import CLASSES, Procedure
@@ -25,9 +18,7 @@ FOLDER = Path(__file__).parents[2] / "src" / "inframe" / "reference_device"
 MEGABYTE = 1 << 20
 
 
-@pytest.mark.parametrize(
-    ("name", "limit"), [("anatomy.onnx", 4), ("anomaly.onnx", 4), ("procedure.mp4", 8), ("procedure.npz", 2)]
-)
+@pytest.mark.parametrize(("name", "limit"), [("anatomy.onnx", 4), ("procedure.mp4", 8), ("procedure.npz", 2)])
 def test_files_are_small(name: str, limit: int) -> None:
     assert (FOLDER / name).stat().st_size <= limit * MEGABYTE
 
@@ -40,31 +31,6 @@ def test_the_model_is_what_its_readme_says() -> None:
     assert shapes == [[1, 3, *INPUT], [1, len(CLASSES), *TRUTH_SIZE]]
     assert [opset.version for opset in model.opset_import] == [17]
     assert (FOLDER / "labels.txt").read_text().splitlines() == list(CLASSES)
-
-
-def test_the_anomaly_model_is_what_its_readme_says() -> None:
-    model = onnx.load(FOLDER / "anomaly.onnx")
-    (image,), outputs = model.graph.input, model.graph.output
-    shapes = {value.name: [d.dim_value for d in value.type.tensor_type.shape.dim] for value in (image, *outputs)}
-    assert shapes == {
-        "image": [1, 3, *ANOMALY_SIZE],
-        "maps": [1, len(CHANNELS), *CELLS],
-        "heat": [1, 1, *CELLS],
-    }
-    labels = read_device(device_file()).models["anomaly"].labels
-    assert labels == ("sound", *CHANNELS)
-    (shift,) = (numpy_helper.to_array(one) for one in model.graph.initializer if one.name == "shift")
-    chosen = json.loads((FOLDER / "thresholds.json").read_text())
-    for rule, label in ALERTS.items():
-        assert shift.ravel()[label - 1] == pytest.approx(chosen[rule]["threshold"])
-
-
-def test_the_device_file_has_the_rules_that_were_chosen() -> None:
-    chosen = json.loads((FOLDER / "thresholds.json").read_text())
-    for name in ALERTS:
-        rule = read_device(device_file()).rules[name]
-        assert rule.when.above == pytest.approx(area(chosen[name]["cells"]), rel=0.02)
-        assert (rule.persist.k, rule.persist.n) == (chosen[name]["k"], chosen[name]["n"])
 
 
 def test_video_and_truth_are_of_one_length() -> None:
