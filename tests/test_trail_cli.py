@@ -19,7 +19,9 @@ from inframe.core.types import Alert, Finding, Presence, Priority
 from inframe.trail.records import EventKind
 from inframe.trail.verify import verify
 from scripts.docs import known_commands
-from tests.recorder.desk import PROCEDURE, Desk
+from tests.recorder.desk import PROCEDURE, Desk, no_desk_is_left
+
+__all__ = ["no_desk_is_left"]
 
 NEAR = Finding("near", "NEAR", Priority.MEDIUM, 70, 0.5)
 ON = (Alert("near", "NEAR", Priority.MEDIUM, Presence.ON, 70),)

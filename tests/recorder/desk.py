@@ -1,11 +1,15 @@
 """A recorder with everything that it reads, a clock that is moved by hand, and a store that writes when it is told to."""
 
+import gc
+import os
 import struct
+from collections.abc import Iterator
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import pytest
 
 from inframe.core.clock import NS_PER_S, ManualClock
 from inframe.core.config import Device
@@ -52,10 +56,23 @@ def device(folder: Path, **changes: Any) -> Device:
     return Device.model_validate(values | changes)
 
 
+MADE: list["Desk"] = []
+
+
+@pytest.fixture(autouse=True)
+def no_desk_is_left() -> Iterator[None]:
+    """Ends the desks of a test with it."""
+    yield
+    while MADE:
+        MADE[-1].end()
+    gc.collect()
+
+
 class Desk:
     """See above. `frame` is one whole frame's way; `second` thirty of them; `write` lets the store do its work."""
 
     def __init__(self, folder: Path, **changes: Any) -> None:
+        MADE.append(self)
         self.device = device(folder, **changes)
         self.home = Home(folder)
         self.clock = ManualClock(100 * NS_PER_S)
@@ -67,7 +84,8 @@ class Desk:
         self.fds = made
         self.rings = {name: RingWriter(fd, ()) for name, fd in made.items()}
         self.records = RecordWriter(self.rings["records"], self.fields)
-        self.board = Board(create_board(len(ROWS)), ROWS)
+        self._board_fd = create_board(len(ROWS))
+        self.board = Board(self._board_fd, ROWS)
         self.board.set_controls(Controls())
         self.row = self.board.row("recorder")
         self.rng = np.random.default_rng(1)
@@ -94,6 +112,14 @@ class Desk:
         """A recorder whose log has been opened."""
         self.start()
         self.write()
+
+    def end(self) -> None:
+        """Close everything: descriptors above 1023 crash what uses select(2)."""
+        MADE.remove(self)
+        self.kill()
+        for fd in (*self.fds.values(), self._board_fd):
+            os.close(fd)
+        self.__dict__.clear()  # mapped memory holds descriptors of its own
 
     def kill(self) -> None:
         """The recorder is gone, with all that it had not written."""

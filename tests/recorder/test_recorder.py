@@ -131,6 +131,7 @@ def test_however_it_is_held_up_no_digest_is_wrong(gaps: list[int], tmp_path_fact
         assert frame.output in (NO_DIGEST, desk.output_digest(frame.seq))
     missed = desk.recorder.pixels.missed if desk.recorder.pixels is not None else 0
     assert sum(frame.input == NO_DIGEST for frame in frames) == missed
+    desk.end()
 
 
 def test_a_slot_overwritten_while_it_is_hashed_gives_no_digest(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:

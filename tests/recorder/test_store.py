@@ -259,6 +259,7 @@ def test_stopping_does_not_wait_for_ever(desk: Desk, stuck: threading.Event) -> 
     desk.recorder.close()
     assert not desk.store.stop(0.01)
     stuck.set()
+    assert desk.store.stop(60.0)
 
 
 def test_a_full_disk_does_not_keep_the_thread_from_ending(desk: Desk, monkeypatch: pytest.MonkeyPatch) -> None:
