@@ -18,6 +18,7 @@ $(VENV)/bin/python:
 $(VENV)/run: locks/run.txt pyproject.toml | $(VENV)/bin/python
 	$(PIP) --require-hashes --requirement locks/run.txt
 	$(PIP) --no-deps --no-build-isolation --editable .
+	$(VENV)/bin/python -m compileall -q src
 	@touch $@
 
 $(VENV)/dev: locks/dev.txt $(VENV)/run

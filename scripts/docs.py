@@ -151,12 +151,24 @@ def _bounds(field: Schema) -> Iterator[str]:
 
 def commands() -> str:
     """The commands of `inframe` with their options."""
-    group = typer.main.get_command(cli.app)
     rows = []
-    for name, command in group.commands.items():  # type: ignore[attr-defined]  # typer's own copy of click is not typed
-        words = [p.opts[0] if p.param_type_name == "option" else (p.name or "").upper() for p in command.params]
+    for name, command in known_commands().items():
+        words = [p.opts[0] if p.param_type_name == "option" else p.metavar or p.name.upper() for p in command.params]
         rows.append((code(f"inframe {name}"), ", ".join(map(code, words)), command.help.splitlines()[0]))
     return table(("command", "takes", "does"), rows)
+
+
+def known_commands() -> dict[str, Any]:
+    """Every command by its whole name, those of groups included (typer's own copy of click is not typed)."""
+
+    def walk(prefix: str, command: Any) -> Iterator[tuple[str, Any]]:
+        if not hasattr(command, "commands"):
+            yield prefix, command
+            return
+        for name, inner in command.commands.items():
+            yield from walk(f"{prefix} {name}".lstrip(), inner)
+
+    return dict(walk("", typer.main.get_command(cli.app)))
 
 
 def events() -> str:

@@ -21,6 +21,7 @@ def values(**model: Any) -> dict[str, Any]:
         "device": "test",
         "streams": {"endoscope": {"camera": "synthetic", "width": 64, "height": 48, "fps": FPS}},
         "display": "endoscope",
+        "trail": None,
         "models": {"m": script.model(file="model.onnx", labels=["a", "b", "c"]) | {"preprocess": preprocess} | model},
     }
 

@@ -20,7 +20,7 @@ COMMANDS = {
     "check": {"--schema", "--json"},
     "doctor": {"--folder", "--json"},
     "inspect": {"--starter", "--json"},
-    "bench": {"--seconds", "--json"},
+    "bench": {"--seconds", "--only", "--json"},
     "chaos": {"--only", "--json"},
 }
 
@@ -72,7 +72,7 @@ def test_the_commands_are_these(inframe: Inframe) -> None:
         for line in out[out.index("Commands:") :].splitlines()[1:]
         if line.startswith("  ") and line[2] != " "
     ]
-    assert (code, listed) == (0, list(COMMANDS))
+    assert (code, listed) == (0, [*COMMANDS, "replay", "record", "trail"])
     assert "Not a cleared medical device" in " ".join(out.split())
 
 
@@ -209,11 +209,11 @@ def test_a_file_that_can_not_be_written_is_said_before_the_work_is_done(
 def test_a_disk_that_fills_up_meanwhile_is_one_line_too(
     inframe: Inframe, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    def write_text(*_: object) -> None:
+    def write_bytes(*_: object) -> None:
         raise OSError(28, "No space left on device")
 
     monkeypatch.setattr("inframe.doctor.examine", lambda _: [])
-    monkeypatch.setattr(Path, "write_text", write_text)
+    monkeypatch.setattr(Path, "write_bytes", write_bytes)
     ended = inframe("doctor", "--json", tmp_path / "f.json")
     assert ended.code == 2
     assert (
@@ -303,12 +303,12 @@ def test_options_reach_the_work(inframe: Inframe, monkeypatch: pytest.MonkeyPatc
     inframe("run", "d.yaml")
     inframe("inspect", "m.onnx", "--starter", "s.yaml")
     inframe("bench")
-    inframe("bench", "--seconds", 30)
+    inframe("bench", "--seconds", 30, "--only", "idle")
     assert told == [
         (1.5,),
         (Path("d.yaml"), 2.0),
         (Path("d.yaml"), None),
         (Path("m.onnx"), Path("s.yaml")),
-        (240,),
-        (30.0,),
+        (240, None),
+        (30.0, ["idle"]),
     ]

@@ -3,7 +3,6 @@
 Nothing here is timed; waiting is for a condition, with a generous end.
 """
 
-import json
 import os
 import signal
 import subprocess
@@ -27,10 +26,16 @@ from inframe.drivers.cameras.synthetic import read_number
 from inframe.machine.supervise import Notice
 from inframe.pipeline import results
 from inframe.pipeline.board import Count
-from inframe.pipeline.record import RecordReader
+from inframe.pipeline.record import RecordReader, Shown, fields_of
 from inframe.pipeline.ring import RingReader
 from inframe.resolve import resolve
 from inframe.table import PROCESSES, names
+from inframe.trail.files import Disk
+from inframe.trail.home import Home
+from inframe.trail.leaf import decode
+from inframe.trail.read import Log
+from inframe.trail.records import FrameLeaf
+from inframe.trail.verify import verify
 
 LIMIT_S = 60.0
 WIDTH, HEIGHT = 640, 360
@@ -62,6 +67,7 @@ def write_device(folder: Path, **changes: Any) -> Path:
         "streams": {"endoscope": {"camera": "synthetic", "width": WIDTH, "height": HEIGHT, "fps": 30}},
         "display": "endoscope",
         "models": {"eye": model},
+        "trail": None,
     }
     path = folder / "device.yaml"
     path.write_text(yaml.safe_dump(values | changes), "utf-8")
@@ -80,9 +86,17 @@ def go_on_until(running: Running, condition: Callable[[], bool]) -> None:
         signal.sigtimedwait([], 0.005)
 
 
-def records_of(running: Running) -> Callable[[], list[dict[str, Any]]]:
-    reader = RecordReader(RingReader(running.shared["records.read"]))
-    return lambda: [json.loads(data) for data in reader.take()]
+def records_of(running: Running) -> Callable[[], list[Shown]]:
+    return RecordReader(RingReader(running.shared["records.read"]), fields_of(running.device)).take
+
+
+def seqs(trail: Path) -> list[int]:
+    """The numbers of the frames in a trail that verifies."""
+    home = Home(trail)
+    (log,), (key,) = home.logs(), home.public_keys()
+    verify(Disk(log), key).raise_if_damaged()
+    leaves = [decode(entry) for _, entry in Log(Disk(log), key).entries()]
+    return [frame.seq for leaf in leaves if isinstance(leaf, FrameLeaf) for frame in leaf.frames if frame.seq]
 
 
 def children() -> set[int]:
@@ -134,7 +148,9 @@ def test_the_overlay_on_the_screen_is_of_the_very_frame_under_it(tmp_path: Path)
 
 @pytest.mark.usefixtures("affinity")
 def test_every_process_is_ready_closed_in_and_gone_at_the_end(tmp_path: Path) -> None:
-    path = write_device(tmp_path, screens=[{"kind": "web", "port": 0}], records="records")
+    path = write_device(
+        tmp_path, screens=[{"kind": "web", "port": 0}], trail={"folder": "trail"}, recording={"folder": "rec"}
+    )
     before = children()
     shared_memory = set(Path("/dev/shm").iterdir())
     with open_device(path) as running:
@@ -149,8 +165,7 @@ def test_every_process_is_ready_closed_in_and_gone_at_the_end(tmp_path: Path) ->
         go_on_until(running, lambda: running.board.row("recorder").get(Count.FRAMES) > 10)
     assert children() == before
     assert set(Path("/dev/shm").iterdir()) == shared_memory
-    lines = (next((tmp_path / "records").iterdir())).read_text("utf-8").splitlines()
-    assert [json.loads(line)["seq"] for line in lines if "seq" in json.loads(line)][:10] == list(range(1, 11))
+    assert seqs(tmp_path / "trail")[:10] == list(range(1, 11))
 
 
 @pytest.mark.usefixtures("affinity")
@@ -158,7 +173,7 @@ def test_every_process_is_ready_closed_in_and_gone_at_the_end(tmp_path: Path) ->
     ("kind", "event"), [("worker", "WORKER_LOST"), ("recorder", "RECORDER_LOST"), ("capture", "CAPTURE_LOST")]
 )
 def test_a_killed_process_is_announced_and_replaced(tmp_path: Path, kind: str, event: str) -> None:
-    path = write_device(tmp_path, records="records")
+    path = write_device(tmp_path, trail={"folder": "trail"})
     notices: list[Notice] = []
     with open_device(path, notices) as running:
         name = next(name for name in names(running.device) if name.startswith(kind))
@@ -178,7 +193,7 @@ def test_a_killed_process_is_announced_and_replaced(tmp_path: Path, kind: str, e
 def test_a_stream_that_ends_ends_the_device_with_every_frame_shown(tmp_path: Path) -> None:
     stream = {"camera": "synthetic", "width": WIDTH, "height": HEIGHT, "fps": 30, "frames": 30}
     with open_device(write_device(tmp_path, streams={"endoscope": stream})) as running:
-        taken: list[dict[str, Any]] = []
+        taken: list[Shown] = []
         take = records_of(running)
 
         def over() -> bool:
@@ -187,7 +202,7 @@ def test_a_stream_that_ends_ends_the_device_with_every_frame_shown(tmp_path: Pat
 
         go_on_until(running, over)
         taken += take()
-    assert [record["seq"] for record in taken if "seq" in record] == list(range(1, 31))
+    assert [record.seq for record in taken if record.seq] == list(range(1, 31))
 
 
 @pytest.mark.usefixtures("affinity")

@@ -13,12 +13,11 @@ from hypothesis import strategies as st
 from rich.console import Console
 
 from inframe.core.clock import NS_PER_MS
+from inframe.core.types import Alert, Decision, Finding, Frame, Mode, NoSignal, Presence, Priority, Verdict
 from inframe.demo import closing_table
 from inframe.device import Running
-from inframe.pipeline import ring
-from inframe.pipeline.record import LINE_BYTES, RecordWriter
-from inframe.pipeline.ring import RingWriter
 from inframe.procedure import Follower, Summary, quantile
+from tests.pipeline.records import FIELDS, Records, frame
 
 
 @given(st.lists(st.floats(0, 1000), min_size=1), st.floats(0, 1))
@@ -41,20 +40,32 @@ class Told:
     """A follower and the ring that it reads."""
 
     def __init__(self) -> None:
-        fd = ring.create("records", 64, LINE_BYTES)
-        self.writer = RecordWriter(RingWriter(fd, ()))
-        self.follower = Follower(cast("Running", SimpleNamespace(shared={"records.read": fd})))
+        self.records = Records(64)
+        running = SimpleNamespace(shared={"records.read": self.records.fd}, device=None)
+        with pytest.MonkeyPatch.context() as patch:
+            patch.setattr("inframe.procedure.fields_of", lambda _device: FIELDS)
+            self.follower = Follower(cast("Running", running))
         self.seq = 0
 
     def frame(self, latency_ms: float | None = 9, verdict: str = "SHOW", mode: str = "NOMINAL", **more: Any) -> None:
         self.seq += 1
-        captured = self.seq * 33 * NS_PER_MS
-        shown = captured + int(latency_ms * NS_PER_MS) if latency_ms is not None else 0
-        self.write(seq=self.seq, captured_ns=captured, shown_ns=shown, verdict=verdict, mode=mode, **more)
+        one = frame(self.seq)
+        shown = one.captured_ns + int(latency_ms * NS_PER_MS) if latency_ms is not None else 0
+        self.write(one, shown, verdict, mode, **more)
 
-    def write(self, findings: tuple[str, ...] = (), alerts: dict[str, str] | None = None, **more: Any) -> None:
-        rules = [{"rule": rule, "value": 1.0, "since_ns": 1} for rule in findings]
-        self.writer.write({"stream": "endoscope", "findings": rules, "alerts": alerts or {}, **more})
+    def write(
+        self,
+        one: Frame | NoSignal,
+        shown_ns: int,
+        verdict: str,
+        mode: str,
+        findings: tuple[str, ...] = (),
+        alerts: dict[str, str] | None = None,
+    ) -> None:
+        found = tuple(Finding(rule, rule, Priority.LOW, 1, 1.0) for rule in findings)
+        present = (alerts or {}).items()
+        listed = tuple(Alert(key, key, Priority.LOW, Presence[presence], 1) for key, presence in present)
+        self.records.writer.write(one, {}, Decision(Verdict[verdict], Mode[mode], found, listed, ()), shown_ns)
         self.follower.take()
 
 
@@ -62,11 +73,12 @@ def test_frames_are_counted_by_what_was_shown() -> None:
     told = Told()
     for latency, verdict, mode in [(9, "SHOW", "NOMINAL"), (12.5, "HOLD", "DEGRADED"), (None, "WITHHOLD", "DEGRADED")]:
         told.frame(latency, verdict, mode)
-    told.write(shown_ns=5, verdict="WITHHOLD", mode="FAULT")  # no frame, no signal
+    told.write(NoSignal("endoscope", 1, 4), 5, "WITHHOLD", "FAULT")
     assert told.follower.verdicts == {"SHOW": 1, "HOLD": 1, "WITHHOLD": 1}
     assert told.follower.modes == {"NOMINAL": 1, "DEGRADED": 2}
     assert told.follower.latencies_ms == [9.0, 12.5]
-    assert told.follower.last["mode"] == "FAULT"
+    assert told.follower.last is not None
+    assert told.follower.last.mode is Mode.FAULT
 
 
 def test_a_finding_counts_when_it_begins() -> None:
@@ -87,8 +99,8 @@ def test_an_alert_counts_when_it_comes_on_and_a_findings_own_does_not() -> None:
 
 def test_taking_returns_what_is_new() -> None:
     told = Told()
-    told.writer.write({"seq": 1, "verdict": "SHOW", "mode": "NOMINAL", "shown_ns": 0})
-    assert [record["seq"] for record in told.follower.take()] == [1]
+    told.records.write()
+    assert [record.seq for record in told.follower.take()] == [1]
     assert told.follower.take() == []
 
 

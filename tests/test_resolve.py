@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from inframe.core.config import Device, FileScreen, FileStream, RtspStream
+from inframe.core.config import Device, FileScreen, FileStream, RtspStream, Trail
 from inframe.core.errors import ConfigError
 from inframe.resolve import addresses, resolve
 from tests.pipeline import script
@@ -39,7 +39,8 @@ def refusal(folder: Path, one: Device) -> str:
 
 def test_every_path_is_absolute_against_the_device_files_folder(folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(folder.parent)
-    changes: dict[str, Any] = {"screens": [{"kind": "file", "path": "out.mkv"}, {"kind": "none"}], "records": "kept"}
+    changes: dict[str, Any] = {"screens": [{"kind": "file", "path": "out.mkv"}, {"kind": "none"}]}
+    changes["trail"] = {"folder": "kept", "key": "keys/own"}
     function = {"kind": "function", "function": "own/code.py:decode", "returns": "segmentation"}
     found = resolve(device({"decode": function}, **changes), Path(folder.name) / "device.yaml")
     stream, screen = found.streams["endoscope"], found.screens[0]
@@ -49,7 +50,7 @@ def test_every_path_is_absolute_against_the_device_files_folder(folder: Path, mo
     assert found.models["m"].file == str(folder / "model.onnx")
     assert found.models["m"].decode.function == f"{folder}/own/code.py:decode"  # type: ignore[union-attr]
     assert screen.path == str(folder / "out.mkv")
-    assert found.records == str(folder / "kept")
+    assert found.trail == Trail(folder=str(folder / "kept"), key=str(folder / "keys" / "own"))
     assert resolve(found, Path("/elsewhere/device.yaml")) == found
 
 
@@ -59,7 +60,7 @@ def test_what_is_absolute_or_a_modules_name_stays(folder: Path) -> None:
     found = resolve(one, folder / "device.yaml")
     assert found.models["m"].file == str(folder / "model.onnx")
     assert found.models["m"].decode.function == "package.module:decode"  # type: ignore[union-attr]
-    assert found.records is None
+    assert found.trail == Trail(folder=str(folder / "out" / "trail"))
 
 
 @pytest.mark.parametrize(
@@ -122,13 +123,15 @@ def test_labels_that_may_not_be_read(folder: Path, monkeypatch: pytest.MonkeyPat
     assert refusal(folder, device()).startswith("models.m.labels: found labels.txt (Permission denied), expected ")
 
 
-def test_records_are_kept_in_a_folder(folder: Path) -> None:
+def test_a_trail_is_kept_in_a_folder_under_a_key_in_a_file(folder: Path) -> None:
     (folder / "there").mkdir()
-    assert resolve(device(records="there"), folder / "device.yaml").records == str(folder / "there")
-    assert (
-        refusal(folder, device(records="video.mp4"))
-        == "records: found video.mp4, expected a folder, or a name that is free"
-    )
+    found = resolve(device(trail={"folder": "there"}), folder / "device.yaml")
+    assert found.trail == Trail(folder=str(folder / "there"))
+    assert resolve(device(trail=None), folder / "device.yaml").trail is None
+    said = refusal(folder, device(trail={"folder": "video.mp4"}))
+    assert said == "trail.folder: found video.mp4, expected a folder, or a name that is free"
+    said = refusal(folder, device(trail={"key": "there"}))
+    assert said == "trail.key: found there, expected a key file, or a name that is free"
 
 
 def test_rules_fit_their_models(folder: Path) -> None:

@@ -37,7 +37,8 @@ def device(**changes: Any) -> Device:
             "c": script.model(worker="slow", stream="room", required=False),
         },
         "screens": [{"kind": "none"}, {"kind": "web"}, {"kind": "file", "path": "/x.mkv"}],
-        "records": "/records",
+        "trail": {"folder": "/trail"},
+        "recording": {"folder": "/recordings"},
         "cores": {"real_time": [2, 3], "background": [0, 1]},
     }
     return Device.model_validate(values | changes)
@@ -54,6 +55,7 @@ EXPECTED = (
     "worker.slow",
     "worker.worker",
     "recorder",
+    "recording",
     "console.1",
     "screen.2",
 )
@@ -62,7 +64,7 @@ EXPECTED = (
 def test_the_processes_of_a_device() -> None:
     assert names(device()) == EXPECTED
     assert tuple(rows(device())) == EXPECTED
-    small = names(device(models={}, screens=[{"kind": "none"}], records=None))
+    small = names(device(models={}, screens=[{"kind": "none"}], trail=None, recording=None))
     assert small == ("display", "capture.endoscope", "capture.room")
 
 
@@ -99,6 +101,7 @@ WIRED: dict[str, dict[str, str]] = {
         "results.b": "results.b.read",
         "wake.console.1": "wake.console.1",
         "wake.screen.2": "wake.screen.2",
+        "status": "status",
     },
     "capture.room": {"ring": "frames.room", "wake.worker.slow": "wake.worker.slow"},
     "worker.slow": {
@@ -115,7 +118,20 @@ WIRED: dict[str, dict[str, str]] = {
         "results.a": "results.a",
         "ring.endoscope": "frames.endoscope.read",
     },
-    "recorder": {"records": "records.read"},
+    "recorder": {
+        "records": "records.read",
+        "happened": "happened.read",
+        "frames": "frames.endoscope.read",
+        "results.a": "results.a.read",
+        "results.b": "results.b.read",
+    },
+    "recording": {
+        "records": "records.read",
+        "status": "status.read",
+        "frames": "frames.endoscope.read",
+        "results.a": "results.a.read",
+        "results.b": "results.b.read",
+    },
     "console.1": {"frames": "screen.read", "wake": "wake.console.1", "listener": "listener.console.1"},
     "screen.2": {"frames": "screen.read", "wake": "wake.screen.2"},
 }
@@ -161,13 +177,19 @@ def test_the_arguments_of_each() -> None:
         name: {k: v for k, v in spec.args.items() if k not in ("device", "rows")}
         for name, spec in rows(device()).items()
     }
-    file = args["recorder"].pop("file")
-    assert str(file).endswith(".jsonl")
+    salted = args.pop("recorder")
+    assert {key: len(str(salted[key])) for key in ("procedure", "salt")} == {"procedure": 32, "salt": 64}
+    assert set(salted) == {"procedure", "salt", "clock_state"}
+    assert rows(device())["recorder"].args["salt"] != salted["salt"], "each start is a procedure with a salt of its own"
+    recording = args.pop("recording")
+    assert set(recording) == {"procedure", "started"}
+    one = rows(device())
+    assert one["recording"].args["procedure"] == one["recorder"].args["procedure"], "one procedure has one id"
     assert args["display"]["models"] == ["a", "b"]
     assert args["worker.slow"] == {"models": ["b", "c"], "streams": ["endoscope", "room"], "threads": 3}
     assert args["worker.worker"] == {"models": ["a"], "streams": ["endoscope"], "threads": 1}
     assert args["capture.room"] == {"stream": "room", "readers": ["display", "worker.slow"]}
-    assert args["recorder"] == {"folder": "/records"}
+    assert args["capture.endoscope"]["recording"] == "recording"
     assert (args["console.1"], args["screen.2"]) == ({"screen": 1}, {"screen": 2})
 
 
@@ -222,6 +244,14 @@ def test_the_models_never_share_the_pictures_core_where_there_are_more(
     assert partition_of(one, "display", "", layout).cores == picture
     assert partition_of(one, "capture", "endoscope", layout).cores == picture
     assert partition_of(one, "worker", "worker", layout).cores == models
+
+
+def test_on_two_cores_the_display_does_not_take_turns_with_the_models() -> None:
+    layout = CoreLayout(frozenset({1}), frozenset({0}), shared=False, display=frozenset({0}))
+    found = {kind: partition_of(device(), kind, "worker", layout) for kind in ("display", "worker", "recorder")}
+    assert found["display"].cores == found["recorder"].cores == {0}
+    assert found["worker"].cores == {1}
+    assert found["display"].priority > found["worker"].priority > found["recorder"].priority
 
 
 def test_cores_in_both_halves_are_shared() -> None:

@@ -3,13 +3,15 @@
 import json
 import sys
 from pathlib import Path
-from typing import Annotated, Any, NoReturn
+from typing import Annotated, NoReturn
 
 import typer
-from rich.console import Console
 
 from inframe import __version__
 from inframe.core.errors import AlreadyTold, ConfigError, InframeError, one_line
+from inframe.recording_cli import record, replay
+from inframe.terminal import JsonFile, out, write_json
+from inframe.trail_cli import trail
 
 app = typer.Typer(
     name="inframe",
@@ -19,26 +21,8 @@ app = typer.Typer(
     pretty_exceptions_enable=False,
     rich_markup_mode=None,
 )
-out = Console(highlight=False)
-
-
-def _writable(path: Path | None) -> Path | None:
-    """Tried before the work is done, which may have taken minutes; what is there is kept until then."""
-    if path is not None:
-        try:
-            path.open("ab").close()
-        except OSError as error:
-            raise ConfigError(path, "--json", error.strerror or error, "a file that can be written") from None
-    return path
-
 
 DeviceFile = Annotated[Path, typer.Argument(help="The device file (YAML).", show_default=False)]
-JsonFile = Annotated[
-    Path | None,
-    typer.Option(
-        "--json", metavar="FILE", callback=_writable, help="Also write the report as JSON.", show_default=False
-    ),
-]
 Seconds = Annotated[float | None, typer.Option("--seconds", min=0.1, help="Stop after so long.", show_default=False)]
 
 
@@ -47,7 +31,7 @@ def demo(seconds: Seconds = None, json_file: JsonFile = None) -> None:
     """Run the reference device on the shipped procedure: picture, findings, and how every frame fared."""
     from inframe.demo import demo as run_demo
 
-    _write(json_file, run_demo(out, seconds))
+    write_json(json_file, run_demo(out, seconds))
 
 
 @app.command()
@@ -55,7 +39,7 @@ def run(device: DeviceFile, seconds: Seconds = None, json_file: JsonFile = None)
     """Run a device until its recording ends or Ctrl-C; ends with a table of how every frame fared."""
     from inframe.demo import run_and_show
 
-    _write(json_file, run_and_show(out, device, seconds))
+    write_json(json_file, run_and_show(out, device, seconds))
 
 
 @app.command()
@@ -75,7 +59,7 @@ def check(
     report = check_device(device)
     for line in report["checked"]:
         out.print(f"OK    {line}", markup=False, soft_wrap=True)
-    _write(json_file, report)
+    write_json(json_file, report)
 
 
 @app.command()
@@ -88,7 +72,7 @@ def doctor(
 
     rows = examine(folder)
     show(out, rows)
-    _write(json_file, {"rows": rows})
+    write_json(json_file, {"rows": rows})
     if any(row["status"] == "FAIL" for row in rows):
         raise typer.Exit(1)
 
@@ -102,18 +86,21 @@ def inspect(
     """Say what a model is, what each engine thinks of it, and write a device file that runs it."""
     from inframe.checking import inspect_model
 
-    _write(json_file, inspect_model(out, model, starter))
+    write_json(json_file, inspect_model(out, model, starter))
 
 
 @app.command()
 def bench(
     seconds: Annotated[float, typer.Option(min=30, help="How long to measure, all phases together.")] = 240,
+    only: Annotated[
+        list[str] | None, typer.Option("--only", metavar="PHASE", help="Only this phase (repeatable).")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
-    """Measure the frame path: a plain loop, idle, under load, and under load without partitioning, interleaved in one run."""
+    """Measure the frame path: plain loop, idle, recorded, under load, and that without partitioning, interleaved in one run."""
     from inframe.bench import report
 
-    _write(json_file, report.measure_and_show(out, seconds))
+    write_json(json_file, report.measure_and_show(out, seconds, only))
 
 
 @app.command()
@@ -127,9 +114,14 @@ def chaos(
     from inframe.chaos import campaign
 
     report = campaign.break_and_show(out, only)
-    _write(json_file, report)
+    write_json(json_file, report)
     if not report["held"]:
         raise typer.Exit(1)
+
+
+app.command()(replay)
+app.add_typer(record)
+app.add_typer(trail)
 
 
 def _version(value: bool) -> None:
@@ -141,15 +133,6 @@ def _version(value: bool) -> None:
 @app.callback()
 def _root(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None:
     """The options of the program itself."""
-
-
-def _write(path: Path | None, report: dict[str, Any]) -> None:
-    if path is None:
-        return
-    try:
-        path.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
-    except OSError as error:
-        raise ConfigError(path, "--json", error.strerror or error, "a file that can be written") from None
 
 
 def main() -> NoReturn:

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from inframe.core.config import Device, FileScreen, WebScreen
+from inframe.core.config import Device, FileScreen, Trail, WebScreen
 from inframe.core.errors import DeviceFault
 from inframe.core.types import Mode
 from inframe.core.yamlfile import read_device
@@ -23,6 +23,7 @@ from inframe.truth import Event, as_json, compare, defect_spans, true_spans
 from inframe.truth import seconds as in_seconds
 
 DEMO_FILE = Path("out") / "demo.mkv"
+DEMO_TRAIL = Path("out") / "trail"
 
 
 def demo(out: Console, seconds: float | None) -> dict[str, Any]:
@@ -33,7 +34,8 @@ def demo(out: Console, seconds: float | None) -> dict[str, Any]:
         missing_ok=True
     )  # a file screen never writes over a file, and the last demo's is not worth a second one
     screens = (FileScreen(kind="file", path=str(DEMO_FILE.absolute())), WebScreen(kind="web", port=0))
-    device = resolve(read_device(path), path).model_copy(update={"screens": screens})
+    changes = {"screens": screens, "trail": Trail(folder=str(DEMO_TRAIL.absolute()))}
+    device = resolve(read_device(path), path).model_copy(update=changes)
     out.print("inframe demo: a rendered procedure; models for demonstration, never for clinical use")
     summary = _show(out, device, path, seconds)
     fps = device.streams[device.display].fps
@@ -42,13 +44,17 @@ def demo(out: Console, seconds: float | None) -> dict[str, Any]:
         true |= defect_spans(truth_file(), fps, summary.frames)
     events = compare(true, in_seconds(summary.spans, fps))
     out.print(truth_table(events, {name: rule.text for name, rule in device.rules.items()}))
-    out.print(f"what was on the screen: {DEMO_FILE}")
+    out.print(f"what was on the screen: {DEMO_FILE}\nand why, frame by frame: inframe trail show {DEMO_TRAIL}")
     return {**summary.as_json(), "truth": as_json(events)}
 
 
 def run_and_show(out: Console, path: Path, seconds: float | None) -> dict[str, Any]:
     """Run a device file until it ends."""
-    return _show(out, resolve(read_device(path), path), path, seconds).as_json()
+    device = resolve(read_device(path), path)
+    report = _show(out, device, path, seconds).as_json()
+    if device.trail is not None:
+        out.print(f"why, frame by frame: inframe trail show {path}", markup=False, soft_wrap=True)
+    return report
 
 
 def _show(out: Console, device: Device, path: Path, seconds: float | None) -> Summary:
@@ -87,9 +93,11 @@ def _announce(out: Console) -> Callable[[Running, Follower], None]:
 def _line(running: Running, follower: Follower) -> str:
     row = running.board.row("display")
     latency = row.get(Count.LATENCY_NS) / 1e6
-    found = ", ".join(finding["rule"] for finding in follower.last.get("findings", ())) or "-"
+    found = ", ".join(finding.rule for finding in follower.last.findings) if follower.last else ""
     mode = Mode(row.get(Count.MODE)).name
-    return f"frame {row.get(Count.SEQ)}  {mode}  {latency:.1f} ms  missed {row.get(Count.MISSED)}  findings {found}"
+    return (
+        f"frame {row.get(Count.SEQ)}  {mode}  {latency:.1f} ms  missed {row.get(Count.MISSED)}  findings {found or '-'}"
+    )
 
 
 def closing_table(summary: Summary) -> Table:
@@ -116,6 +124,8 @@ def closing_table(summary: Summary) -> Table:
             " / ".join(_ms(v) for v in (summary.first_frame_ms, summary.first_overlay_ms)),
         ),
     ]
+    if summary.recorded is not None:
+        rows.append(("recorded in the trail", str(summary.recorded)))
     rows += [(f"finding: {rule}", f"{count} x") for rule, count in sorted(summary.findings.items())]
     rows += [(f"alert: {name}", f"{count} x") for name, count in sorted(summary.alerts.items())]
     rows += [(f"restarted: {name}", f"{count} x") for name, count in summary.restarts.items()]

@@ -3,7 +3,7 @@
 import hashlib
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -15,13 +15,14 @@ from inframe.core.types import Controls
 from inframe.drivers.screens.web import listen
 from inframe.machine.launch import launch
 from inframe.machine.supervise import Notice, Supervisor
-from inframe.pipeline import record, results, ring
+from inframe.pipeline import happened, record, results, ring, watched
 from inframe.pipeline.board import Board, Count, create_board
-from inframe.pipeline.start import NOTE_BYTES
+from inframe.pipeline.happened import MODEL_LOADED, Happened
+from inframe.pipeline.start import LOADED, NOTE_BYTES
 from inframe.table import layout_of, names, role_of, specs
 
 FRAME_SLOTS = 4
-SCREEN_SLOTS, FILE_SLOTS = 3, 6
+SCREEN_SLOTS, FILE_SLOTS = 4, 6
 """A file must get every picture, and its encoder may be late by a few. Others skip: each slot more is 2.8 MB more in the cache."""
 RESULT_SLOTS = 4
 WATCH_NS = NS_PER_S // 2
@@ -46,10 +47,12 @@ class Running:
         self.board = Board(self.shared["board"], ("device", *names(device)))
         self.board.set_controls(Controls(device.overlay.opacity, device.overlay.on))
         self._on_notice = on_notice
+        self._happened = ring.RingWriter(self.shared["happened"], ())
+        self._loaded: dict[str, Happened] = {}
         self._away: dict[str, int] = {}
         self._events: dict[str, int] = {}
         self._row = self.board.row("device")
-        self._digest = _digest(path)
+        self._digest = self._seen_digest = _digest(path)
         self._watched_ns = self.clock.now()
         self._wall_ns = _wall_offset()
         self.supervisor = Supervisor(
@@ -62,8 +65,13 @@ class Running:
             os.sched_setaffinity(
                 0, layout_of(self.device).background & os.sched_getaffinity(0) or os.sched_getaffinity(0)
             )
+        self.tell("START", "DEVICE", self.device.device, "", {"file_sha256": self._digest, **_machine()})
         self.supervisor.reconcile()
         return self
+
+    def tell(self, kind: str, name: str, text: str, who: str, data: Mapping[str, str] | None = None) -> None:
+        """Tell the recorder of an event; `kind` is one of the trail's."""
+        happened.write(self._happened, Happened(kind, self.clock.now(), name, text, who, data or {}))
 
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
@@ -87,6 +95,7 @@ class Running:
 
     def stop(self) -> None:
         """End all processes, last row first; what does not end is killed. Shared memory goes with the last process that maps it."""
+        self.tell("STOP", "DEVICE", self.device.device, "")
         self.supervisor.stop(STOP_S)
         self._read_notes()
         for fd in self.shared.values():
@@ -97,6 +106,15 @@ class Running:
 
     def _notice(self, notice: Notice) -> None:
         row = self.board.row(notice.name)
+        self.tell(
+            "START" if notice.kind == "started" else "FAULT",
+            f"PROCESS_{notice.kind.upper()}",
+            notice.detail,
+            notice.name,
+        )
+        if notice.kind == "started" and notice.name == "recorder":
+            for loaded in self._loaded.values():  # for a recorder that comes after one that knew
+                happened.write(self._happened, loaded._replace(again=True))
         if notice.kind == "died":
             row.clear()  # what it said of itself died with it
         if notice.kind in ("died", "hung"):
@@ -113,7 +131,7 @@ class Running:
         """Raise and clear the events that the parent is the one to know of."""
         given_up = {spec.name for spec in self.supervisor.over()} & set(self._away)
         for name, since in list(self._away.items()):
-            if name not in given_up and self.board.row(name).get(Count.READY_NS) > since:
+            if name not in given_up and self._is_back(name, since):
                 del self._away[name]
         present: dict[str, bool] = {}
         for name in names(self.device):
@@ -125,14 +143,25 @@ class Running:
             present[event] = event in self._events and now - self._events[event] < EVENT_SHOWN_NS
         self._row.set_faults(present, now)
 
+    def _is_back(self, name: str, since: int) -> bool:
+        """The display's absence is over when it has shown one picture that says so: nobody else can."""
+        row = self.board.row(name)
+        return row.get(Count.READY_NS) > since and (name != "display" or row.get(Count.VERDICT) != 0)
+
     def _watch(self, now: int) -> None:
         """The wall clock, against ours; the device file, against the one that runs. Neither changes what the device does."""
         wall = _wall_offset()
         if abs(wall - self._wall_ns) > CLOCK_STEP_NS:
             self._events["CLOCK_STEPPED"] = now
+            by = {"by_ms": str((wall - self._wall_ns) // NS_PER_MS)}
+            self.tell("FAULT", "CLOCK_STEPPED", "the wall clock jumped against the monotonic clock", "device", by)
         self._wall_ns = wall
-        if _digest(self.path) != self._digest:
+        digest = _digest(self.path)
+        if digest != self._digest:
             self._events["CONFIG_CHANGED"] = now
+        if digest != self._seen_digest:
+            self._seen_digest = digest
+            self.tell("CONFIG", "DEVICE_FILE", "the device file on disk changed", "", {"sha256": digest})
 
     def _read_notes(self) -> None:
         while True:
@@ -142,7 +171,18 @@ class Running:
                 return
             for text in data.decode(errors="replace").splitlines():
                 process, what, why = (*text.split("\t"), "", "")[:3]
-                self.notes.append((process, what, why))
+                self._take_note(process, what, why)
+
+    def _take_note(self, process: str, what: str, why: str) -> None:
+        if not what.startswith(LOADED):
+            self.notes.append((process, what, why))
+            self.tell("FAULT", "NOTE", f"{what}: {why}", process)
+            return
+        sha256, _, engine = why.partition(" ")
+        data = {"model": what.removeprefix(LOADED), "sha256": sha256, "engine": engine}
+        loaded = Happened("START", self.clock.now(), MODEL_LOADED, "a model was loaded", process, data)
+        self._loaded[data["model"]] = loaded
+        happened.write(self._happened, loaded)
 
     # --- its end -----------------------------------------------------------------------------------------------------
 
@@ -173,8 +213,11 @@ def _share(device: Device) -> dict[str, int]:
             FILE_SLOTS if any(s.kind == "file" for s in device.screens) else SCREEN_SLOTS,
             shown.width * shown.height * 3,
         ),
-        "records": (record.SLOTS, record.LINE_BYTES),
+        "records": (record.SLOTS, record.fields_of(device).layout.size),
+        "happened": (happened.SLOTS, happened.BYTES),
     }
+    if device.recording is not None:
+        rings["status"] = (watched.SLOTS, watched.NOTE_BYTES)
     for name, (slots, payload) in rings.items():
         shared[name] = ring.create(name, slots, payload)
         shared[f"{name}.read"] = ring.read_only(shared[name])
@@ -187,6 +230,12 @@ def _share(device: Device) -> dict[str, int]:
 def _wall_offset() -> int:
     """The wall clock minus the monotonic one, ns: the least of three, as this process may be held up between two readings."""
     return min(time.time_ns() - time.monotonic_ns() for _ in range(3))
+
+
+def _machine() -> dict[str, str]:
+    """What the device runs on."""
+    system = os.uname()
+    return {"kernel": f"{system.sysname} {system.release} {system.machine}", "host": system.nodename}
 
 
 def _digest(path: Path) -> str:

@@ -1,7 +1,5 @@
 """Runs a device from start to end and says how every frame fared."""
 
-import json
-import math
 import os
 import signal
 import statistics
@@ -15,10 +13,11 @@ from typing import Any
 
 from inframe.core.clock import NS_PER_MS, NS_PER_S
 from inframe.core.config import Device
+from inframe.core.types import Presence
 from inframe.device import Running
 from inframe.machine.supervise import Notice
 from inframe.pipeline.board import Count
-from inframe.pipeline.record import RecordReader
+from inframe.pipeline.record import RecordReader, Shown, fields_of
 from inframe.pipeline.ring import RingReader
 from inframe.table import names
 
@@ -54,6 +53,8 @@ class Summary:
     """The first and the last frame (its number) of each finding, by rule."""
     alerts: dict[str, int] = field(default_factory=dict)
     restarts: dict[str, int] = field(default_factory=dict)
+    recorded: int | None = None
+    """Frames safely in the trail; None where none is kept."""
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     """What else processes counted: over_budget, invalid, failed, corrupt, reconnects; by process, where not 0."""
     notes: list[tuple[str, str, str]] = field(default_factory=list)
@@ -73,7 +74,7 @@ class Follower:
     """Reads the records as they come and keeps count."""
 
     def __init__(self, running: Running) -> None:
-        self._records = RecordReader(RingReader(running.shared["records.read"]))
+        self._records = RecordReader(RingReader(running.shared["records.read"]), fields_of(running.device))
         self._present: set[str] = set()
         self._alerting: set[str] = set()
         self.latencies_ms: list[float] = []
@@ -83,31 +84,29 @@ class Follower:
         self.findings: Counter[str] = Counter()
         self.spans: dict[str, list[tuple[int, int]]] = {}
         self.alerts: Counter[str] = Counter()
-        self.last: dict[str, Any] = {}
+        self.last: Shown | None = None
 
-    def take(self) -> list[dict[str, Any]]:
+    def take(self) -> list[Shown]:
         """Count the records that are new; returns them."""
-        taken = [json.loads(data) for data in self._records.take()]
+        taken = self._records.take()
         for record in taken:
             self._count(record)
         return taken
 
-    def _count(self, record: dict[str, Any]) -> None:
+    def _count(self, record: Shown) -> None:
         self.last = record
-        if "seq" in record:
-            self.verdicts[record["verdict"]] += 1
-            self.modes[record["mode"]] += 1
-            if record["shown_ns"]:
-                self.late += record["shown_ns"] > record.get("deadline_ns", math.inf)
-                self.latencies_ms.append((record["shown_ns"] - record["captured_ns"]) / NS_PER_MS)
-        if record.get("cut"):  # it does not say what was found
-            return
-        present = {finding["rule"] for finding in record.get("findings", ())}
+        if record.seq:
+            self.verdicts[record.verdict.name] += 1
+            self.modes[record.mode.name] += 1
+            if record.shown_ns:
+                self.late += record.shown_ns > record.deadline_ns
+                self.latencies_ms.append((record.shown_ns - record.captured_ns) / NS_PER_MS)
+        present = {finding.rule for finding in record.findings}
         self.findings.update(present - self._present)
         if "seq" in record:
             self._span(present, record["seq"])
         self._present = present
-        alerting = {key for key, presence in record.get("alerts", {}).items() if presence == "ON"}
+        alerting = {key for key, presence in record.alerts.items() if presence is Presence.ON}
         self.alerts.update(alerting - self._alerting - present)
         self._alerting = alerting
 
@@ -187,6 +186,7 @@ def _summary(running: Running, follower: Follower, restarts: Counter[str], secon
         spans=follower.spans,
         alerts=dict(follower.alerts),
         restarts={name: restarts[name] for name in names(device) if restarts[name]},
+        recorded=board.row("recorder").get(Count.FRAMES) if "recorder" in names(device) else None,
         counts=_counts(running),
         notes=running.notes,
     )

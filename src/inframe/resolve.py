@@ -5,7 +5,7 @@ import socket
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from inframe.core.config import Device, FileScreen, ModelConfig, RtspStream, Stream
+from inframe.core.config import Device, FileScreen, ModelConfig, RecordingConfig, RtspStream, Stream, Trail
 from inframe.core.errors import ConfigError
 from inframe.drivers.cameras.rtsp_session import without_password
 from inframe.pipeline.decide import make_plan
@@ -20,20 +20,38 @@ def resolve(device: Device, path: Path) -> Device:
     Raises ConfigError for a file that is not there, and for a camera's host that can't be looked up.
     """
     base = path.parent.absolute()
-    records = str(base / device.records) if device.records is not None else None
-    if records is not None and os.path.exists(records) and not os.path.isdir(records):  # noqa: PTH110,PTH112  # never raises
-        raise ConfigError(path, "records", device.records, "a folder, or a name that is free")
+    trail = _resolve_trail(path, base, device.trail) if device.trail is not None else None
     streams = {name: _resolve_stream(path, base, name, stream) for name, stream in device.streams.items()}
     models = {name: _resolve_model(path, base, name, model) for name, model in device.models.items()}
     screens = tuple(
         s.model_copy(update={"path": str(base / s.path)}) if isinstance(s, FileScreen) else s for s in device.screens
     )
-    resolved = device.model_copy(update={"streams": streams, "models": models, "screens": screens, "records": records})
+    parts = {"streams": streams, "models": models, "screens": screens, "trail": trail}
+    resolved = device.model_copy(update={**parts, "recording": _resolve_recording(path, base, device.recording)})
     try:
         make_plan(resolved, {name: tuple(model.labels) for name, model in models.items()})
     except ConfigError as error:  # rules know no file
         raise ConfigError(path, error.field, error.found, error.expected) from None
     return resolved
+
+
+def _resolve_trail(path: Path, base: Path, trail: Trail) -> Trail:
+    folder, key = str(base / trail.folder), str(base / trail.key) if trail.key is not None else None
+    if os.path.exists(folder) and not os.path.isdir(folder):  # noqa: PTH110,PTH112  # never raises
+        raise ConfigError(path, "trail.folder", trail.folder, "a folder, or a name that is free")
+    if key is not None and os.path.isdir(key):  # noqa: PTH112  # never raises
+        raise ConfigError(path, "trail.key", trail.key, "a key file, or a name that is free")
+    return trail.model_copy(update={"folder": folder, "key": key})
+
+
+def _resolve_recording(path: Path, base: Path, config: RecordingConfig | None) -> RecordingConfig | None:
+    if config is None:
+        return None
+    folder = str(base / config.folder)
+    if os.path.exists(folder) and not os.path.isdir(folder):  # noqa: PTH110,PTH112  # never raises
+        raise ConfigError(path, "recording.folder", config.folder, "a folder, or a name that is free")
+    key = _file(path, base, "recording.encrypt", config.encrypt) if config.encrypt is not None else None
+    return config.model_copy(update={"folder": folder, "encrypt": key})
 
 
 def _resolve_stream(path: Path, base: Path, name: str, stream: Stream) -> Stream:

@@ -1,6 +1,6 @@
 """The table of processes: what each kind is granted, and the rows that one device file makes of it."""
 
-import os
+import secrets
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -8,11 +8,13 @@ from dataclasses import dataclass
 from inframe.core.budgets import HANG_NS
 from inframe.core.clock import NS_PER_MS
 from inframe.core.config import Device
+from inframe.machine.kernel import clock_state
 from inframe.machine.partition import CoreLayout, Partition, Scheduling, cores_for
 from inframe.machine.seccomp import Network
 from inframe.machine.supervise import ProcessSpec, Restarts
 from inframe.pipeline.loop import woken_by
 from inframe.resolve import addresses
+from inframe.trail.salt import SALT_BYTES
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,11 +46,12 @@ PROCESSES: dict[str, Role] = {
         "inframe.pipeline.display:main", "fifo", 80, HANG, PATH, "DISPLAY_LOST", "PROCESS_GIVEN_UP", critical=True
     ),
     "capture": Role("inframe.pipeline.capture:main", "fifo", 70, HANG, PATH, "CAPTURE_LOST", "PROCESS_GIVEN_UP"),
-    "worker": Role("inframe.pipeline.worker:main", "fifo", 60, HANG, PATH, "WORKER_LOST", "WORKER_GIVEN_UP"),
+    "worker": Role("inframe.pipeline.worker:main", "fifo", 60, HANG, PATH, "WORKER_LOST", "WORKER_GIVEN_UP", "display"),
     # beside it: background cores
     "recorder": Role(
-        "inframe.pipeline.record:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP", "display"
+        "inframe.recorder.main:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP", "display"
     ),
+    "recording": Role("inframe.recording.process:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP"),
     "screen": Role("inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "SCREEN_LOST", "PROCESS_GIVEN_UP"),
     "console": Role(
         "inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "CONSOLE_LOST", "PROCESS_GIVEN_UP", "display"
@@ -75,12 +78,13 @@ def names(device: Device) -> tuple[str, ...]:
     screens = [
         f"{'console' if s.kind == 'web' else 'screen'}.{i}" for i, s in enumerate(device.screens) if s.kind != "none"
     ]
-    recorder = ["recorder"] if device.records is not None else []
+    recorder = ["recorder"] if device.trail is not None else []
     return (
         "display",
         *(f"capture.{s}" for s in device.streams),
         *(f"worker.{w}" for w in workers),
         *recorder,
+        *(["recording"] if device.recording is not None else []),
         *screens,
     )
 
@@ -95,16 +99,21 @@ def layout_of(device: Device) -> CoreLayout:
 
 def specs(device: Device, shared: Shared) -> list[ProcessSpec]:
     """The rows of this device. `device` is resolved."""
-    layout = layout_of(device)
-    return [_spec(device, name, shared, layout) for name in names(device)]
+    layout, procedure = layout_of(device), secrets.token_hex(16)
+    return [_spec(device, name, shared, layout, procedure) for name in names(device)]
 
 
-def _spec(device: Device, name: str, shared: Shared, layout: CoreLayout) -> ProcessSpec:
+def _spec(device: Device, name: str, shared: Shared, layout: CoreLayout, procedure: str) -> ProcessSpec:
     role = role_of(name)
     kind, _, what = name.partition(".")
-    wiring = {"display": _display, "capture": _capture, "worker": _worker, "recorder": _recorder}.get(kind, _screen)
+    wiring = WIRING.get(kind, _screen)
     args, fds = wiring(device, name, what)
-    common = {"device": device.model_dump(mode="json"), "rows": ["device", *names(device)]}
+    common: dict[str, object] = {"device": device.model_dump(mode="json"), "rows": ["device", *names(device)]}
+    if kind in (
+        "recorder",
+        "recording",
+    ):  # one start of the device is one procedure, of one id wherever it is written down
+        common["procedure"] = procedure
     return ProcessSpec(
         name,
         role.target,
@@ -127,7 +136,11 @@ def _display(device: Device, name: str, what: str) -> Wiring:
     fds = {"frames": f"frames.{device.display}.read", "screen": "screen", "records": "records", "wake": "wake.display"}
     fds |= {f"results.{key}": f"results.{key}.read" for key in models}
     fds |= {f"wake.{row}": f"wake.{row}" for row in names(device) if row.startswith(("screen.", "console."))}
-    return {"models": models, "woken_by": _woken_by(device)}, fds
+    if device.recording is not None:
+        fds["status"] = "status"
+    layout = layout_of(device)
+    own_core = device.real_time and not _cores("display", layout) & _cores("worker", layout)
+    return {"models": models, "woken_by": _woken_by(device), "own_core": own_core}, fds
 
 
 def _capture(device: Device, name: str, what: str) -> Wiring:
@@ -135,7 +148,10 @@ def _capture(device: Device, name: str, what: str) -> Wiring:
     wakes_display = what == device.display and _woken_by(device) == "frames"
     readers = [*sorted(workers), *(["display"] if wakes_display else [])]
     fds = {"ring": f"frames.{what}"} | {f"wake.{reader}": f"wake.{reader}" for reader in readers}
-    return {"stream": what, "readers": ["display", *sorted(workers)]}, fds
+    args: dict[str, object] = {"stream": what, "readers": ["display", *sorted(workers)]}
+    if what == device.display and device.recording is not None:
+        args["recording"] = "recording"
+    return args, fds
 
 
 def _woken_by(device: Device) -> str:
@@ -154,8 +170,17 @@ def _worker(device: Device, name: str, what: str) -> Wiring:
 
 
 def _recorder(device: Device, name: str, what: str) -> Wiring:
-    file = f"{time.strftime('%Y%m%dT%H%M%SZ', time.gmtime())}-{os.getpid()}.jsonl"
-    return {"folder": device.records, "file": file}, {"records": "records.read"}
+    models = [key for key, model in device.models.items() if model.stream == device.display]
+    fds = {"records": "records.read", "happened": "happened.read", "frames": f"frames.{device.display}.read"}
+    fds |= {f"results.{key}": f"results.{key}.read" for key in models}
+    return {"salt": secrets.token_hex(SALT_BYTES), "clock_state": clock_state()}, fds
+
+
+def _recording(device: Device, name: str, what: str) -> Wiring:
+    models = [key for key, model in device.models.items() if model.stream == device.display]
+    fds = {"frames": f"frames.{device.display}.read", "records": "records.read", "status": "status.read"}
+    fds |= {f"results.{key}": f"results.{key}.read" for key in models}
+    return {"started": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())}, fds
 
 
 def _screen(device: Device, name: str, what: str) -> Wiring:
@@ -163,6 +188,15 @@ def _screen(device: Device, name: str, what: str) -> Wiring:
     if name.startswith("console."):
         fds["listener"] = f"listener.{name}"
     return {"screen": int(what)}, fds
+
+
+WIRING = {
+    "display": _display,
+    "capture": _capture,
+    "worker": _worker,
+    "recorder": _recorder,
+    "recording": _recording,
+}
 
 
 def partition_of(device: Device, kind: str, what: str, layout: CoreLayout) -> Partition:
@@ -188,7 +222,10 @@ def partition_of(device: Device, kind: str, what: str, layout: CoreLayout) -> Pa
 
 
 def _hang_ms(device: Device, role: Role, kind: str, what: str) -> int:
-    """A worker beats between runs: it hangs when it is silent for longer than twice what its models may take together."""
+    """A worker beats between runs: it hangs when it is silent for longer than twice what its models may take together. A display
+    beats between frames, and may wait for a model until a frame's deadline."""
+    if kind == "display":
+        return max(role.hang_ms, 2 * device.deadline_ns // NS_PER_MS)
     budgets = sum(model.budget_ms for model in device.models.values() if kind == "worker" and model.worker == what)
     return max(role.hang_ms, int(2 * budgets))
 
@@ -202,6 +239,8 @@ def _is_optional(device: Device, kind: str, what: str) -> bool:
 def _cores(kind: str, layout: CoreLayout) -> frozenset[int]:
     """Of the real-time cores the last is the picture's, where there are more than one the others are the models'."""
     picture = frozenset({max(layout.real_time)})
+    if kind == "display" and layout.display:
+        return layout.display
     if kind == "worker":
         return (layout.real_time - picture) or picture
     return picture

@@ -7,8 +7,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inframe.bench.report import phase_report
-from inframe.bench.windows import Window, beyond_stalls, measure
+from inframe.bench.windows import FLIP_NS, TURN_NS, Turns, Window, beyond_stalls, measure, pairs, turns_us
 from inframe.core.clock import NS_PER_MS, NS_PER_S
+from inframe.core.types import FrameFlag, MissedReason, Mode, Run, Steps, Verdict
+from inframe.pipeline.record import Shown
 
 PERIOD, DEADLINE = NS_PER_S // 30, 33 * NS_PER_MS
 BEGIN = 1000 * PERIOD + 5 * NS_PER_MS
@@ -17,21 +19,28 @@ FIRST = 1001 * PERIOD
 """When the first frame of the window is captured."""
 
 
-def record(number: int, latency_ms: float = 10.0, **changes: Any) -> dict[str, Any]:
+def record(number: int, latency_ms: float = 10.0, **changes: Any) -> Shown:
     """The record of the window's frame `number`, 0 the first."""
     captured = FIRST + number * PERIOD
     ms = NS_PER_MS
-    steps = [captured + 1 * ms, captured + 3 * ms, captured + 6 * ms, captured + 8 * ms]
-    return {
-        "stream": "endoscope",
-        "seq": 500 + number,
-        "captured_ns": captured,
-        "shown_ns": captured + int(latency_ms * ms),
-        "results": {"m": {"seq": 500 + number, "steps_ns": steps}},
-    } | changes
+    steps = Steps(captured + 1 * ms, captured + 3 * ms, captured + 6 * ms, captured + 8 * ms)
+    whole = Shown(
+        500 + number,
+        captured,
+        captured + DEADLINE,
+        captured + int(latency_ms * ms),
+        0,
+        FrameFlag.NONE,
+        Verdict.SHOW,
+        Mode.NOMINAL,
+        {"m": Run(500 + number, steps)},
+        (),
+        {},
+    )
+    return whole._replace(**changes)
 
 
-def window(*records: dict[str, Any]) -> Window:
+def window(*records: Shown) -> Window:
     return measure("idle", list(records), BEGIN, END, PERIOD, DEADLINE)
 
 
@@ -53,8 +62,8 @@ def test_a_window_in_which_all_is_well() -> None:
 def test_frames_that_were_never_captured_are_missed(lost: set[int]) -> None:
     """They left no record at all: only the gap."""
     found = window(*(record(i) for i in range(10) if i not in lost))
-    assert found.expected == 10
-    assert len(found.latencies_ms) == found.in_time == 10 - len(lost)
+    assert found.expected == len(found.latencies_ms) == 10
+    assert found.in_time == 10 - len(lost) == 10 - found.never_shown
     assert found.due_ns == [FIRST + i * PERIOD for i in sorted(lost)]
     assert found.lateness_ns == [DEADLINE] * len(lost)
 
@@ -62,7 +71,17 @@ def test_frames_that_were_never_captured_are_missed(lost: set[int]) -> None:
 def test_frames_that_were_captured_and_never_shown_are_missed() -> None:
     found = window(*(record(i, shown_ns=0) if i in (2, 7) else record(i) for i in range(10)))
     assert found.due_ns == [FIRST + 2 * PERIOD, FIRST + 7 * PERIOD]
-    assert (found.in_time, len(found.latencies_ms)) == (8, 8)
+    assert (found.in_time, found.never_shown) == (8, 2)
+
+
+def test_a_frame_never_shown_counts_until_a_newer_one_is() -> None:
+    """Else the worst frames would leave the quantiles, and look like an improvement."""
+    found = window(*(record(i, shown_ns=0) if i in (2, 3, 9) else record(i) for i in range(10)))
+    period_ms = PERIOD / NS_PER_MS
+    expected = [10.0] * 10
+    expected[2], expected[3] = 2 * period_ms + 10, period_ms + 10
+    expected[9] = (END - FIRST - 9 * PERIOD) / NS_PER_MS
+    assert found.latencies_ms == pytest.approx(expected, abs=1e-3)
 
 
 def test_late_is_missed_and_by_how_much() -> None:
@@ -73,31 +92,30 @@ def test_late_is_missed_and_by_how_much() -> None:
 
 
 def test_a_result_counts_only_on_its_own_frame() -> None:
-    steps = [0, 0, 0, 0]
-    others: list[Any] = [{"m": "LATE"}, {"m": {"seq": 500, "steps_ns": steps}}, {"m": None}]
-    others.append({"m": {"seq": 503, "steps_ns": steps}, "n": "FAILED"})
-    found = window(*(record(i, results=others[i]) if i < 4 else record(i) for i in range(10)))
+    steps = Steps(0, 0, 0, 0)
+    others: list[Any] = [{"m": MissedReason.LATE}, {"m": Run(500, steps)}, {"m": MissedReason.NOT_DUE}]
+    others.append({"m": Run(503, steps), "n": MissedReason.FAILED})
+    found = window(*(record(i, runs=others[i]) if i < 4 else record(i) for i in range(10)))
     assert found.in_time == 6
     assert found.due_ns == []
 
 
 def test_frames_before_and_behind_the_window_are_not_its() -> None:
     edge = window(record(-1), record(0), record(9), record(10))
-    assert len(edge.latencies_ms) == 2
+    assert edge.in_time == 2
     assert edge.expected == 10
 
 
 def test_a_camera_that_shakes_a_little_has_lost_nothing() -> None:
-    shaken = [record(i) for i in range(10)]
-    for i, one in enumerate(shaken):
-        one["captured_ns"] += (i % 3) * NS_PER_MS
+    still = [record(i) for i in range(10)]
+    shaken = [one._replace(captured_ns=one.captured_ns + (i % 3) * NS_PER_MS) for i, one in enumerate(still)]
     found = window(*shaken)
     assert found.due_ns == []
     assert len(found.latencies_ms) == found.expected == 10
 
 
 def test_pictures_without_a_frame_are_not_counted() -> None:
-    card = {"stream": "endoscope", "shown_ns": BEGIN + PERIOD, "verdict": "WITHHOLD"}
+    card = record(0)._replace(seq=0, captured_ns=BEGIN + 1, shown_ns=BEGIN + PERIOD, runs={})
     assert window(card, *(record(i) for i in range(10))).expected == 10
 
 
@@ -111,7 +129,7 @@ def test_a_window_without_a_single_frame_has_missed_them_all() -> None:
 def test_each_expected_frame_is_shown_in_time_or_missed(lost: set[int], late: set[int]) -> None:
     found = window(*(record(i, 50.0 if i in late else 9.0) for i in range(10) if i not in lost))
     assert len(found.due_ns) == len(lost | late)
-    assert len(found.latencies_ms) == 10 - len(lost)
+    assert (len(found.latencies_ms), found.never_shown) == (10, len(lost))
     assert len(found.lateness_ns) == len(found.due_ns)
 
 
@@ -119,7 +137,7 @@ def test_each_expected_frame_is_shown_in_time_or_missed(lost: set[int], late: se
 
 
 def missed(*due: int, stalls: list[tuple[int, int]]) -> Window:
-    return Window("load", 10, [], [DEADLINE] * len(due), list(due), 0, {}, 0.0, stalls)
+    return Window("load", 10, [], [DEADLINE] * len(due), list(due), 0, stalls=stalls)
 
 
 MS = NS_PER_MS
@@ -167,9 +185,10 @@ def test_a_phase_counts_over_all_windows_and_takes_medians_over_them() -> None:
         "results_in_time": 29,
         "results_in_time_percent": 100 * 29 / 30,
         "p50_ms": 10.0,
-        "p99_ms": 12.0,
-        "p999_ms": 12.0,
-        "max_ms": 32.0,
+        "never_shown": 1,
+        "p99_ms": 32.0,  # the median of 41.3 (a frame that was never shown), 32 and 12
+        "p999_ms": 32.0,
+        "max_ms": pytest.approx(41.333333),
     }
     assert report["steps_p50_ms"]["infer"] == 3.0
     windows[0].stalls = []
@@ -180,3 +199,58 @@ def test_a_phase_without_windows_says_so_and_does_not_fail() -> None:
     report = phase_report([], SLACK, DEADLINE)
     assert (report["windows"], report["frames"], report["missed"]) == (0, 0, 0)
     assert report["p99_ms"] is report["max_ms"] is report["results_in_time_percent"] is None
+
+
+# --- with and without what keeps a record ----------------------------------------------------------------------------
+
+
+def test_turns_are_compared_in_pairs_and_what_is_near_a_change_counts_for_neither() -> None:
+    turns = [(BEGIN + i * TURN_NS, BEGIN + (i + 1) * TURN_NS, i % 2 == 0) for i in range(6)]
+    frames = []
+    for i, (begin, end, on) in enumerate(turns):
+        for captured in range(begin, end, PERIOD):
+            late_ms = 99.0 if captured < begin + FLIP_NS else 10.0 + i + (0.04 if on else 0.0)
+            shown = captured + int(late_ms * MS)
+            frames.append(record(0)._replace(captured_ns=captured, shown_ns=shown))
+    found = pairs(turns, frames)
+    assert [(round(one, 2), round(other, 2)) for one, other in found] == [(10.04, 11), (12.04, 13), (14.04, 15)]
+    assert pairs(turns, []) == []
+
+
+def test_the_difference_has_its_confidence() -> None:
+    windows = [
+        Window("recorded", 0, [], [], [], 0, turns=[(10.0 + i / 1000, 10.0)], missed=[i % 2, 1]) for i in range(100)
+    ]
+    found = turns_us(windows)
+    assert found is not None
+    assert found["median"] == pytest.approx(49.5)
+    assert found["low"] == pytest.approx(40)
+    assert found["high"] == pytest.approx(59)
+    assert (found["pairs"], found["missed_with"], found["missed_without"]) == (100, 50, 100)
+    assert turns_us(windows[:3]) is None
+
+
+class FakeRunning:
+    """A device with a recorder that is this test's own child."""
+
+    def __init__(self, pid: int) -> None:
+        self.device = self
+        self.supervisor = self
+        self._pid = pid
+
+    def pid(self, _name: str) -> int:
+        return self._pid
+
+
+def test_turns_hold_and_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
+    sent: list[str] = []
+    monkeypatch.setattr("inframe.bench.windows.os.kill", lambda _pid, number: sent.append(number.name))
+    monkeypatch.setattr("inframe.bench.windows.names", lambda _device: ("display", "recorder"))
+    turns = Turns(FakeRunning(7))  # type: ignore[arg-type]
+    for at in (0, 1, TURN_NS, TURN_NS + 5, 2 * TURN_NS, 3 * TURN_NS):
+        turns.tick(at)
+    assert sent == ["SIGCONT", "SIGSTOP", "SIGCONT", "SIGSTOP"]
+    assert turns.take() == [(0, TURN_NS, True), (TURN_NS, 2 * TURN_NS, False), (2 * TURN_NS, 3 * TURN_NS, True)]
+    turns.release()
+    turns.end()
+    assert sent[-2:] == ["SIGCONT", "SIGSTOP"]

@@ -12,50 +12,56 @@ from inframe.chaos.faults import FAULTS, Fault
 from inframe.core.clock import NS_PER_MS
 from inframe.core.errors import ConfigError
 from inframe.core.events import EVENTS
+from inframe.core.types import FrameFlag, MissedReason, Mode, Presence, Run, Steps, Verdict
+from inframe.pipeline.record import Shown
 from inframe.table import PROCESSES
 
 STRUCK = 100 * PERIOD_NS + 10 * NS_PER_MS
 FRAMES = 20
 END = STRUCK + FRAMES * PERIOD_NS
 MAX_AGE = 100 * NS_PER_MS
+STEPS = Steps(0, 0, 0, 0)
 
 
 def fault(name: str = "worker_killed", alerts: tuple[str, ...] = ("WORKER_LOST",), **more: Any) -> Fault:
     return Fault(name, lambda _stage: lambda: None, 0.0, alerts, **more)
 
 
-def record(number: int, verdict: str = "SHOW", **changes: Any) -> dict[str, Any]:
+def record(number: int, verdict: Verdict = Verdict.SHOW, **changes: Any) -> Shown:
     """The frame `number` after the strike, 0 the first; on the screen 10 ms after its capture."""
     captured = (101 + number) * PERIOD_NS
     seq = 700 + number
-    return {
-        "stream": "endoscope",
-        "seq": seq,
-        "captured_ns": captured,
-        "deadline_ns": captured + PERIOD_NS,
-        "shown_ns": captured + 10 * NS_PER_MS,
-        "verdict": verdict,
-        "age_ns": 0,
-        "results": {"m": {"seq": seq, "steps_ns": [0, 0, 0, 0]} if verdict == "SHOW" else "LATE"},
-        "alerts": {},
-    } | changes
+    whole = Shown(
+        seq,
+        captured,
+        captured + PERIOD_NS,
+        captured + 10 * NS_PER_MS,
+        0,
+        FrameFlag.NONE,
+        verdict,
+        Mode.NOMINAL,
+        {"m": Run(seq, STEPS) if verdict is Verdict.SHOW else MissedReason.LATE},
+        (),
+        {},
+    )
+    return whole._replace(**changes)
 
 
-def run(*changed: dict[str, Any], lost: tuple[int, ...] = ()) -> list[dict[str, Any]]:
+def run(*changed: Shown, lost: tuple[int, ...] = ()) -> list[Shown]:
     """A good run of FRAMES frames, some of which are others or not there; and a few before and behind."""
-    by_number = {one["seq"] - 700: one for one in changed}
+    by_number = {one.seq - 700: one for one in changed}
     return [by_number.get(i, record(i)) for i in range(-3, FRAMES + 3) if i not in lost]
 
 
-ALERTED = record(2, alerts={"WORKER_LOST": "ON"})
+ALERTED = record(2, alerts={"WORKER_LOST": Presence.ON})
 
 
-def judged(records: list[dict[str, Any]], one: Fault | None = None, recovered_ms: float | None = 500.0) -> Outcome:
+def judged(records: list[Shown], one: Fault | None = None, recovered_ms: float | None = 500.0) -> Outcome:
     return judge(one or fault(), records, STRUCK, END, recovered_ms, MAX_AGE)
 
 
 def test_a_fault_that_cost_nothing() -> None:
-    alert_ms = (ALERTED["shown_ns"] - STRUCK) / NS_PER_MS
+    alert_ms = (ALERTED.shown_ns - STRUCK) / NS_PER_MS
     assert judged(run(ALERTED)) == Outcome(
         "worker_killed", frames_expected=FRAMES, recovered_ms=500.0, alert="WORKER_LOST", alert_ms=alert_ms
     )
@@ -68,11 +74,11 @@ def test_frames_that_never_came_are_lost(lost: tuple[int, ...]) -> None:
     assert outcome.bars == f"{len(lost)} frames lost"
 
 
-@pytest.mark.parametrize("shown_ns", [0, record(6)["deadline_ns"] + 1])
+@pytest.mark.parametrize("shown_ns", [0, record(6).deadline_ns + 1])
 def test_frames_that_were_overwritten_or_late_are_lost(shown_ns: int) -> None:
     outcome = judged(run(ALERTED, record(6, shown_ns=shown_ns)))
     assert (outcome.frames_lost, outcome.bars) == (1, "1 frames lost")
-    assert judged(run(ALERTED, record(6, shown_ns=record(6)["deadline_ns"]))).frames_lost == 0
+    assert judged(run(ALERTED, record(6, shown_ns=record(6).deadline_ns))).frames_lost == 0
 
 
 def test_a_display_that_showed_nothing_has_lost_all() -> None:
@@ -82,10 +88,10 @@ def test_a_display_that_showed_nothing_has_lost_all() -> None:
 
 
 OTHERS: dict[str, dict[str, Any]] = {
-    "of the frame before": {"results": {"m": {"seq": 704, "steps_ns": [0, 0, 0, 0]}}},
-    "none": {"results": {"m": "LATE"}},
-    "one of two": {"results": {"m": {"seq": 705, "steps_ns": [0, 0, 0, 0]}, "n": "INVALID"}},
-    "held too long": {"verdict": "HOLD", "age_ns": MAX_AGE + 1},
+    "of the frame before": {"runs": {"m": Run(704, STEPS)}},
+    "none": {"runs": {"m": MissedReason.LATE}},
+    "one of two": {"runs": {"m": Run(705, STEPS), "n": MissedReason.INVALID}},
+    "held too long": {"verdict": Verdict.HOLD, "age_ns": MAX_AGE + 1},
 }
 
 
@@ -97,40 +103,37 @@ def test_an_overlay_that_is_not_the_frames_is_found(case: str) -> None:
 
 
 def test_what_may_be_held_and_what_is_withheld_is_not_wrong() -> None:
-    held = record(5, "HOLD", age_ns=MAX_AGE)
-    withheld = [record(i, "WITHHOLD", age_ns=10 * MAX_AGE) for i in (6, 7, 8)]
+    held = record(5, Verdict.HOLD, age_ns=MAX_AGE)
+    withheld = [record(i, Verdict.WITHHOLD, age_ns=10 * MAX_AGE) for i in (6, 7, 8)]
     outcome = judged(run(ALERTED, held, *withheld))
     assert (outcome.wrongly_shown, outcome.bars) == (0, "held")
     assert outcome.overlay_off_ms == pytest.approx(100, abs=0.01)
 
 
-@pytest.mark.parametrize("presence", ["LATCHED", "OFF"])
-def test_an_alert_must_be_on(presence: str) -> None:
-    outcome = judged(run(record(2, alerts={"WORKER_LOST": presence, "AI_LATE": "ON"})))
+@pytest.mark.parametrize("presence", [Presence.LATCHED, Presence.OFF])
+def test_an_alert_must_be_on(presence: Presence) -> None:
+    outcome = judged(run(record(2, alerts={"WORKER_LOST": presence, "AI_LATE": Presence.ON})))
     assert (outcome.alert, outcome.alert_ms, outcome.bars) == (None, None, "no WORKER_LOST")
 
 
 def test_the_first_of_several_alerts_counts() -> None:
     several = fault(alerts=("AI_FAILED", "WORKER_LOST"))
     outcome = judged(
-        run(record(3, alerts={"WORKER_LOST": "ACKNOWLEDGED"}), record(5, alerts={"AI_FAILED": "ON"})), several
+        run(record(3, alerts={"WORKER_LOST": Presence.ACKNOWLEDGED}), record(5, alerts={"AI_FAILED": Presence.ON})),
+        several,
     )
     assert outcome.alert == "WORKER_LOST"
-    assert outcome.alert_ms == pytest.approx((record(3)["shown_ns"] - STRUCK) / NS_PER_MS)
+    assert outcome.alert_ms == pytest.approx((record(3).shown_ns - STRUCK) / NS_PER_MS)
     assert judged(run(), several).bars == "no AI_FAILED or WORKER_LOST"
     assert judged(run(), fault(alerts=())).bars == "held"
 
 
 def test_an_alert_on_the_picture_without_a_frame_counts() -> None:
-    card: dict[str, Any] = {
-        "stream": "endoscope",
-        "shown_ns": STRUCK + 400 * NS_PER_MS,
-        "verdict": "WITHHOLD",
-        "alerts": {"NO_SIGNAL": "ON"},
-    }
+    shown = STRUCK + 400 * NS_PER_MS
+    card = record(0, Verdict.WITHHOLD, seq=0, shown_ns=shown, runs={}, alerts={"NO_SIGNAL": Presence.ON})
     outcome = judged([card, *run()], fault("camera_gone", ("NO_SIGNAL",), camera=True))
     assert (outcome.alert_ms, outcome.bars) == (400.0, "held")
-    card["shown_ns"] += 101 * NS_PER_MS
+    card = card._replace(shown_ns=shown + 101 * NS_PER_MS)
     assert judged([card, *run()], fault("camera_gone", ("NO_SIGNAL",), camera=True)).bars == (
         f"alert later than {CAMERA_ALERT_MS:g} ms"
     )
@@ -138,7 +141,7 @@ def test_an_alert_on_the_picture_without_a_frame_counts() -> None:
 
 def test_a_cameras_frames_may_be_lost_and_are_counted_by_the_clock() -> None:
     gone = fault("camera_gone", ("NO_SIGNAL",), camera=True)
-    outcome = judged(run(record(2, alerts={"NO_SIGNAL": "ON"}), lost=tuple(range(5, 12))), gone)
+    outcome = judged(run(record(2, alerts={"NO_SIGNAL": Presence.ON}), lost=tuple(range(5, 12))), gone)
     assert (outcome.frames_expected, outcome.frames_lost, outcome.bars) == (FRAMES, 7, "held")
 
 
@@ -156,7 +159,7 @@ def test_recovery(name: str, recovered: float | None, bars: str) -> None:
 
 
 def test_every_bar_that_is_broken_is_named() -> None:
-    outcome = judged(run(record(5, results={}, shown_ns=0), record(6, **OTHERS["none"])), recovered_ms=None)
+    outcome = judged(run(record(5, runs={}, shown_ns=0), record(6, **OTHERS["none"])), recovered_ms=None)
     assert (
         outcome.bars == "1 frames lost; 1 overlays that were not the frame's; no WORKER_LOST; not NOMINAL within 20 s"
     )

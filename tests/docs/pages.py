@@ -5,7 +5,7 @@ from pathlib import Path
 
 from scripts.docs import ROOT, pages
 
-PAGES = [page for page in pages() if not page.name.startswith("trail")]
+PAGES = pages()
 NAMES = [str(page.relative_to(ROOT)) for page in PAGES]
 _FENCE = re.compile(r"^```(\w*)\n(.*?)^```$", re.DOTALL | re.MULTILINE)
 

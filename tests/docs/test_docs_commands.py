@@ -6,10 +6,8 @@ import shlex
 from pathlib import Path
 
 import pytest
-import typer
 
-from inframe import cli
-from scripts.docs import ROOT
+from scripts.docs import ROOT, known_commands
 from tests.docs.pages import NAMES, PAGES, blocks, prose
 
 _INLINE = re.compile(r"`((?:inframe|make|python -m|\.venv/bin/\S+|systemd-analyze) [^`]+)`")
@@ -43,12 +41,12 @@ def problem(command: str) -> str | None:
 
 
 def _inframe(words: list[str]) -> str | None:
-    group = typer.main.get_command(cli.app)
-    known = group.commands  # type: ignore[attr-defined]  # typer's own copy of click is not typed
-    if not words or words[0] not in known:
+    known = known_commands()
+    name = next((" ".join(words[:n]) for n in (3, 2, 1) if " ".join(words[:n]) in known), None)
+    if name is None:
         return f"no such command: {words[:1]}"
-    options = {opt for param in known[words[0]].params for opt in param.opts}
-    unknown = [word for word in words[1:] if word.startswith("-") and word not in options]
+    options = {opt for param in known[name].params for opt in param.opts}
+    unknown = [word for word in words if word.startswith("-") and word not in options]
     return f"no such option: {unknown}" if unknown else None
 
 
@@ -65,5 +63,4 @@ def test_the_check_can_fail() -> None:
 
 def test_every_command_is_on_a_page() -> None:
     text = "".join(page.read_text("utf-8") for page in PAGES)
-    known = typer.main.get_command(cli.app).commands  # type: ignore[attr-defined]  # as above
-    assert [name for name in known if f"inframe {name}" not in text] == []
+    assert [name for name in known_commands() if f"inframe {name}" not in text] == []

@@ -117,7 +117,7 @@ def test_a_killed_parent_leaves_no_process() -> None:
 
 
 def test_a_parent_that_died_before_is_noticed(capfd: pytest.CaptureFixture[str]) -> None:
-    other_parent = {"name": "late", "parent": os.getppid()}
+    other_parent = {"name": "late", "parent": os.getppid(), "fds": {}}
     fd = _sealed(other_parent)
     try:
         command = [sys.executable, "-P", "-m", "inframe.machine.child", "late", str(fd)]
@@ -126,6 +126,21 @@ def test_a_parent_that_died_before_is_noticed(capfd: pytest.CaptureFixture[str])
     finally:
         os.close(fd)
     assert (done.returncode, capfd.readouterr().err) == (child.PARENT_GONE, "")
+
+
+def test_descriptors_come_under_numbers_that_select_takes() -> None:
+    mine = os.eventfd(0)
+    high = fcntl.fcntl(mine, fcntl.F_DUPFD, child.SELECT_LIMIT)
+    row = child._read_row(_sealed({"fds": {"wake": high, "again": high, "low": mine}}))
+    low = row["fds"]["wake"]
+    assert low == row["fds"]["again"] < child.SELECT_LIMIT
+    assert row["fds"]["low"] == mine
+    os.eventfd_write(mine, 7)
+    assert os.eventfd_read(low) == 7
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(high)
+    os.close(mine)
+    os.close(low)
 
 
 def test_the_row_is_sealed() -> None:

@@ -47,12 +47,13 @@ def _set(*cpus: int) -> frozenset[int]:
     [
         ([0], [], {}, CoreLayout(_set(0), _set(0), shared=True)),
         ([3], [3], {}, CoreLayout(_set(3), _set(3), shared=True)),
-        ([0, 1], [], {}, CoreLayout(_set(1), _set(0), shared=False)),
-        ([0, 1], [], {0: _set(0, 1), 1: _set(0, 1)}, CoreLayout(_set(1), _set(0), shared=False)),
-        ([0, 1, 2], [], {}, CoreLayout(_set(2), _set(0, 1), shared=False)),
+        ([0, 1], [], {}, CoreLayout(_set(1), _set(0), shared=False, display=_set(0))),
+        ([0, 1], [], {0: _set(0, 1), 1: _set(0, 1)}, CoreLayout(_set(1), _set(0), shared=False, display=_set(0))),
+        ([0, 1], [1], {}, CoreLayout(_set(1), _set(0), shared=False)),
+        ([0, 1, 2], [], {}, CoreLayout(_set(2), _set(0, 1), shared=False, display=_set(1))),
         ([0, 1, 2, 3], [], {}, CoreLayout(_set(2, 3), _set(0, 1), shared=False)),
         ([0, 1, 2, 3], [1], {}, CoreLayout(_set(1), _set(0, 2, 3), shared=False)),
-        ([0, 1], [0, 1], {}, CoreLayout(_set(1), _set(0), shared=False)),
+        ([0, 1], [0, 1], {}, CoreLayout(_set(1), _set(0), shared=False, display=_set(0))),
         # hardware threads as Intel numbers them: 0 and 2 are one core
         (
             [0, 1, 2, 3],

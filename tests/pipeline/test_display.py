@@ -24,11 +24,14 @@ class Fragile:
     drawn: list[Verdict] = field(default_factory=list)
 
     def draw(self, into: Any, source: Any, decision: Decision, controls: Controls, now_ns: int) -> None:
-        self.drawn.append(decision.verdict)
-        into[:] = 99
-        if decision.shown:
-            raise IndexError("no such label")
         np.copyto(into, source)
+        self.draw_over(into, source, decision, controls, now_ns)
+
+    def draw_over(self, into: Any, source: Any, decision: Decision, controls: Controls, now_ns: int) -> None:
+        self.drawn.append(decision.verdict)
+        if decision.shown:
+            into[:] = 99
+            raise IndexError("no such label")
 
 
 class Steady:
@@ -47,6 +50,7 @@ def test_an_overlay_that_can_not_be_drawn_costs_the_overlay_and_not_the_picture(
         overlay, RingWriter(memory, ()), (16, 16), incoming, ManualClock(), lambda: failures.append(1)
     )
     pixels = np.full((16, 16, 3), 7, np.uint8)
+    surface.lay(Frame("endoscope", 1, 5, 50, pixels))
     decision = Decision(Verdict.SHOW, Mode.NOMINAL, (), (), (SHOWN,))
     assert surface.show(Frame("endoscope", 1, 5, 50, pixels), decision, Controls()) > 0
     screen = RingReader(memory)

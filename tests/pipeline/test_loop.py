@@ -3,6 +3,7 @@
 import heapq
 import itertools
 import math
+import os
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 
@@ -63,9 +64,14 @@ class World:
     clock: ManualClock = field(default_factory=ManualClock)
     shown: list[tuple[int, Decision, int]] = field(default_factory=list)
     signals: list[tuple[int, Decision]] = field(default_factory=list)
+    laid: list[tuple[int, int]] = field(default_factory=list)
     lost: int = 0
     draw_ns: int = 2 * NS_PER_MS
     look_ns: int | None = None
+    up_ns: int = 0
+    """When the model's worker is set up."""
+    given: dict[int, int] = field(default_factory=dict)
+    idled: int = 0
     frozen_ns: float = math.inf
     _events: list[tuple[int, int, Callable[[], None], bool]] = field(default_factory=list)
     _order: Iterator[int] = field(default_factory=itertools.count)
@@ -75,6 +81,8 @@ class World:
         self.frames, self.outputs = RingWriter(frames, ()), RingWriter(outputs, ())
         self.reader, self.results = RingReader(frames), RingReader(outputs)
         self.plan = make_plan(self.device, {"m": LABELS})
+        os.close(frames)  # each of the four has it mapped
+        os.close(outputs)
 
     def at(self, ns: int, event: Callable[[], None], *, wakes: bool = True) -> None:
         heapq.heappush(self._events, (ns, next(self._order), event, wakes))
@@ -105,6 +113,9 @@ class World:
 
     # --- what the loop calls
 
+    def lay(self, frame: Frame) -> None:
+        self.laid.append((frame.seq, self.clock.now() - frame.captured_ns))
+
     def show(self, frame: Frame | NoSignal, decision: Decision, controls: Controls) -> int:
         self.clock.advance(self.draw_ns)
         if isinstance(frame, NoSignal):
@@ -115,9 +126,14 @@ class World:
 
     def note(self, frame: Frame | NoSignal, results: Results, decision: Decision, shown_ns: int) -> None:
         assert all(isinstance(one, Result | Missed) for one in results.values())
+        if isinstance(frame, Frame) and isinstance(said := results["m"], Result):
+            self.given[frame.seq] = said.seq
 
     def skipped(self, frames: int) -> None:
         self.lost += frames
+
+    def idle(self) -> None:
+        self.idled += 1
 
     def beat(self, frame: Frame | NoSignal | None, decision: Decision | None) -> None:
         pass
@@ -141,7 +157,7 @@ class World:
             self.wait,
             lambda: self.clock.now() >= until_ns,
             self.skipped,
-            lambda: None,
+            self.idle,
             self.look_ns,
         )
         models = loop.ModelResults(
@@ -150,6 +166,7 @@ class World:
             self.clock,
             self.wait,
             loop.awaited(self.device.models, self.device.deadline_ns),
+            lambda _model: self.clock.now() >= self.up_ns,
         )
         loop.run(incoming, models, self.plan, self, self, self, self)
 
@@ -166,10 +183,11 @@ def steady(world: World, frames: int, latency_ns: int | None = 9 * NS_PER_MS, fi
     return start + frames * PERIOD
 
 
-LOOK = loop.look_after(33 * NS_PER_MS)
+LOOK = loop.look_after(33 * NS_PER_MS, own_core=False)
+SOON = loop.look_after(33 * NS_PER_MS, own_core=True)
 
 
-@pytest.mark.parametrize("look_ns", [None, LOOK])
+@pytest.mark.parametrize("look_ns", [None, LOOK, SOON])
 def test_the_overlay_is_on_its_own_frame_as_soon_as_the_result_is_there(look_ns: int | None) -> None:
     world = World(device(), look_ns=look_ns)
     world.run(steady(world, 20))
@@ -181,7 +199,7 @@ def test_the_overlay_is_on_its_own_frame_as_soon_as_the_result_is_there(look_ns:
     assert world.lost == 0
 
 
-@pytest.mark.parametrize("look_ns", [None, LOOK])
+@pytest.mark.parametrize("look_ns", [None, LOOK, SOON])
 @pytest.mark.parametrize("latency_ms", [None, 32, 50, 500])
 def test_the_picture_never_waits_for_the_model(latency_ms: int | None, look_ns: int | None) -> None:
     world = World(device(), look_ns=look_ns)
@@ -192,6 +210,44 @@ def test_the_picture_never_waits_for_the_model(latency_ms: int | None, look_ns: 
         assert decision.verdict is Verdict.WITHHOLD
         assert decision.shown == ()
     assert world.lost == 0
+
+
+def test_on_its_own_core_the_display_lays_each_frame_while_the_model_runs() -> None:
+    world = World(device(), look_ns=SOON)
+    world.run(steady(world, 20))
+    assert world.laid[1:] == [(seq, SOON) for seq in range(2, 21)]
+    assert {latency for _, _, latency in world.shown[1:]} == {9 * NS_PER_MS + world.draw_ns}
+
+
+@pytest.mark.parametrize("look_ns", [None, LOOK, SOON])
+def test_the_picture_does_not_wait_for_a_model_that_is_still_starting(look_ns: int | None) -> None:
+    world = World(device(), look_ns=look_ns, up_ns=NS_PER_S + 10 * NS_PER_MS + 10 * PERIOD)
+    steady(world, 10, None)
+    world.run(steady(world, 10, first=11))
+    assert {latency for _, _, latency in world.shown[1:10]} == {(look_ns or 0) + world.draw_ns}
+    assert {latency for _, _, latency in world.shown[10:]} == {9 * NS_PER_MS + world.draw_ns}
+
+
+def test_a_result_of_a_newer_frame_waits_for_its_own() -> None:
+    """The model is two frames ahead when a picture that was held up is drawn: each frame still gets the result that is its."""
+    world = World(device().model_copy(update={"deadline_ms": 90.0}))
+    end = steady(world, 6)
+    for _ in range(6):
+        world.wait(end)  # three frames and their results came while the loop was not run
+    world.run(end)
+    assert [seq for seq, _, _ in world.shown] == [1, 2, 3, 4, 5, 6]
+    assert all([r.seq for r in decision.shown] in ([seq], []) for seq, decision, _ in world.shown)
+    assert not any(a.key == "AI_LATE" for _, decision, _ in world.shown for a in decision.alerts)
+    assert world.given == {seq: seq for seq in range(1, 7)}
+
+
+def test_wake_ups_that_bring_nothing_do_not_keep_the_loop_from_beating() -> None:
+    world = World(device())
+    start = world.clock.now()
+    for i in range(200):
+        world.at(start + i * 10 * NS_PER_MS, lambda: None)
+    world.run(start + 2 * NS_PER_S)
+    assert world.idled >= 30
 
 
 def test_a_hung_worker_is_withheld_on_its_first_frame_and_shown_again_after_recovery() -> None:
@@ -225,7 +281,7 @@ def test_a_result_of_another_frame_is_never_taken_for_this_ones() -> None:
     assert {decision.verdict for _, decision, _ in world.shown} == {Verdict.WITHHOLD}
 
 
-@pytest.mark.parametrize("look_ns", [None, LOOK])
+@pytest.mark.parametrize("look_ns", [None, LOOK, SOON])
 def test_no_frame_for_the_stall_time_is_no_signal_and_a_frame_ends_it(look_ns: int | None) -> None:
     world = World(device(), look_ns=look_ns)
     steady(world, 5)

@@ -1,19 +1,20 @@
 """Records on their way from the display: what they say, and that none is lost without being counted."""
 
-import json
 import os
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from inframe.core.config import Device
+from inframe.core.events import EVENTS
 from inframe.core.types import (
     Alert,
     Decision,
     Finding,
-    Frame,
     FrameFlag,
     Masks,
     Missed,
@@ -23,14 +24,15 @@ from inframe.core.types import (
     Presence,
     Priority,
     Result,
+    Run,
     Steps,
     Verdict,
 )
-from inframe.pipeline.record import LINE_BYTES, RecordReader, line
+from inframe.pipeline.decide import make_plan
+from inframe.pipeline.record import RecordReader, Shown, fields_of
 from inframe.pipeline.ring import RingReader
-from tests.pipeline.records import SLOTS, Records
-
-PIXELS = np.zeros((2, 2, 3), np.uint8)
+from tests.pipeline import script
+from tests.pipeline.records import FIELDS, SLOTS, Records, frame
 
 
 @pytest.fixture
@@ -42,75 +44,104 @@ def records() -> Iterator[Records]:
 
 # --- what a record says ----------------------------------------------------------------------------------------------
 
-
-def decision(alerts: int = 1) -> Decision:
-    return Decision(
-        Verdict.HOLD,
-        Mode.DEGRADED,
-        (Finding("near", "NEAR", Priority.MEDIUM, 70, 0.123456789),),
-        tuple(Alert(f"AI_LATE{i or ''}", "AI LATE", Priority.MEDIUM, Presence.LATCHED, 60) for i in range(alerts)),
-        (),
-        33,
-    )
-
-
-FRAME = Frame("endoscope", 7, 1000, 1033, PIXELS, FrameFlag.CORRUPT | FrameFlag.FROZEN)
+NEAR = Finding("near", "NEAR", Priority.MEDIUM, 70, 0.123456789)
+DECISION = Decision(
+    Verdict.HOLD,
+    Mode.DEGRADED,
+    (NEAR,),
+    (
+        Alert("near", "NEAR", Priority.MEDIUM, Presence.ACKNOWLEDGED, 60),
+        Alert("AI_LATE", "AI LATE", Priority.MEDIUM, Presence.LATCHED, 60),
+    ),
+    (),
+    33,
+)
+FRAME = replace(frame(7), flags=FrameFlag.CORRUPT | FrameFlag.FROZEN)
 RESULTS: dict[str, Result | Missed] = {
     "a": Result("a", 6, 900, Masks(np.zeros((1, 1), np.uint8)), Steps(1, 2, 3, 4)),
     "b": Missed("b", 7, MissedReason.INVALID),
 }
+WHOLE = Shown(
+    7,
+    FRAME.captured_ns,
+    FRAME.deadline_ns,
+    1020,
+    33,
+    FRAME.flags,
+    Verdict.HOLD,
+    Mode.DEGRADED,
+    {"a": Run(6, Steps(1, 2, 3, 4)), "b": MissedReason.INVALID},
+    (NEAR,),
+    {"AI_LATE": Presence.LATCHED, "near": Presence.ACKNOWLEDGED},
+)
 
 
-def test_the_record_of_a_frame() -> None:
-    assert line(FRAME, RESULTS, decision(), 1020) == {
-        "stream": "endoscope",
-        "shown_ns": 1020,
-        "seq": 7,
-        "captured_ns": 1000,
-        "deadline_ns": 1033,
-        "flags": 3,
-        "results": {"a": {"seq": 6, "steps_ns": [1, 2, 3, 4]}, "b": "INVALID"},
-        "verdict": "HOLD",
-        "mode": "DEGRADED",
-        "age_ns": 33,
-        "findings": [{"rule": "near", "value": 0.123457, "since_ns": 70}],
-        "alerts": {"AI_LATE": "LATCHED"},
+def test_the_record_of_a_frame_comes_back_as_it_was(records: Records) -> None:
+    records.writer.write(FRAME, RESULTS, DECISION, 1020)
+    assert records.reader.take() == [WHOLE]
+    assert (WHOLE.is_own("a"), WHOLE.is_own("b"), WHOLE.is_own("c")) == (False, False, False)
+    assert WHOLE._replace(seq=6).is_own("a")
+
+
+def test_nothing_of_one_record_is_left_in_the_next(records: Records) -> None:
+    plain = Decision(Verdict.SHOW, Mode.NOMINAL, (), (), ())
+    for _ in range(SLOTS + 1):
+        records.writer.write(FRAME, RESULTS, DECISION, 1020)
+        records.writer.write(frame(8), {}, plain, 1030)
+        first, second = records.reader.take()
+        assert first == WHOLE
+        assert (second.findings, second.alerts, second.flags) == ((), {}, FrameFlag.NONE)
+        assert second.runs == {"a": MissedReason.NOT_DUE, "b": MissedReason.NOT_DUE}
+
+
+def test_the_record_of_a_picture_without_a_frame(records: Records) -> None:
+    records.writer.write(NoSignal("endoscope", 500, 900), {}, DECISION, 910)
+    (record,) = records.reader.take()
+    assert (record.seq, record.captured_ns, record.shown_ns, record.runs) == (0, 500, 910, {})
+    assert (record.verdict, record.mode, record.findings) == (Verdict.HOLD, Mode.DEGRADED, (NEAR,))
+
+
+def test_the_fields_of_a_device_are_those_that_its_decisions_can_name() -> None:
+    values = {
+        "device": "test",
+        "streams": {name: {"camera": "synthetic", "width": 64, "height": 48, "fps": 30} for name in ("e", "room")},
+        "display": "e",
+        "models": {"a": script.model(stream="e"), "b": script.model(stream="room"), "c": script.model(stream="e")},
+        "rules": {
+            name: {"model": model, "when": {"kind": "area", "labels": ["x"], "above": 0.1}, "text": name.upper()}
+            for name, model in (("r", "c"), ("t", "a"))
+        },
     }
+    device = Device.model_validate(values)
+    fields = fields_of(device)
+    plan = make_plan(device, dict.fromkeys(device.models, ("x", "y", "z")))
+    assert fields.models == tuple(model.name for model in plan.models) == ("a", "c")
+    assert [name for name, _, _ in fields.rules] == [rule.name for rule in plan.rules] == ["r", "t"]
+    assert set(plan.alerts) <= set(fields.alerts)
+    assert set(EVENTS) <= set(fields.alerts)
 
 
-def test_the_record_of_a_picture_without_a_frame() -> None:
-    record = line(NoSignal("endoscope", 500, 900), {}, decision(), 910)
-    assert {key: record[key] for key in ("stream", "shown_ns", "verdict", "mode")} == {
-        "stream": "endoscope",
-        "shown_ns": 910,
-        "verdict": "HOLD",
-        "mode": "DEGRADED",
-    }
-    assert not {"seq", "captured_ns", "results"} & set(record)
+@given(st.binary(min_size=FIELDS.layout.size, max_size=FIELDS.layout.size))
+@settings(max_examples=300, deadline=None)
+def test_no_bytes_crash_a_reader_and_what_they_say_fits_the_trail(data: bytes) -> None:
+    """The payload of a slot has no checksum."""
+    record = RecordReader.__new__(RecordReader)
+    record._fields, record._layout = FIELDS, FIELDS.layout
+    said = record._parse(data)
+    if said is not None:
+        assert 0 <= int(said.flags) <= 7
+        assert max(said[:5]) < 1 << 62
 
 
-def test_a_record_is_written_whole(records: Records) -> None:
-    record = line(FRAME, RESULTS, decision(), 1020)
-    records.writer.write(record)
-    assert [json.loads(data) for data in records.reader.take()] == [record]
-
-
-def test_a_record_that_is_too_long_keeps_what_must_not_be_lost_and_says_so(records: Records) -> None:
-    record = line(FRAME, RESULTS, decision(alerts=300), 1020)
-    records.writer.write(record)
-    (data,) = records.reader.take()
-    assert len(data) <= LINE_BYTES
-    cut = json.loads(data)
-    assert cut.pop("cut") is True
-    assert cut == {key: value for key, value in record.items() if key not in ("findings", "alerts", "results")}
-
-
-def test_the_longest_record_that_fits_is_not_cut(records: Records) -> None:
-    room = LINE_BYTES - len(json.dumps({"findings": ""}, separators=(",", ":")))
-    for extra, cut in ((0, False), (1, True)):
-        records.writer.write({"findings": "x" * (room + extra)})
-        (data,) = records.reader.take()
-        assert ("cut" in json.loads(data)) == cut
+@pytest.mark.parametrize(("at", "value"), [(5, 8), (6, 0), (6, 4), (7, 4), (-1, b"\x04\0\0\0"), (0, -1), (1, 1 << 62)])
+def test_a_record_that_means_nothing_is_lost_and_counted(records: Records, at: int, value: object) -> None:
+    records.writer.write(FRAME, RESULTS, DECISION, 1020)
+    payload = records.ring.payloads[1]
+    numbers = list(FIELDS.layout.unpack(bytes(payload[: FIELDS.layout.size])))
+    numbers[at] = value
+    payload[: FIELDS.layout.size] = np.frombuffer(FIELDS.layout.pack(*numbers), np.uint8)
+    assert records.reader.take() == []
+    assert records.reader.lost == 1
 
 
 # --- following them --------------------------------------------------------------------------------------------------
@@ -135,10 +166,8 @@ def test_who_is_overtaken_knows_how_much_was_lost(records: Records) -> None:
 
 def test_a_damaged_record_is_counted_and_the_others_come(records: Records) -> None:
     records.write(4)
-    for raw in range(2):  # both headers of the second one: at the front and at the back of its slot
-        memory = os.pread(records.fd, 1 << 20, 0)
-        at = [i for i in range(len(memory) - 8) if memory[i : i + 8] == (2).to_bytes(8, "little") and i >= 4096][raw]
-        os.pwrite(records.fd, b"\xee" * 4, at + 8)
+    for at in records.ring._ring.ends[2]:  # both headers of the second one: at the front and at the back of its slot
+        os.pwrite(records.fd, b"\xee" * 4, at.start + 8)
     assert records.take() == [1, 3, 4]
     assert records.reader.lost == 1
 
@@ -147,8 +176,8 @@ def test_a_follower_that_starts_again_goes_on_where_the_one_before_was(records: 
     records.write(3)
     records.take()
     records.write(2)
-    second = RecordReader(RingReader(records.fd), records.reader.last)
-    assert [json.loads(data)["n"] for data in second.take()] == [4, 5]
+    second = RecordReader(RingReader(records.fd), FIELDS, records.reader.last)
+    assert [record.seq for record in second.take()] == [4, 5]
     assert second.lost == 0
 
 

@@ -7,7 +7,7 @@ from typing import Any, cast
 import numpy as np
 import pytest
 
-from inframe.core.clock import NS_PER_MS, ManualClock
+from inframe.core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from inframe.core.errors import DeviceFault
 from inframe.core.types import Masks, Missed, MissedReason, Output, Pixels, Result, Steps
 from inframe.pipeline import results, ring
@@ -15,7 +15,7 @@ from inframe.pipeline.board import Board, Count, create_board
 from inframe.pipeline.gate import looks_at
 from inframe.pipeline.model import Model
 from inframe.pipeline.ring import Header, RingReader, RingWriter
-from inframe.pipeline.worker import FAILURES, Job, Source, Worker
+from inframe.pipeline.worker import FAILURES, IDLE_NS, Job, Source, Worker
 
 SIDE, SLOTS = 4, 4
 
@@ -261,3 +261,20 @@ def test_a_stream_is_read_as_pictures_of_its_size() -> None:
     assert source.views[seq % 2].shape == (720, 1280, 3)
     assert np.all(source.views[seq % 2] == 3)
     assert source.last == 0
+
+
+@pytest.mark.parametrize("fps", [0.5, 2, 10, 30])
+def test_a_worker_beats_often_enough_however_slow_the_camera(fps: float) -> None:
+    desk = Desk()
+    desk.model("m")
+    worker = desk.worker()
+    desk.sources["endoscope"].period_ns = int(NS_PER_S / fps)
+    desk.frame(1)
+    worker.step()
+    for _ in range(100):
+        now = desk.clock.now()
+        moment = worker.next_look(now)
+        assert 0 < moment - now <= IDLE_NS
+        worker.rehearse()
+        desk.clock.set(moment)
+    assert desk.calls == [("m", 1)]

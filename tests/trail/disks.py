@@ -102,6 +102,9 @@ class Memory:
     def lock(self) -> None:
         pass
 
+    def unlock(self) -> None:
+        pass
+
     def read(self, path: str) -> bytes | None:
         inode = self.names_.get(path)
         return None if inode is None else inode.live

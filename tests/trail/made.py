@@ -5,9 +5,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from hashlib import sha256
 
-from inframe.core.types import Finding, FrameFlag, MissedReason, Mode, Presence, Priority, Steps, Verdict
+from inframe.core.types import Finding, FrameFlag, MissedReason, Mode, Presence, Priority, Run, Steps, Verdict
 from inframe.trail.note import Scheme, Signer
-from inframe.trail.records import EventKind, EventLeaf, EventRecord, FrameLeaf, FrameRecord, Header, Model, Moment, Run
+from inframe.trail.records import EventKind, EventLeaf, EventRecord, FrameLeaf, FrameRecord, Header, Model, Moment
 
 ORIGIN = "inframe.example/device-7"
 SIGNER = Signer(ORIGIN, Scheme.ED25519, sha256(b"device").digest())

@@ -8,6 +8,8 @@ import random
 import signal
 from pathlib import Path
 
+import pytest
+
 from inframe.trail.files import Disk
 from inframe.trail.leaf import decode
 from inframe.trail.read import Log
@@ -57,6 +59,7 @@ def one_kill(folder: Path, seed: int) -> int:
     return last
 
 
+@pytest.mark.timeout(1800)  # the full campaign takes its time
 def test_kill_9_at_random_moments(tmp_path: Path) -> None:
     for seed in range(KILLS):
         acknowledged = one_kill(tmp_path, seed)

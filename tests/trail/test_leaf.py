@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inframe.core.types import Finding, FrameFlag, MissedReason, Mode, Presence, Priority, Steps, Verdict
+from inframe.core.types import Finding, FrameFlag, MissedReason, Mode, Presence, Priority, Run, Steps, Verdict
 from inframe.trail.columns import In, Out
 from inframe.trail.errors import TrailDamaged
 from inframe.trail.leaf import _take_alert, _take_sets, decode, decode_columns, encode, peek
@@ -23,7 +23,6 @@ from inframe.trail.records import (
     Leaf,
     Model,
     Moment,
-    Run,
 )
 from tests.trail.made import BOOT, Clock, event, leaf
 

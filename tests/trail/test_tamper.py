@@ -7,14 +7,18 @@ import os
 import random
 import re
 from collections.abc import Callable
+from dataclasses import replace
 from functools import cache
 from hashlib import sha256
 from pathlib import Path
 
 import pytest
 
+from inframe.core.types import MissedReason, Verdict
+from inframe.trail.leaf import decode, encode
 from inframe.trail.note import Checkpoint, Scheme, Signer, signed
 from inframe.trail.read import Log
+from inframe.trail.records import FrameLeaf, FrameRecord
 from inframe.trail.report import Report
 from inframe.trail.tiles import bundle, split_bundle
 from inframe.trail.tree import leaf_hash
@@ -302,3 +306,65 @@ def test_the_independent_verifier_finds_changes_too(tmp_path: Path) -> None:
         with pytest.raises((other.Wrong, ValueError)):
             other.verify_log(folder, KEY.text())
         (folder / path).write_bytes(large()[path])
+
+
+def test_every_cut_and_every_fork_before_what_was_witnessed() -> None:
+    """With the device's own key, at every length: what is cut or forked at leaf n is named."""
+    count = 40
+    whole = history(count)
+    log = Log(whole, KEY)
+    lines = Witness(Memory(), (WITNESS,), {ORIGIN: KEY}).add_checkpoint(request(log, 0), 5)
+    note = cosigned(log.published_note, lines, KEY, (WITNESS.key,))
+    for size in range(count):
+        [damage] = check(history(size).contents(), witnessed=[note]).damages
+        assert damage.place == f"leaf {size}"
+    for fork in range(count):
+        memory = Memory()
+        w = Writer(memory, [SIGNER], Clock())
+        for i in range(count + 5):
+            w.append(event(w.header(i), n=str(i) + ("!" if i == fork else "")))
+        w.publish()
+        [damage] = check(memory.contents(), witnessed=[note]).damages
+        assert f"leaf 0 to {count}" in damage.place
+        assert "another history" in damage.found
+
+
+RECORD_WAYS: dict[str, Callable[[list[FrameRecord], int, int], list[FrameRecord]]] = {
+    "removed": lambda frames, i, _j: frames[:i] + frames[i + 1 :],
+    "swapped": lambda frames, i, j: [frames[{i: j, j: i}.get(n, n)] for n in range(len(frames))],
+    "doubled": lambda frames, i, _j: [*frames[: i + 1], *frames[i:]],
+    "inserted": lambda frames, i, j: [*frames[:i], replace(frames[j], seq=999), *frames[i:]],
+    "another verdict": lambda frames, i, _j: [
+        replace(f, verdict=Verdict(f.verdict % 3 + 1)) if n == i else f for n, f in enumerate(frames)
+    ],
+    "another result": lambda frames, i, _j: [
+        replace(f, runs=(MissedReason.FAILED, *f.runs[1:])) if n == i else f for n, f in enumerate(frames)
+    ],
+    "a second earlier": lambda frames, i, _j: [
+        replace(f, shown_ns=f.shown_ns - 10**9) if n == i else f for n, f in enumerate(frames)
+    ],
+}
+
+
+@pytest.mark.parametrize("way", RECORD_WAYS)
+def test_one_frame_within_a_second_changed_and_encoded_anew(way: str) -> None:
+    """The leaf is as well-formed as before, and its tile is made to fit; only the signed root does not."""
+    rng = random.Random(way)
+    memory = Memory()
+    w = Writer(memory, [SIGNER], Clock())
+    for i in range(6):
+        w.append(leaf(w.header(i), rng, 30))
+    w.publish()
+    disk = memory.contents()
+    entries = split_bundle(disk["tile/entries/000.p/6"], 6, "")
+    for _ in range(TAMPERINGS // 40):
+        which, i, j = rng.randrange(6), *rng.sample(range(30), 2)
+        made = decode(entries[which])
+        assert isinstance(made, FrameLeaf)
+        wrong = replace(made, frames=tuple(RECORD_WAYS[way](list(made.frames), i, j)))
+        after = [encode(wrong) if n == which else entry for n, entry in enumerate(entries)]
+        changed = {"tile/entries/000.p/6": bundle(after)}
+        report = check(disk | changed)
+        assert f"leaf {which})" in " ".join(str(damage) for damage in report.damages)
+        changed["tile/0/000.p/6"] = b"".join(map(leaf_hash, after))
+        assert check(disk | changed).damages

@@ -20,7 +20,7 @@ from inframe.pipeline.board import Board, Count, create_board
 from inframe.pipeline.decide import decide, initial, make_plan
 from inframe.pipeline.display import overlay_of
 from inframe.pipeline.model import load_model
-from inframe.pipeline.record import RecordWriter, line
+from inframe.pipeline.record import RecordWriter, fields_of
 from inframe.pipeline.ring import RingWriter
 from inframe.pipeline.start import ready
 from inframe.table import PROCESSES, layout_of, partition_of
@@ -32,9 +32,12 @@ class PlainLoop:
     """The parent's side: a context manager that starts the loop, with the scheduling that the device's worker has."""
 
     def __init__(self, device: Device) -> None:
-        board, records = create_board(len(ROWS)), ring.create("floor", record.SLOTS, record.LINE_BYTES)
+        board, records = (
+            create_board(len(ROWS)),
+            ring.create("floor", record.SLOTS, record.fields_of(device).layout.size),
+        )
         self._notes = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
-        self.records_fd = ring.read_only(records)
+        self.records_fd, self.fields = ring.read_only(records), record.fields_of(device)
         self._row = Board(board, ROWS).row("floor")
         spec = ProcessSpec(
             "floor",
@@ -89,7 +92,7 @@ def main(ctx: ChildContext) -> None:
     model.warm_up(clock)
     plan = make_plan(device, {name: model.labels})
     overlay = overlay_of(device, {name: model.labels})
-    records = RecordWriter(RingWriter(ctx.fds["records"], ()))
+    records = RecordWriter(RingWriter(ctx.fds["records"], ()), fields_of(device))
     camera = open_camera(stream, clock)
     row = Board(ctx.fds["board"], tuple(ctx.args["rows"])).row(ctx.name)
     pixels, screen = (np.zeros((stream.height, stream.width, 3), np.uint8) for _ in range(2))
@@ -106,4 +109,4 @@ def main(ctx: ChildContext) -> None:
         said = said_of(name, frame, output, steps)
         decision, state = decide(plan, frame, {name: said}, {}, controls, state)
         overlay.draw(screen, pixels, decision, controls, clock.now())
-        records.write(line(frame, {name: said}, decision, clock.now()))
+        records.write(frame, {name: said}, decision, clock.now())

@@ -2,8 +2,9 @@
 
 import random
 import statistics
+import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import ExitStack
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,10 @@ from rich.table import Table
 from inframe.bench.floor import PlainLoop
 from inframe.bench.load import ALL, Load
 from inframe.bench.wakeups import Probe, round_trips
-from inframe.bench.windows import WINDOW_S, Bench, Phase, Window, beyond_stalls, of_device, of_loop
+from inframe.bench.windows import WINDOW_S, Bench, Phase, Turns, Window, beyond_stalls, of_device, of_loop, turns_us
 from inframe.core.clock import NS_PER_MS, NS_PER_S
-from inframe.core.config import Device
-from inframe.core.errors import DeviceFault
+from inframe.core.config import Device, RecordingConfig, Trail
+from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.yamlfile import read_device
 from inframe.device import Running
 from inframe.machine.kernel import status_of
@@ -27,22 +28,28 @@ from inframe.pipeline.board import Count
 from inframe.procedure import quantile
 from inframe.reference_device import device_file
 from inframe.resolve import resolve
-from inframe.table import layout_of, names
+from inframe.table import layout_of, names, partition_of
 
 FPS = 30
 READY_S = 30.0
 ROUNDS = 300
 
+PHASES = ("floor", "idle", "recorded", "load", "load_unpartitioned")
+
 Tick = Callable[[str], None]
 
 
-def measure_and_show(out: Console, seconds: float) -> dict[str, Any]:
+def measure_and_show(out: Console, seconds: float, only: list[str] | None = None) -> dict[str, Any]:
     """Run for about `seconds`, print the table, return the report."""
+    if unknown := set(only or ()) - set(PHASES):
+        raise ConfigError("inframe bench", "--only", ", ".join(sorted(unknown)), f"of: {', '.join(PHASES)}")
     with Progress(console=out, transient=True) as progress:
         task = progress.add_task("starting", total=seconds)
         began = time.monotonic()
         report = measure(
-            seconds, lambda what: progress.update(task, completed=time.monotonic() - began, description=what)
+            seconds,
+            lambda what: progress.update(task, completed=time.monotonic() - began, description=what),
+            only or PHASES,
         )
     show(out, report)
     return report
@@ -53,35 +60,45 @@ def bench_device() -> tuple[Device, Path]:
     path = device_file()
     device = resolve(read_device(path), path)
     camera = {"camera": "synthetic", "width": 1280, "height": 720, "fps": FPS}
-    changes = {"streams": {device.display: camera}, "screens": [{"kind": "none"}], "records": None}
+    changes = {"streams": {device.display: camera}, "screens": [{"kind": "none"}], "trail": None}
     return Device.model_validate(device.model_dump(mode="json") | changes), path
 
 
-def measure(seconds: float, tick: Tick) -> dict[str, Any]:
+def measure(seconds: float, tick: Tick, only: Sequence[str] = PHASES) -> dict[str, Any]:
     """The whole measurement: `seconds` of windows after a start-up of some 15 s. Returns the report (docs/performance.md)."""
     device, path = bench_device()
-    core = max(layout_of(device).real_time)
+    core = max(partition_of(device, "display", "", layout_of(device)).cores)
     tick("wake-ups")
     wakeups = _wakeups(device, core)
     with ExitStack() as stack:
-        partitioned = stack.enter_context(Running(device, path))
+        folder = stack.enter_context(tempfile.TemporaryDirectory(prefix="inframe-bench-"))
+        both = {"trail": Trail(folder=f"{folder}/trail"), "recording": RecordingConfig(folder=f"{folder}/recordings")}
+        recorded = device.model_copy(update=both)
+        # in this order: a partitioned device binds this process, and what it starts, to the background's cores
         plain = stack.enter_context(Running(device.model_copy(update={"real_time": False}), path))
         floor = stack.enter_context(PlainLoop(device))
+        partitioned = stack.enter_context(Running(recorded, path))
         tick("warming up")
         _until_ready([partitioned, plain], floor)
         probe = Probe(core)
         stack.callback(probe.close)
         load = stack.enter_context(Load(ALL))
+        turns = Turns(partitioned)
+        stack.callback(turns.release)
         subject = of_device("partitioned", partitioned)
-        phases = [
+        every = [
             Phase("floor", of_loop("floor", floor), load=False),
             Phase("idle", subject, load=False),
+            Phase("recorded", of_device("recorded", partitioned, turns), load=False),
             Phase("load", subject, load=True),
             Phase("load_unpartitioned", of_device("unpartitioned", plain), load=True),
         ]
+        for phase in every:
+            phase.subject.hold()
+        phases = [phase for phase in every if phase.name in only]
         bench = Bench(phases, load, probe, core, NS_PER_S // FPS, device.deadline_ns)
         rss = _run_blocks(bench, seconds, tick, partitioned.supervisor.pid("display") or 0)
-        for phase in phases:
+        for phase in every:
             phase.subject.go()  # so that they can end in order
     return _report(bench, wakeups, rss, partitioned.notes)
 
@@ -109,12 +126,11 @@ def _run_blocks(bench: Bench, seconds: float, tick: Tick, display: int) -> list[
 
 
 def _wakeups(device: Device, core: int) -> dict[str, dict[str, float]]:
-    """Between the cores that display and worker really have, and across cores for comparison."""
-    workers = max(layout_of(device).real_time - {core} or {core})
+    """Between the cores that display and worker really have, and on one core for comparison."""
+    workers = max(partition_of(device, "worker", "", layout_of(device)).cores)
     found = {"used": round_trips((core, workers), ROUNDS)}
-    other = min(layout_of(device).background)
-    if other != core:
-        found["across"] = round_trips((core, other), ROUNDS)
+    if core != workers:
+        found["one_core"] = round_trips((workers, workers), ROUNDS)
     return found
 
 
@@ -122,25 +138,31 @@ def _report(
     bench: Bench, wakeups: dict[str, dict[str, float]], rss: list[float], notes: list[tuple[str, str, str]]
 ) -> dict[str, Any]:
     by_phase = {phase.name: [w for w in bench.windows if w.phase == phase.name] for phase in bench.phases}
-    idle = [latency for window in by_phase["idle"] for latency in window.latencies_ms]
+    idle = [latency for window in by_phase.get("idle", ()) for latency in window.latencies_ms]
     slack_ns = bench.deadline_ns - int((quantile(idle, 0.99) or 0.0) * NS_PER_MS)
     report: dict[str, Any] = {
         name: phase_report(windows, slack_ns, bench.deadline_ns) for name, windows in by_phase.items()
     }
-    idle_p99 = report["idle"]["p99_ms"]
+    idle_p99 = _of(report, "idle", "p99_ms")
     for name, key in (("load", "slowdown_p99"), ("load_unpartitioned", "slowdown_p99_unpartitioned")):
-        p99 = report[name]["p99_ms"]
+        p99 = _of(report, name, "p99_ms")
         report[key] = p99 / idle_p99 if p99 and idle_p99 else None
-    floor_p50, idle_p50 = report["floor"]["p50_ms"], report["idle"]["p50_ms"]
+    floor_p50, idle_p50 = _of(report, "floor", "p50_ms"), _of(report, "idle", "p50_ms")
     report["isolation_ms"] = idle_p50 - floor_p50 if idle_p50 and floor_p50 else None
+    report["recording_us"] = turns_us(bench.windows)
     report |= {"handoff_us": wakeups["used"]["handoff"], "pingpong_us": wakeups["used"]["pingpong"]}
-    report["across_cores"] = wakeups.get("across")
+    report["one_core"] = wakeups.get("one_core")
     report["stalls"] = {name: _stalls(windows) for name, windows in by_phase.items()}
     report["voided_windows"] = bench.voided
     report["rss_display_mb"] = {"first": rss[0], "last": rss[-1], "max": max(rss)}
     report["memcpy_frame_ms"] = memcpy_ms()
     report["notes"] = notes
     return report
+
+
+def _of(report: dict[str, Any], phase: str, key: str) -> float | None:
+    value: float | None = report.get(phase, {}).get(key)
+    return value
 
 
 def phase_report(windows: list[Window], slack_ns: int, deadline_ns: int) -> dict[str, Any]:
@@ -156,6 +178,7 @@ def phase_report(windows: list[Window], slack_ns: int, deadline_ns: int) -> dict
         "windows": len(windows),
         "frames": frames,
         "missed": sum(len(w.due_ns) for w in windows),
+        "never_shown": sum(w.never_shown for w in windows),
         "missed_beyond_stalls": sum(beyond_stalls(w, slack_ns, deadline_ns) for w in windows),
         "results_in_time": in_time,
         "results_in_time_percent": 100.0 * in_time / frames if frames else None,
@@ -206,13 +229,19 @@ def show(out: Console, report: dict[str, Any]) -> None:
     )
     for column in ("phase", *(key.removesuffix("_ms").replace("_", " ") for key in keys)):
         table.add_column(column, justify="left" if column == "phase" else "right")
-    for phase in ("floor", "idle", "load", "load_unpartitioned"):
+    for phase in (phase for phase in PHASES if phase in report):
         table.add_row(phase, *(_cell(report[phase][key]) for key in keys))
     out.print(table)
     out.print(
         f"isolation costs {_cell(report['isolation_ms'])} ms (idle p50 - floor p50); "
         f"slow-down of p99 under load {_cell(report['slowdown_p99'])}, unpartitioned {_cell(report['slowdown_p99_unpartitioned'])}"
     )
+    if (cost := report["recording_us"]) is not None:
+        out.print(
+            f"trail, recording on: p50 {cost['median']:+.0f} us ({cost['low']:+.0f} to {cost['high']:+.0f} with 95 % confidence, "
+            f"{cost['pairs']} pairs of half seconds of one device); "
+            f"missed {cost['missed_with']} with, {cost['missed_without']} without"
+        )
     out.print(
         f"hand-off there and back {report['handoff_us']:.0f} us, bare eventfds {report['pingpong_us']:.0f} us; "
         f"display {report['rss_display_mb']['last']:.0f} MB; voided windows {report['voided_windows']}"

@@ -11,10 +11,12 @@ from inframe.core.clock import NS_PER_MS, NS_PER_S, MonotonicClock
 from inframe.drivers.cameras.pace import sleep_until
 from inframe.pipeline import ring
 from inframe.pipeline.ring import Header, RingReader, RingWriter
+from inframe.pipeline.worker import EARLY_NS
 
 GAP_NS = 5 * NS_PER_MS
 """Between two round trips: long enough for an idle core to fall asleep, as it does between two frames. The side that begins
-wakes a little early and polls the last stretch, as the cameras do, for the one and the other alike."""
+wakes a little early and polls the last stretch, as the cameras do, for the one and the other alike; through the rings both
+sides rehearse before it, as capture and worker do."""
 WARM = 20
 
 
@@ -60,8 +62,13 @@ def _wait(fd: int, clock: MonotonicClock) -> None:
 
 def _ping(rings: list[int], wakes: list[int], rounds: int) -> tuple[list[int], list[int]]:
     clock = MonotonicClock()
-    wait_until = sleep_until(clock)
     to, back = RingWriter(rings[0], (wakes[2],)), RingReader(rings[1])
+
+    def rehearse() -> None:
+        to.rehearse()
+        back.latest()
+
+    wait_until, wait_rehearsing = sleep_until(clock), sleep_until(clock, rehearse)
     bare, handed = [], []
     for i in range(rounds + WARM):
         wait_until(clock.now() + GAP_NS)
@@ -70,7 +77,7 @@ def _ping(rings: list[int], wakes: list[int], rounds: int) -> tuple[list[int], l
         _wait(wakes[1], clock)
         middle = clock.now()
         payload = to.begin()  # before the frame is there, as the capture process does it
-        wait_until(clock.now() + GAP_NS)
+        wait_rehearsing(clock.now() + GAP_NS)
         again = clock.now()
         payload[0] = i % 256
         to.commit(Header(0, tag=i))
@@ -91,10 +98,14 @@ def _echo(rings: list[int], wakes: list[int], rounds: int) -> None:
     for _ in range(rounds + WARM):
         _wait(wakes[0], clock)
         os.eventfd_write(wakes[1], 1)
-        _wait(wakes[2], clock)
+        payload = back.begin()
+        if not ring.wait(wakes[2], clock.now() + GAP_NS - EARLY_NS, clock):
+            there.latest()
+            back.rehearse()
+            _wait(wakes[2], clock)
         header = there.latest()
         if header is not None:
-            back.begin()[0] = there.payload(header.seq)[0]
+            payload[0] = there.payload(header.seq)[0]
             back.commit(Header(0, tag=header.tag))
 
 

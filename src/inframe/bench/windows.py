@@ -1,20 +1,23 @@
 """Short windows of each phase, shuffled within blocks; only one subject runs at a time, the others are stopped but warm."""
 
-import json
+import math
 import os
 import random
 import signal
+import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 
 from inframe.bench.floor import PlainLoop
 from inframe.bench.load import Load
 from inframe.bench.wakeups import Probe
 from inframe.core.clock import NS_PER_MS, NS_PER_S, MonotonicClock
+from inframe.core.types import Run
 from inframe.device import Running
-from inframe.pipeline.record import RecordReader
+from inframe.pipeline.record import RecordReader, Shown, fields_of
 from inframe.pipeline.ring import RingReader
 from inframe.table import names
 
@@ -22,6 +25,14 @@ WINDOW_S = 4.0
 SETTLE_S = 0.7
 """After a switch: caches fill, the camera finds its rhythm again. Not measured."""
 STEAL_LIMIT = 0.05
+BESIDE = ("recorder", "recording")
+"""What keeps a record: processes of a device that run in the one half of the turns and are held in the other."""
+TURN_NS = NS_PER_S // 2
+"""Short, because a virtual machine's speed drifts by milliseconds within seconds."""
+FLIP_NS = NS_PER_S // 10
+"""After a change of turn what was held catches up: frames captured then count for neither."""
+FEWEST_PAIRS = 8
+ON_OFF = (True, False)
 
 
 @dataclass
@@ -32,6 +43,7 @@ class Subject:
     pids: Callable[[], list[int]]
     records: RecordReader
     step: Callable[[], object]
+    turns: "Turns | None" = None
 
     def go(self) -> None:
         """Let it run."""
@@ -40,25 +52,90 @@ class Subject:
     def hold(self) -> None:
         """Stop it where it is."""
         self._send(signal.SIGSTOP)
+        if self.turns is not None:
+            self.turns.end()
 
     def _send(self, number: signal.Signals) -> None:
         for pid in self.pids():
             os.kill(pid, number)
 
 
-def of_device(name: str, running: Running) -> Subject:
-    """A device as a subject."""
+def beside(running: Running) -> list[str]:
+    """The processes of a device that keep a record."""
+    return [name for name in names(running.device) if name in BESIDE]
+
+
+class Turns:
+    """Lets the processes that keep a record run and holds them, turn about: the very same device with and without."""
+
+    def __init__(self, running: Running) -> None:
+        self._running = running
+        self._on = False
+        self._flips: list[tuple[int, bool]] = []
+
+    def tick(self, now: int) -> None:
+        """Change the turn when it is time."""
+        if not self._flips or now - self._flips[-1][0] >= TURN_NS:
+            self._set(not self._on)
+            self._flips.append((now, self._on))
+
+    def end(self) -> None:
+        """The window is over; all are held."""
+        self._set(on=False)
+
+    def release(self) -> None:
+        """Let them all run, so that they can end in order."""
+        self._set(on=True)
+
+    def _set(self, on: bool) -> None:
+        self._on = on
+        for name in beside(self._running):
+            pid = self._running.supervisor.pid(name)
+            if pid is not None:
+                os.kill(pid, signal.SIGCONT if on else signal.SIGSTOP)
+
+    def take(self) -> list[tuple[int, int, bool]]:
+        """The whole turns since the last call: begin, end, whether they ran."""
+        flips, self._flips = self._flips, []
+        return [(begin, end, on) for (begin, on), (end, _) in pairwise(flips)]
+
+
+def pairs(turns: list[tuple[int, int, bool]], records: list[Shown]) -> list[tuple[float, float]]:
+    """Median latencies, ms, of each two whole turns one behind the other: with what keeps a record, and without."""
+    found: dict[bool, float] = {}
+    paired = []
+    for begin, end, on in turns:
+        inside = [r for r in records if begin + FLIP_NS <= r.captured_ns < end and r.seq and r.shown_ns]
+        if inside:
+            found[on] = statistics.median((r.shown_ns - r.captured_ns) / NS_PER_MS for r in inside)
+        if len(found) == 2:
+            paired.append((found[True], found[False]))
+            found = {}
+    return paired
+
+
+def of_device(name: str, running: Running, turns: "Turns | None" = None) -> Subject:
+    """A device as a subject. `turns`: some of its processes run and are held turn about; without, they are held."""
 
     def pids() -> list[int]:
-        found = (running.supervisor.pid(process) for process in names(running.device))
+        found = (running.supervisor.pid(process) for process in names(running.device) if process not in BESIDE)
         return [pid for pid in found if pid is not None]
 
-    return Subject(name, pids, RecordReader(RingReader(running.shared["records.read"])), running.step)
+    def step() -> None:
+        for process in beside(running):
+            running.board.row(process).beat(running.clock.now())  # held by us, not hung
+        if turns is not None:
+            turns.tick(running.clock.now())
+        running.step()
+
+    return Subject(
+        name, pids, RecordReader(RingReader(running.shared["records.read"]), fields_of(running.device)), step, turns
+    )
 
 
 def of_loop(name: str, plain: PlainLoop) -> Subject:
     """The plain loop as a subject."""
-    return Subject(name, plain.pids, RecordReader(RingReader(plain.records_fd)), plain.step)
+    return Subject(name, plain.pids, RecordReader(RingReader(plain.records_fd), plain.fields), plain.step)
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,7 +149,8 @@ class Phase:
 
 @dataclass
 class Window:
-    """What one window showed. Latencies in ms, of the frames that were shown."""
+    """What one window showed. Latencies in ms, of every frame that was due: of one that was never shown, the time until a newer
+    one was. Left out, the frames that fare worst would make a quantile better."""
 
     phase: str
     expected: int
@@ -82,10 +160,15 @@ class Window:
     due_ns: list[int]
     """When the frames were due that were shown late or never."""
     in_time: int
+    never_shown: int = 0
     steps_ms: dict[str, list[float]] = field(default_factory=dict)
     stolen: float = 0.0
     stalls: list[tuple[int, int]] = field(default_factory=list)
     excused: int = 0
+    turns: list[tuple[float, float]] = field(default_factory=list)
+    """Median latencies, ms, of two turns one behind the other: with what keeps a record, and without."""
+    missed: list[int] = field(default_factory=lambda: [0, 0])
+    """Frames missed in turns with it, and without."""
 
 
 def stolen_ticks(core: int) -> int:
@@ -134,59 +217,66 @@ class Bench:
         phase.subject.hold()
         self.load.hold()
         window = measure(phase.name, records, begin, end, self.period_ns, self.deadline_ns)
+        if phase.subject.turns is not None:
+            turns = phase.subject.turns.take()
+            window.turns = pairs(turns, records)
+            window.missed = [
+                sum(b <= at < e for b, e, ran in turns if ran is on for at in window.due_ns) for on in ON_OFF
+            ]
         window.stolen = taken / os.sysconf("SC_CLK_TCK") / ((end - begin) / NS_PER_S)
         window.stalls = self.probe.stalls(begin - self.period_ns, end + self.deadline_ns)
         return window
 
-    def _idle(self, subject: Subject, seconds: float) -> list[dict[str, object]]:
+    def _idle(self, subject: Subject, seconds: float) -> list[Shown]:
         """Let it run and collect its records; look after its processes only once they have beaten again."""
         until = time.monotonic() + seconds
         quiet = time.monotonic() + 0.25
-        records: list[dict[str, object]] = []
+        records: list[Shown] = []
         while time.monotonic() < until:
             time.sleep(0.05)
             if time.monotonic() > quiet:
                 subject.step()
-            records += [json.loads(data) for data in subject.records.take()]
+            records += subject.records.take()
         return records
 
 
-def measure(
-    phase: str, records: list[dict[str, object]], begin: int, end: int, period_ns: int, deadline_ns: int
-) -> Window:
+def measure(phase: str, records: list[Shown], begin: int, end: int, period_ns: int, deadline_ns: int) -> Window:
     """The window from its records. The synthetic camera's frames are due at exact multiples of the period, so that a frame
     that was never shown, or never even captured, is known from the gap that it left."""
-    shown: dict[int, dict[str, int]] = {}
-    for record in records:
-        captured = record.get("captured_ns")
-        if isinstance(captured, int) and begin <= captured < end:
-            shown[captured] = record  # type: ignore[assignment]  # JSON
+    shown = {r.captured_ns: r for r in records if r.seq and begin <= r.captured_ns < end}
     if not shown:
         due = list(range(begin, end, period_ns))
-        return Window(phase, len(due), [], [deadline_ns] * len(due), due, 0)
+        latencies = [(end - at) / NS_PER_MS for at in due]
+        return Window(phase, len(due), latencies, [deadline_ns] * len(due), due, 0, len(due))
     first = min(shown)
     numbers = {round((captured - first) / period_ns): record for captured, record in shown.items()}
     low, high = -((first - begin) // period_ns), (end - 1 - first) // period_ns
-    window = Window(phase, high - low + 1, [], [], [], 0, {})
+    window = Window(phase, high - low + 1, [], [], [], 0)
+    numbers = {number: record for number, record in numbers.items() if record.shown_ns}
     for number in range(low, high + 1):
-        _add(window, numbers.get(number), first + number * period_ns, deadline_ns)
+        due_ns = first + number * period_ns
+        if number in numbers:
+            _add(window, numbers[number], due_ns, deadline_ns)
+        else:
+            newer_ns = next((numbers[n].shown_ns for n in range(number, high + 1) if n in numbers), end)
+            window.never_shown += 1
+            window.latencies_ms.append((newer_ns - due_ns) / NS_PER_MS)
+            window.lateness_ns.append(deadline_ns)
+            window.due_ns.append(due_ns)
     return window
 
 
-def _add(window: Window, record: dict[str, int] | None, due_ns: int, deadline_ns: int) -> None:
-    if record is None or not record["shown_ns"]:
-        window.lateness_ns.append(deadline_ns)
-        window.due_ns.append(due_ns)
-        return
-    latency = record["shown_ns"] - record["captured_ns"]
+def _add(window: Window, record: Shown, due_ns: int, deadline_ns: int) -> None:
+    latency = record.shown_ns - record.captured_ns
     window.latencies_ms.append(latency / NS_PER_MS)
-    said = record["results"].values()  # type: ignore[attr-defined]  # JSON
-    window.in_time += all(isinstance(one, dict) and one["seq"] == record["seq"] for one in said)
+    window.in_time += all(record.is_own(model) for model in record.runs)
     if latency > deadline_ns:
         window.lateness_ns.append(latency - deadline_ns)
         window.due_ns.append(due_ns)
-    for result in [one for one in said if isinstance(one, dict) and one["seq"] == record["seq"]][:1]:
-        at = [record["captured_ns"], *result["steps_ns"], record["shown_ns"]]
+    own = [run.steps for run in record.runs.values() if isinstance(run, Run) and run.seq == record.seq]
+    for steps in own[:1]:
+        ends = (steps.started, steps.preprocessed, steps.inferred, steps.decoded)
+        at = [record.captured_ns, *ends, record.shown_ns]
         for name, a, b in zip(
             ("hand_over", "preprocess", "infer", "decode", "gate_and_overlay"), at, at[1:], strict=False
         ):
@@ -201,3 +291,16 @@ def beyond_stalls(window: Window, slack_ns: int, deadline_ns: int) -> int:
         stalled = sum(max(0, min(b, due + deadline_ns) - max(a, due)) for a, b in window.stalls)
         unexplained += stalled < slack_ns
     return unexplained
+
+
+def turns_us(windows: list[Window]) -> dict[str, float] | None:
+    """How much what keeps a record adds to the median latency, in pairs of turns, microseconds: the median difference, and
+    between which it lies with 95 % confidence (order statistics; no distribution is assumed); and the frames missed with
+    it and without, in as many turns. None of too few pairs."""
+    found = sorted(1000 * (one - other) for window in windows for one, other in window.turns)
+    rank = int((len(found) - 1.96 * math.sqrt(len(found))) / 2)  # so many of the smallest and largest are left out
+    if len(found) < FEWEST_PAIRS:
+        return None
+    missed = [sum(window.missed[i] for window in windows) for i in range(2)]
+    told = {"median": statistics.median(found), "low": found[rank], "high": found[-1 - rank], "pairs": len(found)}
+    return told | {"missed_with": missed[0], "missed_without": missed[1]}

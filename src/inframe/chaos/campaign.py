@@ -12,12 +12,14 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from inframe.chaos import camera
+from inframe.chaos import camera, trail
 from inframe.chaos.faults import FAULTS, CanNot, Fault, release, small_disk
-from inframe.chaos.stage import FPS, Stage
+from inframe.chaos.stage import FPS, TRAIL, Stage
 from inframe.core.clock import NS_PER_MS, NS_PER_S
 from inframe.core.errors import ConfigError
-from inframe.core.types import Mode
+from inframe.core.types import Mode, Presence, Verdict
+from inframe.pipeline.record import Shown
+from inframe.trail.home import Home
 
 RECOVERY_LIMIT_S = 20.0
 KILLED_WORKER_RECOVERS_MS = 1500.0
@@ -74,19 +76,27 @@ def run_all(faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
         plain = [fault for fault in faults if not fault.camera]
         if plain:
             folder = Path(name) / "device"
-            (folder / "records").mkdir(parents=True)
-            small_disk(folder / "records")
+            (folder / TRAIL).mkdir(parents=True)
+            small_disk(folder / TRAIL)
             try:
                 outcomes += _on_stage(Stage.start(folder, {"camera": "synthetic"}), plain, tick)
+                outcomes.append(_judge_trail(folder, outcomes))
             finally:
-                release(folder / "records")
+                release(folder / TRAIL)
         own = [fault for fault in faults if fault.camera]
         if own:
             folder = Path(name) / "camera"
-            (folder / "records").mkdir(parents=True)
+            folder.mkdir(parents=True)
             with camera.Feed() as feed:
                 outcomes += _on_stage(camera.CameraStage.of(folder, feed), own, tick)
     return outcomes
+
+
+def _judge_trail(folder: Path, outcomes: list[Outcome]) -> Outcome:
+    """The trail, after the device has stopped."""
+    struck = [one.name for one in outcomes if one.skipped is None]
+    broken = trail.broken_bars(Home(folder / TRAIL, folder / "key"), struck)
+    return Outcome("trail_afterwards", bars="; ".join(broken) or "held")
 
 
 def _on_stage(stage: Stage, faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
@@ -121,33 +131,33 @@ def _one(stage: Stage, fault: Fault) -> Outcome:
 def _well(stage: Stage, fault: Fault) -> bool:
     if not stage.records or stage.mode() is not Mode.NOMINAL:
         return False
-    if fault.ai and stage.records[-1]["verdict"] != "SHOW":
+    if fault.ai and stage.records[-1].verdict is not Verdict.SHOW:
         return False
     return _first_alert(stage.records, fault) is not None or not fault.alerts
 
 
-def _first_alert(records: list[dict[str, Any]], fault: Fault) -> tuple[str, int] | None:
+def _first_alert(records: list[Shown], fault: Fault) -> tuple[str, int] | None:
     """The alert that announced the fault, and when it was on the screen, ns."""
     for record in records:
         for name in fault.alerts:
-            if record["shown_ns"] and record.get("alerts", {}).get(name) in ("ON", "ACKNOWLEDGED"):
-                return name, record["shown_ns"]
+            if record.shown_ns and record.alerts.get(name) in (Presence.ON, Presence.ACKNOWLEDGED):
+                return name, record.shown_ns
     return None
 
 
 def judge(
-    fault: Fault, records: list[dict[str, Any]], struck: int, end: int, recovered_ms: float | None, max_age_ns: int
+    fault: Fault, records: list[Shown], struck: int, end: int, recovered_ms: float | None, max_age_ns: int
 ) -> Outcome:
     """The outcome from the records of what was shown. Pure."""
-    frames = [r for r in records if "seq" in r and struck <= r["captured_ns"] < end]
+    frames = [r for r in records if r.seq and struck <= r.captured_ns < end]
     expected = len(_due(frames, struck, end)) if not fault.camera else (end - struck) // PERIOD_NS
-    in_time = sum(bool(r["shown_ns"]) and r["shown_ns"] <= r["deadline_ns"] for r in frames)
+    in_time = sum(0 < r.shown_ns <= r.deadline_ns for r in frames)
     alert = _first_alert(records, fault)
     outcome = Outcome(
         fault.name,
         expected,
         expected - in_time,
-        sum(r["verdict"] == "WITHHOLD" for r in frames) * PERIOD_NS / NS_PER_MS,
+        sum(r.verdict is Verdict.WITHHOLD for r in frames) * PERIOD_NS / NS_PER_MS,
         sum(_wrong(r, max_age_ns) for r in frames),
         recovered_ms,
         alert[0] if alert is not None else None,
@@ -157,21 +167,19 @@ def judge(
     return outcome
 
 
-def _due(frames: list[dict[str, Any]], struck: int, end: int) -> range:
+def _due(frames: list[Shown], struck: int, end: int) -> range:
     """The synthetic camera's frames are due at exact multiples of its period: which ones fell between strike and end."""
     if not frames:
         return range((end - struck) // PERIOD_NS)
-    first = frames[0]["captured_ns"]
+    first = frames[0].captured_ns
     return range(-((first - struck) // PERIOD_NS), (end - 1 - first) // PERIOD_NS + 1)
 
 
-def _wrong(record: dict[str, Any], max_age_ns: int) -> bool:
+def _wrong(record: Shown, max_age_ns: int) -> bool:
     """An overlay that this frame should not have had: SHOW without each model's result of this very frame."""
-    if record["verdict"] == "SHOW":
-        return not all(
-            isinstance(result, dict) and result["seq"] == record["seq"] for result in record.get("results", {}).values()
-        )
-    return bool(record["verdict"] == "HOLD" and record["age_ns"] > max_age_ns)
+    if record.verdict is Verdict.SHOW:
+        return not all(record.is_own(model) for model in record.runs)
+    return record.verdict is Verdict.HOLD and record.age_ns > max_age_ns
 
 
 def _broken_bars(fault: Fault, outcome: Outcome) -> list[str]:

@@ -14,7 +14,7 @@ from pathlib import Path
 
 from inframe.bench.load import Load
 from inframe.chaos.model import Misdeed
-from inframe.chaos.stage import Stage
+from inframe.chaos.stage import TRAIL, Stage
 from inframe.core.clock import NS_PER_S
 from inframe.pipeline import ring
 
@@ -75,13 +75,13 @@ def _misdeed(what: Misdeed) -> Callable[[Stage], Mend]:
 
 
 def _disk_full(stage: Stage) -> Mend:
-    """A small file system of the records' own, filled up; unprivileged, the recorder's file size limit instead."""
-    records = stage.folder / "records"
-    if os.path.ismount(records):
-        return _fill(records)
+    """A small file system of the trail's own, filled up; unprivileged, the recorder's file size limit instead."""
+    trail = stage.folder / TRAIL
+    if os.path.ismount(trail):
+        return _fill(trail)
     pid = stage.pid("recorder")
     before = resource.prlimit(pid, resource.RLIMIT_FSIZE)
-    size = max((file.stat().st_size for file in records.iterdir()), default=0)
+    size = max((file.stat().st_size for file in trail.rglob("*") if file.is_file()), default=0)
     resource.prlimit(pid, resource.RLIMIT_FSIZE, (size, before[1]))
 
     def back() -> None:
@@ -171,7 +171,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("worker_slow", _misdeed(Misdeed.SLOW), 1.5, ("AI_LATE",), ai=True),
     Fault("worker_nan", _misdeed(Misdeed.NAN), 1.0, ("AI_INVALID",), ai=True),
     Fault("worker_raising", _misdeed(Misdeed.RAISE), 0.7, ("AI_FAILED",), ai=True),
-    Fault("worker_out_of_memory", _misdeed(Misdeed.MEMORY), 1.5, ("AI_FAILED", "WORKER_LOST"), ai=True),
+    Fault("worker_out_of_memory", _misdeed(Misdeed.MEMORY), 1.5, ("AI_FAILED", "WORKER_LOST", "AI_LATE"), ai=True),
     Fault("capture_killed", _signal("capture", signal.SIGKILL), 0.0, (), path=True),
     Fault("display_killed", _signal("display", signal.SIGKILL), 0.0, ("DISPLAY_LOST",), path=True),
     Fault("recorder_killed", _signal("recorder", signal.SIGKILL), 0.0, ("RECORDER_LOST",)),

@@ -1,6 +1,5 @@
 """A running device with everything needed to break it, and the records of what it showed."""
 
-import json
 import os
 import time
 from collections.abc import Callable
@@ -20,7 +19,7 @@ from inframe.core.yamlfile import read_device
 from inframe.device import Running
 from inframe.machine.supervise import Notice
 from inframe.pipeline.board import Count
-from inframe.pipeline.record import RecordReader
+from inframe.pipeline.record import RecordReader, Shown, fields_of
 from inframe.pipeline.ring import RingReader
 from inframe.reference_device import device_file
 from inframe.resolve import resolve
@@ -28,6 +27,8 @@ from inframe.resolve import resolve
 FPS = 30
 STEP_S = 0.005
 WORKER_MB = 512
+TRAIL = "trail"
+"""Where the device under test keeps its trail, in its folder."""
 NOMINAL_LIMIT_S = 20.0
 
 
@@ -43,7 +44,7 @@ def device_for(folder: Path, camera: dict[str, Any]) -> Path:
         "streams": {device.display: stream},
         "models": models,
         "screens": screens,
-        "records": str(folder / "records"),
+        "trail": {"folder": str(folder / TRAIL), "key": str(folder / "key")},
     }
     changes["worker_memory_mb"] = WORKER_MB
     path = folder / "device.yaml"
@@ -66,7 +67,7 @@ class Stage:
     path: Path
     running: Running
     control: Path
-    records: list[dict[str, Any]] = field(default_factory=list)
+    records: list[Shown] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     reader: RecordReader | None = None
 
@@ -80,9 +81,8 @@ class Stage:
         device: Device = resolve(read_device(path), path)
         notices: list[Notice] = []
         running = Running(device, path, notices.append).__enter__()
-        return Stage(
-            folder, path, running, control, [], notices, RecordReader(RingReader(running.shared["records.read"]))
-        )
+        records = RecordReader(RingReader(running.shared["records.read"]), fields_of(device))
+        return Stage(folder, path, running, control, [], notices, records)
 
     def close(self) -> None:
         """Stop the device."""
@@ -111,7 +111,7 @@ class Stage:
 
     def _take(self) -> None:
         if self.reader is not None:
-            self.records += [json.loads(data) for data in self.reader.take()]
+            self.records += self.reader.take()
 
     def settle(self) -> None:
         """Wait until all is well: NOMINAL for a second, every process ready, no fault posted. Raises DeviceFault."""
@@ -130,7 +130,7 @@ class Stage:
 
     def _announced(self) -> bool:
         """Whether a fault is posted, or its alert is still on the screen."""
-        alerts = self.records[-1]["alerts"] if self.records else {}
+        alerts = self.records[-1].alerts if self.records else {}
         return bool(self.running.board.faults()) or any(key in EVENTS for key in alerts)
 
     def _all_ready(self) -> bool:

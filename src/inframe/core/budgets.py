@@ -20,3 +20,6 @@ START_NS = 3 * NS_PER_S
 
 HANG_NS = 400 * NS_PER_MS
 """A process of the frame path whose heartbeat is older than this is killed and started again."""
+
+RECORDING_START_NS = NS_PER_S
+"""So long the first frame of a device that records waits for its recording, once, at the start."""

@@ -349,6 +349,32 @@ class Cores(Part):
     background: tuple[Core, ...] = Field(min_length=1)
 
 
+class RecordingConfig(Part):
+    """An MCAP file of each procedure: the displayed stream as it was captured, and all that was made of it."""
+
+    folder: str
+    codec: Literal["h264", "lossless"] = Field(
+        "h264", description="lossless: RGB bit for bit, about twenty times the size; a replay is then exact"
+    )
+    rotate_minutes: float = Field(10, gt=0, le=1440, description="a new file is begun after so long")
+    encrypt: str | None = Field(
+        None, description="file of the device's key, made by `inframe record key`; null: not encrypted"
+    )
+
+
+class Trail(Part):
+    """The tamper-evident record of every frame shown and every event."""
+
+    folder: str = Field("out/trail", description="where it is kept")
+    key: str | None = Field(
+        None, description="the device's private key, made if there is none; null: `key` in the folder"
+    )
+    post_quantum: bool = Field(
+        False, description="a key made here gets an ML-DSA-44 half, which signs what is published"
+    )
+    input_digests: bool = Field(True, description="a digest of each frame's pixels; takes a background core's time")
+
+
 class Device(Part):
     """The whole of `device.yaml`."""
 
@@ -365,7 +391,9 @@ class Device(Part):
     real_time: bool = Field(True, description="ask for real-time scheduling, own cores and locked memory")
     cores: Cores | None = None
     worker_memory_mb: int = Field(2048, ge=128, le=1 << 20, description="memory limit of each worker")
-    records: str | None = Field(None, description="folder for the record of each frame; null: none is kept")
+    trail: Trail | None = Field(Trail(), description="null: nothing is recorded")
+
+    recording: RecordingConfig | None = Field(None, description="null: no recording")
 
     @model_validator(mode="after")
     def _references(self) -> Self:

@@ -5,7 +5,8 @@
     ├── AlreadyTold     the same, said on stderr by the process that found it                    exit code 2
     ├── BundleRefused   the supplier: a bundle is unsigned, changed, incomplete or too new       exit code 2
     ├── UpdateError     service: a repository, a slot or a download                              exit code 2
-    └── DeviceFault     the technician: this machine, camera or disk does not do what it must    exit code 3
+    ├── DeviceFault     the technician: this machine, camera or disk does not do what it must    exit code 3
+    └── (in trail/)     TrailDamaged and WitnessRefused, the auditor: the record is not sound    exit code 1
 
 A wrong order of calls is a plain RuntimeError: it is our own mistake, not somebody's input.
 """

@@ -118,6 +118,14 @@ class Result:
     steps: Steps
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """What is kept of a result: which frame the model looked at, and when its steps ended."""
+
+    seq: int
+    steps: Steps
+
+
 class MissedReason(IntEnum):
     """Why there is no result."""
 

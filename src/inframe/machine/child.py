@@ -4,6 +4,7 @@ It imports little, because a restarted process is waited for. It ties itself to 
 then imports what it was asked to run.
 """
 
+import fcntl
 import importlib
 import json
 import os
@@ -22,6 +23,7 @@ from inframe.machine.partition import GaveUp, Partition, apply, begin
 FAULT = 70
 """Exit code of an error nobody caught (EX_SOFTWARE). An InframeError has its own; 0 means that it has finished."""
 PARENT_GONE = 71
+SELECT_LIMIT = 1024
 STOPPED = 128 + signal.SIGTERM
 """Ended because it was told to. Not 0: whoever but the parent sends SIGTERM gets a restart, not an end."""
 
@@ -99,7 +101,18 @@ def main(arguments: list[str]) -> int:
 def _read_row(fd: int) -> dict[str, Any]:
     with open(fd, "rb") as file:
         row: dict[str, Any] = json.loads(file.read())
+    low = {fd: _low(fd) for fd in set(row["fds"].values())}
+    row["fds"] = {key: low[fd] for key, fd in row["fds"].items()}
     return row
+
+
+def _low(fd: int) -> int:
+    """The descriptor under a low number: select() takes none from 1024 on, and the parent may have that many open."""
+    if fd < SELECT_LIMIT:
+        return fd
+    lower = fcntl.fcntl(fd, fcntl.F_DUPFD_CLOEXEC, 3)
+    os.close(fd)
+    return lower
 
 
 def _set_environment(args: Mapping[str, Any]) -> None:

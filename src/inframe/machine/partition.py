@@ -297,6 +297,8 @@ class CoreLayout:
     real_time: frozenset[int]
     background: frozenset[int]
     shared: bool
+    display: frozenset[int] = frozenset()
+    """The display's, where no real-time core is left for it; empty: the last real-time one."""
 
 
 def cores_for(
@@ -310,6 +312,9 @@ def cores_for(
     `siblings` the hardware threads of each core. Threads of one core stay together: a busy sibling halves a core's
     speed. The last ones, because the kernel's own work and most interrupts prefer the first, and because the big cores
     of big.LITTLE processors come last.
+
+    A single real-time core that nobody has isolated is no cleaner than any other: the display then has the highest priority
+    among the background cores, instead of taking turns with the models on theirs.
     """
     usable = frozenset(os.sched_getaffinity(0) if allowed is None else allowed)
     if not usable:
@@ -324,7 +329,9 @@ def cores_for(
     if len(cores) == 1:
         return CoreLayout(usable, usable, shared=True)
     real_time = frozenset(cpu for core in cores[len(cores) - len(cores) // 2 :] for cpu in core)
-    return CoreLayout(real_time, usable - real_time, shared=False)
+    background = usable - real_time
+    display = frozenset({max(background)}) if len(real_time) == 1 else frozenset()
+    return CoreLayout(real_time, background, shared=False, display=display)
 
 
 def cpu_list(text: str) -> frozenset[int]:

@@ -25,7 +25,7 @@ class Count(IntEnum):
     """The columns of a process's row that only count up (or hold the newest value)."""
 
     FRAMES = 0
-    """capture: published; worker: runs; display: shown; recorder: records written; screens: shown."""
+    """capture: published; worker: runs; display: shown; recorder: frames safely written; screens: shown."""
     DROPPED = 1
     """capture: thrown away for a newer one; recorder: records that came too fast; screens: skipped."""
     MISSED = 2
@@ -58,6 +58,10 @@ class Count(IntEnum):
     """screens: 1 when the person asked to end the run."""
     AUDIBLE = 21
     """display: the priority that should sound now."""
+    EVENTS = 22
+    """recorder: the newest of what the parent told that is safely written."""
+    TAKEN = 23
+    """recording: the newest record that is in its file."""
 
 
 class Board:
@@ -152,8 +156,9 @@ class Row:
         self._faults[EVENT_INDEX[event]] = 0
 
     def clear(self) -> None:
-        """Forget what a process that has died said of itself: its faults, and that it is ready. Its counts go on."""
-        self._cells[1 + Count.READY_NS] = 0
+        """Forget what a process that has died said of itself: its faults, that it is ready, what it last decided. Its counts
+        go on."""
+        self._cells[1 + Count.READY_NS] = self._cells[1 + Count.VERDICT] = 0
         for i in range(len(self._faults)):
             self._faults[i] = 0
 

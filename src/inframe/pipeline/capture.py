@@ -3,8 +3,10 @@
 A broken bitstream or a hung driver can end this process and never the picture loop: it is started again, and the ring goes on.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass
 
+from inframe.core.budgets import RECORDING_START_NS
 from inframe.core.clock import NS_PER_S, Clock, MonotonicClock
 from inframe.core.config import Device, FileStream, Stream
 from inframe.core.errors import DeviceFault
@@ -32,19 +34,31 @@ def main(ctx: ChildContext) -> None:
     start.ready(ctx, capture.row, capture.clock)
     if isinstance(stream, FileStream) and stream.pace == "fast":
         capture.follow = board.row("display")
-        _wait_until_ready(ctx, [board.row(name) for name in ctx.args["readers"]], capture)
+        readers = [board.row(name) for name in ctx.args["readers"]]
     else:
-        _wait_until_ready(ctx, [board.row("display")], capture)
-    _keep_going(ctx, stream, capture)
+        readers = [board.row("display")]
+    if not isinstance(stream, FileStream):  # a recording can be opened meanwhile, a live camera would pile up pictures
+        _wait_until_ready(ctx, readers, capture)
+
+    def until_ready() -> None:
+        _wait_until_ready(ctx, readers, capture)
+        if ctx.args.get("recording") and capture.writer.seq == 1:
+            _wait_for_recording(ctx, board.row(ctx.args["recording"]), capture)
+
+    _keep_going(ctx, stream, capture, until_ready)
 
 
-def _keep_going(ctx: ChildContext, stream: Stream, capture: "Capture") -> None:
-    """Open the camera, use it until it is lost, wait a little longer each time, open it again."""
-    losses, told = 0, ""
+def _keep_going(ctx: ChildContext, stream: Stream, capture: "Capture", until_ready: Callable[[], None]) -> None:
+    """Open the camera, use it until it is lost, wait a little longer each time, open it again. `until_ready` waits, once, for
+    those who are to see the first frame."""
+    losses, told, first = 0, "", True
     while not ctx.stop.is_set():
         try:
-            camera = open_camera(stream, capture.clock)
+            camera = open_camera(stream, capture.clock, capture.rehearse)
             try:
+                if first:
+                    until_ready()
+                first = False
                 while not ctx.stop.is_set():
                     losses = 0 if capture.step(camera) else losses
             finally:
@@ -66,6 +80,13 @@ def _wait_until_ready(ctx: ChildContext, readers: list[Row], capture: "Capture")
     """A procedure starts when it can be seen: no frame is captured before there is a display. The models may come later; only
     a recording that is played as fast as possible waits for them too, so that its first frame counts."""
     while not all(row.get(Count.READY_NS) for row in readers) and not ctx.stop.wait(0.005):
+        capture.row.beat(capture.clock.now())
+
+
+def _wait_for_recording(ctx: ChildContext, row: Row, capture: "Capture") -> None:
+    """A recording that lacks the beginning can't be replayed: it may have a moment to open its file. Not more than that."""
+    until = capture.clock.now() + RECORDING_START_NS
+    while not row.get(Count.READY_NS) and capture.clock.now() < until and not ctx.stop.wait(0.005):
         capture.row.beat(capture.clock.now())
 
 
@@ -94,11 +115,17 @@ class Capture:
             self._until_handled(seq)
         return True
 
-    def _publish(self, shot: Shot, now: int) -> int:
-        seq = self.writer.commit(
-            Header(0, self.writer.seq, shot.captured_ns, now, shot.source_ns or 0, int(shot.flags), shot.dropped)
-        )
+    def rehearse(self) -> None:
+        """Shortly before a frame: walk the way that it will go, so that it is in the caches."""
         row = self.row
+        row.beat(self.clock.now())
+        row.add(Count.FRAMES, 0)
+        row.set(Count.SEQ, row.get(Count.SEQ))
+        self.writer.rehearse()
+
+    def _publish(self, shot: Shot, now: int) -> int:
+        """Published last: who is woken by it waits until this process, of higher priority, is done."""
+        row, seq = self.row, self.writer.seq
         row.add(Count.FRAMES)
         row.set(Count.SEQ, seq)
         row.set(Count.LATENCY_NS, now - shot.captured_ns)
@@ -106,7 +133,8 @@ class Capture:
             row.add(Count.DROPPED, shot.dropped)
         if shot.flags & FrameFlag.CORRUPT:
             row.add(Count.CORRUPT)
-        return seq
+        header = Header(0, seq, shot.captured_ns, now, shot.source_ns or 0, int(shot.flags), shot.dropped)
+        return self.writer.commit(header)
 
     def _until_handled(self, seq: int) -> None:
         import time  # only here: recordings played as fast as possible have no real-time clock to keep

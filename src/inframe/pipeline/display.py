@@ -1,10 +1,11 @@
 """`display`: the process that owns the deadline, the gate, the overlay and the screen."""
 
-import math
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 
-from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
+import numpy as np
+
+from inframe.core.clock import NS_PER_S, Clock, MonotonicClock
 from inframe.core.config import Device, ModelConfig
 from inframe.core.types import (
     Controls,
@@ -25,9 +26,8 @@ from inframe.pipeline.decide import Plan, due, make_plan
 from inframe.pipeline.overlay import Overlay
 from inframe.pipeline.palette import look
 from inframe.pipeline.ring import Header, RingReader, RingWriter
+from inframe.pipeline.watched import Watched
 
-PERIODS = 2.5
-"""So many frame periods at least are no stall, whatever `stall_ms` says."""
 FAULT_SHOWN_NS = NS_PER_S
 """A fault that lasts one frame is posted for this long, so that the slowest reader of the board sees it."""
 
@@ -47,26 +47,42 @@ def main(ctx: ChildContext) -> None:
         RingReader(ctx.fds["frames"]),
     )
     readers = {name: RingReader(ctx.fds[f"results.{name}"]) for name in models}
-    records = record.RecordWriter(RingWriter(ctx.fds["records"], ()))
+    records_ring = RingWriter(ctx.fds["records"], ())
+    records = record.RecordWriter(records_ring, record.fields_of(device))
+    notes = RingWriter(ctx.fds["status"], ()) if "status" in ctx.fds else None
+    status = Watched(board, notes, lambda: records_ring.seq)
     journal = BoardJournal(board.row(ctx.name), plan, records, [frames, *readers.values()], clock, board.controls)
 
     def wait(until_ns: int) -> bool:
         return ring.wait(ctx.fds["wake"], until_ns, clock)
 
-    incoming = _incoming(ctx, device, frames, wait, journal)
+    incoming = _incoming(ctx, device, frames, wait, journal, status)
     wakes = tuple(fd for key, fd in sorted(ctx.fds.items()) if key.startswith("wake."))
     screen = RingWriter(ctx.fds["screen"], wakes)
     surface = RingSurface(
         overlay_of(device, labels), screen, (stream.width, stream.height), incoming, clock, journal.draw_failed
     )
     surface.warm_up()
-    results = loop.ModelResults(plan, readers, clock, wait, loop.awaited(models, device.deadline_ns))
+    workers = {name: board.row(f"worker.{model.worker}") for name, model in models.items()}
+    results = loop.ModelResults(
+        plan,
+        readers,
+        clock,
+        wait,
+        loop.awaited(models, device.deadline_ns),
+        lambda name: workers[name].get(Count.READY_NS) != 0,
+    )
     start.ready(ctx, journal.row, clock, gc_off=True)
-    loop.run(incoming, results, plan, board, surface, journal, journal)
+    loop.run(incoming, results, plan, status, surface, journal, journal)
 
 
 def _incoming(
-    ctx: ChildContext, device: Device, frames: RingReader, wait: loop.Wait, journal: "BoardJournal"
+    ctx: ChildContext,
+    device: Device,
+    frames: RingReader,
+    wait: loop.Wait,
+    journal: "BoardJournal",
+    status: Watched,
 ) -> loop.Incoming:
     stream = device.streams[device.display]
     return loop.Incoming(
@@ -75,15 +91,18 @@ def _incoming(
         views=_views(frames.payloads, (stream.width, stream.height)),
         period_ns=int(NS_PER_S / stream.fps),
         deadline_ns=device.deadline_ns,
-        stall_ns=int(max(stream.stall_ms * NS_PER_MS, PERIODS * NS_PER_S / stream.fps)),
-        frozen_ns=math.inf if stream.frozen_ms is None else stream.frozen_ms * NS_PER_MS,
+        stall_ns=loop.stall_after(stream),
+        frozen_ns=loop.frozen_after(stream),
         clock=journal.clock,
         wait=wait,
         stopping=ctx.stop.is_set,
         skipped=journal.skipped,
         idle=lambda: journal.beat(None, None),
-        look_ns=loop.look_after(device.deadline_ns) if ctx.args["woken_by"] == "results" else None,
+        look_ns=loop.look_after(device.deadline_ns, ctx.args["own_core"])
+        if ctx.args["woken_by"] == "results"
+        else None,
         last=journal.row.get(Count.SEQ),
+        began=status.began,
     )
 
 
@@ -97,8 +116,9 @@ def overlay_of(device: Device, labels: Mapping[str, tuple[str, ...]]) -> Overlay
     stream = device.streams[device.display]
     models = {name: device.models[name] for name in labels if device.models[name].stream == device.display}
     looks = {name: look(labels[name], model.colours, _full_scale(model)) for name, model in models.items()}
-    texts = [rule.text for rule in device.rules.values()]
-    return Overlay(device.device, looks, stream.width, stream.height, texts=texts, watermark=device.overlay.watermark)
+    texts, watermark = [rule.text for rule in device.rules.values()], device.overlay.watermark
+    scored = any(model.decode.kind not in ("segmentation", "heat") for model in models.values())
+    return Overlay(device.device, looks, stream.width, stream.height, texts=texts, watermark=watermark, scored=scored)
 
 
 def _full_scale(model: ModelConfig) -> float:
@@ -124,9 +144,17 @@ class RingSurface:
     failed: Callable[[], None]
     """Called when the overlay could not be drawn."""
     views: list[Pixels] = field(init=False)
+    _laid: int = 0
+    """The frame that the slot begun holds already."""
 
     def __post_init__(self) -> None:
         self.views = _views(self.writer.payloads, self.size)
+
+    def lay(self, frame: Frame) -> None:
+        """See loop.Surface."""
+        self.writer.begin()
+        np.copyto(self.views[self.writer.slot], frame.pixels)
+        self._laid = frame.seq
 
     def show(self, frame: Frame | NoSignal, decision: Decision, controls: Controls) -> int:
         """See loop.Surface."""
@@ -141,13 +169,17 @@ class RingSurface:
         if not self.incoming.still(frame):
             return 0
         now = self.clock.now()
-        self.writer.commit(Header(0, frame.seq, frame.captured_ns, now, kind=int(verdict)))
+        self.writer.commit(Header(0, frame.seq, frame.captured_ns, now, 0, 0, 0, verdict))
+        self.writer.begin()  # the next one: now it delays nobody
         return now
 
     def _draw(self, into: Pixels, frame: Frame, decision: Decision, controls: Controls) -> Verdict:
         """Returns what was really drawn."""
+        if self._laid != frame.seq:
+            self.lay(frame)
+        self._laid = 0
         try:
-            self.overlay.draw(into, frame.pixels, decision, controls, self.clock.now())
+            self.overlay.draw_over(into, frame.pixels, decision, controls, self.clock.now())
         except Exception:  # noqa: BLE001  # whatever slipped through every check of a result costs its overlay, never the picture
             self.failed()
             plain = replace(decision, verdict=Verdict.WITHHOLD, findings=(), shown=(), age_ns=0)
@@ -181,12 +213,13 @@ class BoardJournal:
         now = self.clock.now()
         row = self.row
         row.set(Count.MODE, int(decision.mode))
-        row.set(Count.VERDICT, int(decision.verdict))
+        if shown_ns:  # the first verdict after a restart says that the picture is back
+            row.set(Count.VERDICT, int(decision.verdict))
         row.set(Count.AUDIBLE, int(audible(decision.alerts, self.controls(), now)))
         if isinstance(frame, Frame):
             self._count(frame, results, decision, shown_ns)
         self._damage(now)
-        self.records.write(record.line(frame, results, decision, shown_ns))
+        self.records.write(frame, results, decision, shown_ns)
 
     def _count(self, frame: Frame, results: Results, decision: Decision, shown_ns: int) -> None:
         row = self.row

@@ -2,14 +2,15 @@
 anything from outside, or touches a disk or a socket.
 """
 
+import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Literal, Protocol
 
 from inframe.core.budgets import DRAW_NS, NO_SIGNAL_REDRAW_NS, START_NS
-from inframe.core.clock import NS_PER_MS, Clock
-from inframe.core.config import ModelConfig
+from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock
+from inframe.core.config import ModelConfig, StreamBase
 from inframe.core.types import (
     Controls,
     Decision,
@@ -23,7 +24,8 @@ from inframe.core.types import (
     Results,
 )
 from inframe.pipeline import results as results_ring
-from inframe.pipeline.decide import Plan, decide, due, initial
+from inframe.pipeline.decide import Plan, decide, initial
+from inframe.pipeline.gate import looks_at
 from inframe.pipeline.ring import Header, RingReader
 
 WAIT_NS = 50 * NS_PER_MS
@@ -31,6 +33,9 @@ WAIT_NS = 50 * NS_PER_MS
 
 FROZEN_ROWS = 16
 """So many rows of a picture are compared with the last picture's: sensor noise alone makes each of them differ."""
+PERIODS = 2.5
+LAY_NS = NS_PER_MS // 2
+"""On a core of its own the display looks for a frame so long after it should have come."""
 LOOK_NS = 4 * NS_PER_MS
 """A frame that is late is looked for this often."""
 
@@ -40,6 +45,10 @@ Wait = Callable[[int], bool]
 
 class Surface(Protocol):
     """Where pictures go: the overlay and the screen ring behind it."""
+
+    def lay(self, frame: Frame) -> None:
+        """What can be done before the models have spoken: the frame as it is, where the picture will be."""
+        ...
 
     def show(self, frame: Frame | NoSignal, decision: Decision, controls: Controls) -> int:
         """Draw, hand over, and return when that was done, ns; 0 if the frame was overwritten while it was drawn."""
@@ -88,9 +97,12 @@ def run(
     island: Island,
 ) -> None:
     """Every frame reaches the screen by its deadline, whatever the models do. Ends when `incoming` does."""
-    state = initial(plan, incoming.clock.now())
+    state = initial(plan, incoming.begin())
     for frame in incoming:
-        results = models.await_for(frame, until_ns=frame.deadline_ns - DRAW_NS) if isinstance(frame, Frame) else {}
+        results: Results = {}
+        if isinstance(frame, Frame):
+            surface.lay(frame)
+            results = models.await_for(frame, until_ns=frame.deadline_ns - DRAW_NS)
         controls = status.controls()
         decision, state = decide(plan, frame, results, status.faults(), controls, state)
         shown_ns = surface.show(frame, decision, controls)
@@ -121,6 +133,8 @@ class Incoming:
     """How long after a frame should have come the loop looks for it. None: the capture process wakes it. See `woken_by`."""
     last: int = 0
     """The newest frame handled; after a restart that of the process before, so that what was lost between is counted."""
+    began: Callable[[int, int], None] = lambda _start_ns, _last: None
+    """Called once with the moment at which the loop begins, and `last`."""
     _last_ns: int = 0
     _card_ns: int = 0
     _looked_ns: int = 0
@@ -129,18 +143,26 @@ class Incoming:
     _repeated: bool = False
     _same_since_ns: int = 0
 
-    def __iter__(self) -> Iterator[Frame | NoSignal]:
+    def begin(self) -> int:
+        """The moment at which the loop begins; before the first frame is asked for."""
+        now = self.clock.now()
         grace_ns = 0 if self.last else START_NS - self.stall_ns  # after a restart the camera has had its time already
-        self._last_ns = self.clock.now() + grace_ns
+        self._last_ns = now + grace_ns
+        self.began(now, self.last)
+        return now
+
+    def __iter__(self) -> Iterator[Frame | NoSignal]:
         while not self.stopping():
             frame = self._next()
             if frame is not None:
                 yield frame
             elif self._stalled():
-                yield NoSignal(self.stream, min(self._last_ns, self.clock.now()), self.clock.now())
-            elif not self.wait(self._next_look()) and self.clock.now() - self._looked_ns >= WAIT_NS:
-                self._looked_ns = self.clock.now()
-                self.idle()
+                yield NoSignal(self.stream, min(self._last_ns, self._card_ns), self._card_ns)
+            else:
+                self.wait(self._next_look())
+                if self.clock.now() - self._looked_ns >= WAIT_NS:
+                    self._looked_ns = self.clock.now()
+                    self.idle()
 
     def _next_look(self) -> int:
         """When to look again if nobody wakes the loop. The frame period is known: one frame after the last one, and then often."""
@@ -185,7 +207,7 @@ class Incoming:
         return Frame(self.stream, seq, captured_ns, captured_ns + self.deadline_ns, pixels, self._flags(header))
 
     def _flags(self, header: Header) -> FrameFlag:
-        flags = FrameFlag(header.flags)
+        flags = FrameFlag(header.flags) if header.flags else FrameFlag.NONE
         frozen = self._repeated and header.captured_ns - self._same_since_ns >= self.frozen_ns
         return flags | FrameFlag.FROZEN if frozen else flags
 
@@ -206,6 +228,16 @@ class Incoming:
         return self.ring.holds(frame.seq)
 
 
+def stall_after(stream: StreamBase) -> int:
+    """`Incoming.stall_ns`: some frame periods at least are no stall, whatever `stall_ms` says."""
+    return int(max(stream.stall_ms * NS_PER_MS, PERIODS * NS_PER_S / stream.fps))
+
+
+def frozen_after(stream: StreamBase) -> float:
+    """`Incoming.frozen_ns`."""
+    return math.inf if stream.frozen_ms is None else stream.frozen_ms * NS_PER_MS
+
+
 def awaited(models: Mapping[str, ModelConfig], deadline_ns: int) -> frozenset[str]:
     """The models whose `budget_ms` lets them speak of a frame before it has to be drawn. The picture waits for these and no
     others: what can't come in time is not worth a moment of it."""
@@ -218,9 +250,10 @@ def woken_by(models: Mapping[str, ModelConfig], deadline_ns: int) -> Literal["re
     return "results" if any(models[name].every == 1 for name in awaited(models, deadline_ns)) else "frames"
 
 
-def look_after(deadline_ns: int) -> int:
-    """`Incoming.look_ns` for a display woken by results: later than they come when all is well, and early enough when not."""
-    return (deadline_ns - DRAW_NS) // 2
+def look_after(deadline_ns: int, own_core: bool) -> int:
+    """`Incoming.look_ns` for a display woken by results. On a core that it shares with the models: later than results come when
+    all is well, and early enough when not. On its own: soon, so that it lays the frame while the models run."""
+    return LAY_NS if own_core else (deadline_ns - DRAW_NS) // 2
 
 
 @dataclass
@@ -233,37 +266,53 @@ class ModelResults:
     wait: Wait
     awaited: frozenset[str]
     """The models that the picture waits for; see `awaited`."""
+    is_up: Callable[[str], bool] = lambda _model: True
+    """Whether the model's worker has been set up."""
     _known: dict[str, Result | Missed] = field(default_factory=dict)
     _told: dict[str, int] = field(default_factory=dict)
+    _every: dict[str, int] = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._every = {model.name: model.every for model in self.plan.models}
 
     def await_for(self, frame: Frame, until_ns: int) -> Results:
         """What each model says of `frame`, as soon as all that can have spoken in time have, at the latest at `until_ns`.
 
-        A late result of an earlier frame is handed on once: the gate may HOLD it, and never takes it for this frame's.
+        A late result of an earlier frame is handed on once: the gate may HOLD it, and never takes it for this frame's. For a
+        model that is still starting the picture does not wait.
         """
-        asked = [name for name in self.rings if due(self.plan, name, frame.seq)]
-        missing = self._missing([name for name in asked if name in self.awaited], frame.seq)
+        seq, awaited = frame.seq, self.awaited
+        asked = {name: looks_at(every, seq) for name, every in self._every.items()}
+        missing = [
+            name
+            for name, is_due in asked.items()
+            if self._lacks(name, seq) and is_due and name in awaited and (name in self._known or self.is_up(name))
+        ]
         while missing and self.wait(until_ns):
-            missing = self._missing(missing, frame.seq)
-        self._missing([name for name in self.rings if name not in self.awaited or name not in asked], frame.seq)
-        return {name: self._said(name, frame.seq, name in asked) for name in self.rings}
+            missing = [name for name in missing if self._lacks(name, seq)]
+        if len(asked) > 1:  # what came while the others were waited for
+            for name in asked:
+                self._lacks(name, seq)
+        return {name: self._said(name, seq, is_due) for name, is_due in asked.items()}
 
     def _said(self, name: str, seq: int, is_due: bool) -> Result | Missed:
-        known, told = self._known.get(name), self._told.get(name, 0)
-        if known is not None and known.seq > told and (known.seq == seq or isinstance(known, Result)):
+        known = self._known.get(name)
+        if (
+            known is not None
+            and known.seq > self._told.get(name, 0)
+            and (known.seq == seq or isinstance(known, Result))
+        ):
             self._told[name] = known.seq
             return known
         return Missed(name, seq, MissedReason.LATE if is_due else MissedReason.NOT_DUE)
 
-    def _missing(self, names: list[str], seq: int) -> list[str]:
-        """Look at the rings of `names`; those that have not spoken of frame `seq`."""
-        missing = []
-        for name in names:
-            known = self._known.get(name)
-            if known is None or known.seq < seq:
-                newest = results_ring.read_newest(self.rings[name], name, len(self.plan.labels[name]))
-                if newest is not None:
-                    self._known[name] = known = newest
-            if known is None or known.seq < seq:
-                missing.append(name)
-        return missing
+    def _lacks(self, name: str, seq: int) -> bool:
+        """Whether the model has not spoken of frame `seq`; looks at its ring if it had not so far."""
+        known = self._known.get(name)
+        if known is not None and known.seq >= seq:
+            return False
+        newest = results_ring.read_newest(self.rings[name], name, len(self.plan.labels[name]), seq)
+        if newest is None:
+            return True
+        self._known[name] = newest
+        return newest.seq < seq

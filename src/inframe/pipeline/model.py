@@ -1,5 +1,6 @@
 """One configured model: from the frame's pixels to an output, timed step by step. Runs in a worker."""
 
+import hashlib
 from collections.abc import Mapping
 from pathlib import Path
 
@@ -30,6 +31,8 @@ class Model:
         """The parts must fit together: `load_model` sees to it."""
         self.engine = engine
         self.labels = labels
+        self.sha256 = ""
+        """Of the bytes that it was loaded from, hex."""
         self.last_fault = ""
         """Why the last run that missed did so, in one line."""
         self._preprocessor, self._inputs, self._decoder = preprocessor, inputs, decoder
@@ -56,7 +59,7 @@ class Model:
         except Exception as error:  # noqa: BLE001  # an engine or the integrator's function may raise anything; the worker lives on
             self.last_fault = one_line(f"{type(error).__name__}: {error}")
             result = MissedReason.FAILED
-        while len(times) < 4:
+        while len(times) < 4:  # what was not reached ended when it gave up
             times.append(clock.now())
         return result, Steps(*times)
 
@@ -100,7 +103,7 @@ def load_model(name: str, config: ModelConfig, base: Path, frame_size: tuple[int
     for label in config.colours:
         if label not in labels:
             raise setting.wrong("colours", repr(label), f"one of the labels: {', '.join(labels)}")
-    engine = _load_engine(path, config, setting)
+    engine, sha256 = _load_engine(path, config, setting)
     inputs = match_inputs(config, engine.inputs, engine.outputs, preprocessor, setting)
     try:
         image = preprocessor.run(grey_frame(preprocessor))
@@ -109,6 +112,7 @@ def load_model(name: str, config: ModelConfig, base: Path, frame_size: tuple[int
         raise ConfigError(path, f"models.{name}", error, "a model that runs on a grey test frame") from None
     decoder = _first_decoding(config, outputs, inputs, setting, base)
     model = Model(engine, labels, preprocessor, inputs, decoder)
+    model.sha256 = sha256
     model.forget()
     return model
 
@@ -184,12 +188,13 @@ def read_labels(labels: tuple[str, ...] | str, base: Path, name: str) -> tuple[s
     return tuple(found)
 
 
-def _load_engine(path: Path, config: ModelConfig, setting: Setting) -> Engine:
+def _load_engine(path: Path, config: ModelConfig, setting: Setting) -> tuple[Engine, str]:
+    """The engine, and the SHA-256 of the very bytes that it was given."""
     try:
         data = path.read_bytes()
     except OSError as error:
         raise setting.wrong("file", error.strerror or error, "a readable ONNX file") from None
     try:
-        return load_engine(data, str(path), config.engine)
+        return load_engine(data, str(path), config.engine), hashlib.sha256(data).hexdigest()
     except ConfigError as error:  # an engine knows the file, not what the device file calls the model
         raise setting.wrong(error.field, error.found, error.expected) from None

@@ -113,22 +113,21 @@ class Tracer:
             return None
         cv2.copyMakeBorder(mask, PAD, PAD, PAD, PAD, cv2.BORDER_REPLICATE, dst=self._padded)
         curves: list[Polygon] = []
-        owners: dict[int, tuple[int, int, tuple[int, int], float]] = {}
+        owners: dict[int, tuple[int, int]] = {}
         for value in values:
             cv2.compare(self._padded, value, cv2.CMP_GE if nested else cv2.CMP_EQ, dst=self._one)
             found, _ = cv2.findContours(self._one, cv2.RETR_CCOMP, cv2.CHAIN_APPROX_NONE)
             if len(curves) + len(found) > MAX_CURVES:
                 return None
             if found:
-                anchor, area = self._anchor(max(found, key=len))
-                owners[value] = (len(curves), len(curves) + len(found), anchor, area)
+                owners[value] = (len(curves), len(curves) + len(found))
                 curves.extend(found)
         if not curves:
             return {}
         fills, strokes = self._polygons(curves)
         return {
-            value: Outline(fills[a:b], [stroke[a:b] for stroke in strokes], anchor, area)
-            for value, (a, b, anchor, area) in owners.items()
+            value: Outline(fills[a:b], [stroke[a:b] for stroke in strokes], *self._anchor(max(curves[a:b], key=len)))
+            for value, (a, b) in owners.items()
         }
 
     def _polygons(self, curves: list[Polygon]) -> tuple[list[Polygon], list[list[Polygon]]]:

@@ -28,6 +28,7 @@ from inframe.core.types import (
     Scores,
     Verdict,
 )
+from inframe.pipeline.blocks import Blocks
 from inframe.pipeline.furniture import Furniture
 from inframe.pipeline.outline import SHIFT, Outline, Polygon, Tracer, thin_out
 from inframe.pipeline.palette import BLACK, FAINT, HEAT, WHITE, Look, Rgb, lighter
@@ -71,7 +72,8 @@ class Overlay:
     """Draws the pictures of one stream of `width` x `height`.
 
     `looks`: by model name, see `palette.look`. `texts`: what the rules of the device may say. `watermark`: small text
-    in the right lower corner of each picture, "" for none.
+    in the right lower corner of each picture, "" for none. `scored`: whether a model may give boxes or scores, whose
+    percentages are written on the picture (made ready here, 0.1 s).
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Overlay:
         *,
         texts: Sequence[str] = (),
         watermark: str = "",
+        scored: bool = True,
     ) -> None:
         self._shape = (height, width, 3)
         self._looks = dict(looks)
@@ -90,8 +93,9 @@ class Overlay:
         self._line = max(1, round(height / 400))
         self._furniture = Furniture(device, (width, height), self._letters, texts=texts, watermark=watermark)
         self._tracers: dict[str, tuple[tuple[int, int], Region, Tracer]] = {}
+        self._blocks: dict[str, tuple[tuple[tuple[int, ...], ...], Blocks]] = {}
         self._anchors: dict[tuple[str, str], tuple[int, int]] = {}
-        self._percent = [self._letters.plate(f"{p} %", NAME, "right") for p in range(101)]
+        self._percent = [self._letters.plate(f"{p} %", NAME, "right") for p in range(101 if scored else 0)]
         for look in self._looks.values():
             for label, colour in zip(look.labels, look.colours, strict=True):
                 self._name(label, colour)
@@ -105,6 +109,10 @@ class Overlay:
         if into.shape != self._shape or source.shape != self._shape:
             raise RuntimeError(f"found pictures of {into.shape} and {source.shape}, expected {self._shape}")
         np.copyto(into, source)
+        self.draw_over(into, source, decision, controls, now_ns)
+
+    def draw_over(self, into: Pixels, source: Pixels, decision: Decision, controls: Controls, now_ns: int) -> None:
+        """The same where `into` holds the frame already."""
         canvas = _Canvas(bottom=self._furniture.band_top(decision.alerts))
         if controls.overlay_on and decision.verdict is not Verdict.WITHHOLD:
             self._results(into, source, decision.shown, min(max(controls.opacity, 0.0), 1.0), canvas)
@@ -164,7 +172,7 @@ class Overlay:
         outlines = tracer.trace(classes, list(visible))
         if outlines is None:
             canvas.touch(tracer.window)
-            _fill_blocks(window, classes, visible)
+            self._block(model, window, classes, visible)
             return
         if outlines:
             canvas.touch(tracer.reach)
@@ -189,12 +197,21 @@ class Overlay:
         outlines = tracer.trace(levels, range(1, steps + 1), nested=True)
         if outlines is None:
             canvas.touch(tracer.window)
-            _fill_blocks(window, levels, {i + 1: colour for i, colour in enumerate(HEAT)})
+            self._block(model, window, levels, {i + 1: colour for i, colour in enumerate(HEAT)})
             return
         if outlines:
             canvas.touch(tracer.reach)
         for value, outline in outlines.items():
             cv2.fillPoly(window, outline.fill, HEAT[value - 1], cv2.LINE_AA, SHIFT)
+
+    def _block(self, model: str, window: Pixels, classes: NDArray[np.uint8], colours: Mapping[int, Rgb]) -> None:
+        """The bounded way for a mask too broken up to be traced; what it needs is made anew only when sizes change."""
+        sizes = classes.shape, window.shape
+        known = self._blocks.get(model)
+        if known is None or known[0] != sizes:
+            rows, columns = classes.shape
+            known = self._blocks[model] = sizes, Blocks((rows, columns), (window.shape[1], window.shape[0]))
+        known[1].fill(window, classes, colours)
 
     def _fill(self, window: Pixels, outline: Outline, colour: Rgb, canvas: _Canvas) -> None:
         cv2.fillPoly(window, outline.fill, colour, shift=SHIFT)
@@ -268,18 +285,6 @@ class Overlay:
             tracer = Tracer(size, region, self._shape[1], self._shape[0], self._line)
             self._tracers[model] = known = (size, region, tracer)
         return known[2]
-
-
-def _fill_blocks(window: Pixels, classes: NDArray[np.uint8], colours: Mapping[int, Rgb]) -> None:
-    """Fill a mask as it is, in blocks: the bounded way for one too broken up to be traced."""
-    table = np.zeros((256, 3), np.uint8)
-    drawn = np.zeros(256, np.uint8)
-    for value, colour in colours.items():
-        table[value], drawn[value] = colour, 255
-    size = (window.shape[1], window.shape[0])
-    paint = cv2.resize(cv2.LUT(cv2.merge([classes] * 3), table[None]), size, interpolation=cv2.INTER_NEAREST)
-    where = cv2.resize(cv2.LUT(classes, drawn), size, interpolation=cv2.INTER_NEAREST)
-    cv2.copyTo(paint, where, window)
 
 
 def _overlap(a: Rect, b: Rect) -> bool:

@@ -1,83 +1,164 @@
-"""What is written down of each frame. `display` drops a line into a ring and never waits; `recorder` takes it to the disk."""
+"""What is written down of each frame. `display` packs numbers into a ring slot and never waits; others follow at their own pace.
 
-import errno
-import json
-import os
-from collections.abc import Mapping
-from contextlib import suppress
-from pathlib import Path
-from typing import Any
+A record is one struct of fixed size: which models, rules and alerts it can speak of is known from the device file (`Fields`),
+so that a frame costs no text and can never be too long for its slot.
+"""
 
-import numpy as np
+import struct
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import NamedTuple
 
-from inframe.core.clock import NS_PER_S, Clock, MonotonicClock
-from inframe.core.types import Decision, Frame, NoSignal, Result, Results
-from inframe.machine.child import ChildContext
-from inframe.pipeline import start
-from inframe.pipeline.board import Board, Count, Row
+from inframe.core.config import Device
+from inframe.core.types import (
+    Decision,
+    Finding,
+    Frame,
+    FrameFlag,
+    MissedReason,
+    Mode,
+    NoSignal,
+    Presence,
+    Priority,
+    Result,
+    Results,
+    Run,
+    Steps,
+    Verdict,
+)
+from inframe.pipeline.alerts import EVENT_ALERTS
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 
 SLOTS = 1024
-LINE_BYTES = 4096 - 2 * 192
-SYNC_NS = NS_PER_S
-POLL_S = 0.1
-"""The recorder looks, rather than being woken: a wake-up across cores would cost the display more than the record itself."""
+_NO_FINDING = (0, 0.0)
+_ALL_FLAGS = FrameFlag.CORRUPT | FrameFlag.FROZEN | FrameFlag.RESIZED
+_END_OF_TIME = 1 << 62
 
 
-def line(frame: Frame | NoSignal, results: Results, decision: Decision, shown_ns: int) -> dict[str, Any]:
-    """The record of one frame; times in ns on the device clock, names as in core/types.py."""
-    record: dict[str, Any] = {"stream": frame.stream, "shown_ns": shown_ns}
-    if isinstance(frame, Frame):
-        record |= {
-            "seq": frame.seq,
-            "captured_ns": frame.captured_ns,
-            "deadline_ns": frame.deadline_ns,
-            "flags": int(frame.flags),
-        }
-        record["results"] = {name: _of(result) for name, result in results.items()}
-    record |= {"verdict": decision.verdict.name, "mode": decision.mode.name, "age_ns": decision.age_ns}
-    record["findings"] = [
-        {"rule": f.rule, "value": round(f.value, 6), "since_ns": f.since_ns} for f in decision.findings
-    ]
-    record["alerts"] = {alert.key: alert.presence.name for alert in decision.alerts}
-    return record
+class Shown(NamedTuple):
+    """One record: what was on the screen and why. Times: ns, device clock."""
+
+    seq: int
+    """0: the NO SIGNAL card was shown instead of a frame; `captured_ns` then says since when, `deadline_ns` when it was decided."""
+    captured_ns: int
+    deadline_ns: int
+    shown_ns: int
+    """0: the frame was overwritten while it was drawn, and never shown."""
+    age_ns: int
+    flags: FrameFlag
+    verdict: Verdict
+    mode: Mode
+    runs: Mapping[str, Run | MissedReason]
+    """By model; empty where there was no frame."""
+    findings: tuple[Finding, ...]
+    alerts: Mapping[str, Presence]
+    """Those that are not OFF, by rule or event name."""
+
+    def is_own(self, model: str) -> bool:
+        """Whether the model's result is of this very frame."""
+        run = self.runs.get(model)
+        return isinstance(run, Run) and run.seq == self.seq
 
 
-def _of(result: object) -> object:
-    if isinstance(result, Result):
-        steps = result.steps
-        return {"seq": result.seq, "steps_ns": [steps.started, steps.preprocessed, steps.inferred, steps.decoded]}
-    return result.reason.name if hasattr(result, "reason") else None
+@dataclass(frozen=True, slots=True)
+class Fields:
+    """What the records of one device can speak of, in the order in which they do; the same in every process of a run."""
+
+    stream: str
+    models: tuple[str, ...]
+    rules: tuple[tuple[str, str, Priority], ...]
+    """Name, text, priority."""
+    alerts: tuple[str, ...]
+
+    @property
+    def layout(self) -> struct.Struct:
+        """Sequence number, four times, flags, verdict, mode; each model's frame, steps and state; each rule's since and value
+        (0: no finding); each alert's presence."""
+        models, rules = len(self.models), len(self.rules)
+        return struct.Struct(f"<5q3B{5 * models}q{models}B{'qd' * rules}{len(self.alerts)}s")
+
+
+def fields_of(device: Device) -> Fields:
+    """The fields of a device's records: those of the displayed stream."""
+    models = tuple(name for name, model in device.models.items() if model.stream == device.display)
+    rules = tuple((name, rule.text, Priority[rule.priority.upper()]) for name, rule in device.rules.items())
+    return Fields(device.display, models, rules, (*EVENT_ALERTS, *(name for name, _, _ in rules)))
 
 
 class RecordWriter:
     """The display's end."""
 
-    def __init__(self, writer: RingWriter) -> None:
-        self._writer = writer
+    def __init__(self, writer: RingWriter, fields: Fields) -> None:
+        self._writer, self._layout = writer, fields.layout
+        self._models = fields.models
+        self._rules = {name: i for i, (name, _, _) in enumerate(fields.rules)}
+        self._alerts = {name: i for i, name in enumerate(fields.alerts)}
+        self._no_runs = (0, 0, 0, 0, 0) * len(fields.models)
+        self._not_due = (int(MissedReason.NOT_DUE),) * len(fields.models)
+        self._no_findings = _NO_FINDING * len(fields.rules)
+        self._no_alerts = bytes(len(fields.alerts))
+        self._header = Header(0, size=self._layout.size)
 
-    def write(self, record: Mapping[str, Any]) -> None:
-        """Publish one record; a record too long for its slot is cut to what must not be lost, and says so."""
-        data = json.dumps(record, separators=(",", ":")).encode()
-        if len(data) > LINE_BYTES:
-            short = {key: value for key, value in record.items() if key not in ("findings", "alerts", "results")}
-            data = json.dumps(short | {"cut": True}, separators=(",", ":")).encode()
-        self._writer.begin()[: len(data)] = np.frombuffer(data, np.uint8)
-        self._writer.commit(Header(0, size=len(data)))
+    def write(self, frame: Frame | NoSignal, results: Results, decision: Decision, shown_ns: int) -> None:
+        """Publish the record of one frame."""
+        runs, states = self._runs(results) if results else (self._no_runs, self._not_due)
+        if isinstance(frame, Frame):
+            head = (frame.seq, frame.captured_ns, frame.deadline_ns, shown_ns, decision.age_ns, int(frame.flags))
+        else:
+            head = (0, frame.since_ns, frame.now_ns, shown_ns, decision.age_ns, 0)
+        self._layout.pack_into(
+            self._writer.begin(),  # type: ignore[arg-type]  # an array is a buffer
+            0,
+            *head,
+            decision.verdict,
+            decision.mode,
+            *runs,
+            *states,
+            *(self._findings(decision) if decision.findings else self._no_findings),
+            self._presences(decision) if decision.alerts else self._no_alerts,
+        )
+        self._writer.commit(self._header)
+
+    def _runs(self, results: Results) -> tuple[Sequence[int], Sequence[int]]:
+        runs: list[int] = []
+        states: list[int] = []
+        for name in self._models:
+            said = results.get(name)
+            if isinstance(said, Result):
+                steps = said.steps
+                runs += (said.seq, steps.started, steps.preprocessed, steps.inferred, steps.decoded)
+                states.append(0)
+            else:
+                runs += (0, 0, 0, 0, 0)
+                states.append(int(said.reason) if said is not None else int(MissedReason.NOT_DUE))
+        return runs, states
+
+    def _findings(self, decision: Decision) -> list[float]:
+        values: list[float] = list(self._no_findings)
+        for finding in decision.findings:
+            at = 2 * self._rules[finding.rule]
+            values[at : at + 2] = finding.since_ns, finding.value
+        return values
+
+    def _presences(self, decision: Decision) -> bytes:
+        presences = bytearray(self._no_alerts)
+        for alert in decision.alerts:
+            presences[self._alerts[alert.key]] = alert.presence
+        return bytes(presences)
 
 
 class RecordReader:
-    """Whoever follows the records: the recorder, a benchmark."""
+    """Whoever follows the records: the recorder, a benchmark, the command line."""
 
-    def __init__(self, reader: RingReader, last: int = 0) -> None:
-        self._reader = reader
+    def __init__(self, reader: RingReader, fields: Fields, last: int = 0) -> None:
+        self._reader, self._fields, self._layout = reader, fields, fields.layout
         self.last = last
         """The newest record that was taken or lost; a follower that is started again goes on behind it."""
         self.lost = 0
-        """Records that were overwritten before they were read."""
+        """Records that were overwritten before they were read, or damaged."""
 
-    def take(self) -> list[bytes]:
-        """All records that are new, oldest first, as JSON."""
+    def take(self) -> list[Shown]:
+        """All records that are new, oldest first."""
         newest = self._reader.newest()
         if newest <= self.last:
             return []
@@ -87,96 +168,36 @@ class RecordReader:
         for seq in range(first, newest + 1):
             header = self._reader.header(seq)
             data = bytes(self._reader.payload(seq)[: header.size]) if header else b""
-            if data and self._reader.holds(seq):
-                taken.append(data)
+            record = self._parse(data) if len(data) == self._layout.size and self._reader.holds(seq) else None
+            if record is not None:
+                taken.append(record)
             else:
                 self.lost += 1
         self.last = newest
         return taken
 
-
-def main(ctx: ChildContext) -> None:
-    """`recorder`: appends each frame's record to a file of JSON lines, fsynced each second."""
-    board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))
-    clock = MonotonicClock()
-    row = board.row(ctx.name)
-    records = RecordReader(RingReader(ctx.fds["records"]), row.get(Count.SEQ))
-    recorder = Recorder(Path(ctx.args["folder"]) / ctx.args["file"], records, row, clock)
-    start.ready(ctx, recorder.row, clock)
-    while not ctx.stop.wait(POLL_S):
-        recorder.step()
-    recorder.step()
-    recorder.close()
-
-
-class Recorder:
-    """Owns the file. A full or broken disk is a fault that it raises and retries, never an end."""
-
-    def __init__(self, path: Path, records: RecordReader, row: Row, clock: Clock) -> None:
-        self.path = path
-        self.records = records
-        self.row = row
-        self.clock = clock
-        self._fd = -1
-        self._torn = False
-        self._gap = 0
-        """Records lost or dropped since the last line: the file says so as soon as it can."""
-        self._synced_ns = clock.now()
-        self._behind_ns = 0
-
-    def step(self) -> None:
-        """Take what is there to the disk."""
-        now = self.clock.now()
-        lost = self.records.lost
-        taken = self.records.take()
-        if self.records.lost > lost:
-            self._behind_ns = now
-            self._gap += self.records.lost - lost
+    def _parse(self, data: bytes) -> Shown | None:
+        """The record; None where its bytes, which have no checksum, mean nothing."""
+        seq, captured, deadline, shown, age, flags, verdict, mode, *rest = self._layout.unpack(data)
+        fields = self._fields
+        n, m = len(fields.models), len(fields.rules)
+        times, states, found = rest[: 5 * n], rest[5 * n : 6 * n], rest[6 * n : 6 * n + 2 * m]
+        numbers = (seq, captured, deadline, shown, age, *times)
+        if flags > _ALL_FLAGS or min(numbers) < 0 or max(numbers) >= _END_OF_TIME:
+            return None
         try:
-            self._append(taken, now)
-            self._sync(now)
-            self.row.clear_fault("DISK_FULL")
-        except OSError as error:
-            self.row.raise_fault("DISK_FULL", now)
-            if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG):
-                self.close()  # the folder may be gone: try anew from the start
-        self.row.set(Count.SEQ, self.records.last)
-        self.row.set_faults({"RECORDER_BEHIND": bool(self._behind_ns) and now - self._behind_ns < 2 * NS_PER_S}, now)
-        self.row.beat(now)
+            runs = {name: _run(states[i], times[5 * i : 5 * i + 5]) for i, name in enumerate(fields.models)}
+            alerts = {name: Presence(p) for name, p in zip(fields.alerts, rest[-1], strict=True) if p}
+            kinds = FrameFlag(flags), Verdict(verdict), Mode(mode)
+        except ValueError:
+            return None
+        findings = tuple(
+            Finding(name, text, priority, found[2 * i], found[2 * i + 1])
+            for i, (name, text, priority) in enumerate(fields.rules)
+            if found[2 * i]
+        )
+        return Shown(seq, captured, deadline, shown, age, *kinds, runs if seq else {}, findings, alerts)
 
-    def _append(self, taken: list[bytes], now: int) -> None:
-        if not taken and not self._gap:
-            return
-        gap = [json.dumps({"gap": self._gap, "at_ns": now}).encode()] if self._gap else []
-        try:
-            self._write(b"\n".join(gap + taken) + b"\n")
-        except OSError:
-            self._torn = True
-            self._gap += len(taken)
-            self.row.add(Count.DROPPED, len(taken))
-            raise
-        self._torn, self._gap = False, 0
-        self.row.add(Count.FRAMES, len(taken))
 
-    def _write(self, data: bytes) -> None:
-        if self._fd < 0:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            self._fd = os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_APPEND | os.O_CLOEXEC, 0o640)
-            size = os.fstat(self._fd).st_size  # after a kill the last line may be half a line
-            self._torn = size > 0 and os.pread(self._fd, 1, size - 1) != b"\n"
-        data = (b"\n" if self._torn else b"") + data
-        if os.write(self._fd, data) != len(data):
-            raise OSError(errno.ENOSPC, "short write")
-
-    def _sync(self, now: int) -> None:
-        if self._fd >= 0 and now - self._synced_ns >= SYNC_NS:
-            os.fdatasync(self._fd)
-            self._synced_ns = now
-
-    def close(self) -> None:
-        """Flush and close the file."""
-        fd, self._fd = self._fd, -1
-        if fd >= 0:
-            with suppress(OSError):  # a disk that can't has been announced
-                os.fdatasync(fd)
-            os.close(fd)
+def _run(state: int, numbers: list[int]) -> Run | MissedReason:
+    return MissedReason(state) if state else Run(numbers[0], Steps(*numbers[1:]))

@@ -32,14 +32,15 @@ from numpy.typing import NDArray
 
 from inframe.core.clock import NS_PER_S, Clock
 
-MAGIC = 0x31474E52_4D524649  # "IFRMRNG1"
+MAGIC = 0x32474E52_4D524649  # "IFRMRNG2"
 _PREFIX = struct.Struct("<QQQ")  # magic, slots, payload bytes
-_HEAD = struct.Struct("<QI")  # newest sequence number, CRC-32
-_HEAD_AT = (64, 128)
+_NOTE_WORDS = (8, 16)  # where the newest sequence number stands, in words of 64 bits
 _SLOTS_AT = 4096
-_HEADER = struct.Struct("<QQqqqIIII6I4qdI")
-_BODY = struct.Struct("<QQqqqIIII6I4qd")  # the same without its CRC-32
-_HEADER_BYTES = 192
+_BODY = struct.Struct("<QQqqqIIII")  # Header's fields; its CRC-32 follows
+_HEADER = struct.Struct("<QQqqqIIII4x")
+_CRC_RESIDUE = 0x2144DF1C
+"""The CRC-32 of anything that ends with its own CRC-32, little-endian."""
+_HEADER_BYTES = 128
 _KEEPS_ORDER = platform.machine() == "x86_64"
 
 
@@ -58,33 +59,19 @@ class Header(NamedTuple):
     kind: int = 0
     size: int = 0
     """Bytes of the payload in use."""
-    dims: tuple[int, ...] = (0,) * 6
-    times: tuple[int, ...] = (0,) * 4
-    value: float = 0.0
 
 
 def _pack(header: Header, seq: int) -> bytes:
     """The header's bytes with `seq` filled in."""
-    body = _BODY.pack(seq, *header[1:9], *header.dims, *header.times, header.value)
+    body = _BODY.pack(seq, *header[1:])
     return body + zlib.crc32(body).to_bytes(4, "little")
 
 
 def _unpack(raw: bytes) -> Header | None:
     """The header, or None if its checksum is wrong."""
-    if zlib.crc32(raw[:-4]) != int.from_bytes(raw[-4:], "little"):
-        return None
-    v = _BODY.unpack_from(raw)
-    return Header(v[0], v[1], v[2], v[3], v[4], v[5], v[6], v[7], v[8], v[9:15], v[15:19], v[19])
+    return Header._make(_HEADER.unpack(raw)) if zlib.crc32(raw) == _CRC_RESIDUE else None
 
 
-def _note(raw: bytes) -> int | None:
-    if raw == _NO_NOTE:
-        return 0
-    seq, crc = _HEAD.unpack(raw)
-    return int(seq) if zlib.crc32(raw[:8]) == crc else None
-
-
-_NO_NOTE = bytes(_HEAD.size)
 _BEING_WRITTEN = _pack(Header(0), 0)
 
 
@@ -157,10 +144,13 @@ class _Mapped:
         if magic != MAGIC or os.fstat(fd).st_size != self.layout.total:
             raise RuntimeError("not a ring, or one of another version")
         self.map = mmap.mmap(fd, self.layout.total, mmap.MAP_SHARED, prot)
+        self.words = memoryview(self.map).cast("Q")
         self.memory: NDArray[np.uint8] = np.frombuffer(self.map, np.uint8)
-        self.ends = [(self.layout.front(slot), self.layout.back(slot)) for slot in range(slots)]
-        starts = [front + _HEADER_BYTES for front, _ in self.ends]
-        self.payloads: list[NDArray[np.uint8]] = [self.memory[at : at + payload] for at in starts]
+        at = [(self.layout.back(slot), self.layout.front(slot)) for slot in range(slots)]
+        self.ends = [(slice(b, b + _HEADER.size), slice(f, f + _HEADER.size)) for b, f in at]
+        """Where each slot's two headers stand, in the order of writing: the back one first."""
+        self.starts = [front + _HEADER_BYTES for _, front in at]
+        self.payloads: list[NDArray[np.uint8]] = [self.memory[at : at + payload] for at in self.starts]
         """Each slot's payload, (payload bytes,) uint8; sequence number n is in slot n % slots."""
 
     def scan(self) -> int:
@@ -170,8 +160,8 @@ class _Mapped:
 
     def pair(self, seq: int) -> tuple[bytes, bytes]:
         """The two headers of the slot of `seq`, as bytes."""
-        front, back = self.ends[seq % self.layout.slots]
-        return self.map[front : front + _HEADER.size], self.map[back : back + _HEADER.size]
+        back, front = self.ends[seq % self.layout.slots]
+        return self.map[front], self.map[back]
 
     def header(self, seq: int) -> tuple[Header | None, bool]:
         """The header of `seq` if its slot holds that payload, whole; and whether one of the two was damaged."""
@@ -185,102 +175,142 @@ class _Mapped:
         survivor = header or second
         return (survivor if survivor is not None and survivor.seq == seq != 0 else None), True
 
-    def notes(self) -> tuple[int | None, ...]:
-        """The newest sequence number as the writer noted it, twice; None where a note is damaged, 0 before the first."""
-        first, second = (
-            self.map[_HEAD_AT[0] : _HEAD_AT[0] + _HEAD.size],
-            self.map[_HEAD_AT[1] : _HEAD_AT[1] + _HEAD.size],
-        )
-        seq = _note(first)
-        return seq, seq if first == second else _note(second)
+    def notes(self) -> tuple[int, int]:
+        """The newest sequence number as the writer noted it, first in one place and then in another; 0 before the first."""
+        first, second = _NOTE_WORDS
+        return self.words[first], self.words[second]
+
+
+class _Place(NamedTuple):
+    """Where a commit goes: the ring's memory, or a stand-in to rehearse it."""
+
+    map: mmap.mmap
+    words: "memoryview[int]"
+    ends: list[tuple[slice, slice]]
+    wakes: tuple[int, ...]
+
+
+def _publish(place: _Place, seq: int, header: Header) -> None:
+    """It stands between a frame and its reader, and runs when other code has filled the caches: hence in one piece."""
+    memory, words, ends, wakes = place
+    body = _BODY.pack(seq, *header[1:])
+    back, front = ends[seq % len(ends)]
+    if not _KEEPS_ORDER:
+        _barrier()
+    memory[back] = memory[front] = body + zlib.crc32(body).to_bytes(4, "little")
+    if not _KEEPS_ORDER:
+        _barrier()
+    first, second = _NOTE_WORDS
+    words[first] = words[second] = seq
+    for fd in wakes:
+        os.eventfd_write(fd, 1)
+
+
+def _barrier() -> None:
+    """Stores before stay before stores after. x86 keeps them in order by itself; on Arm it takes a release followed by
+    an acquire, which two rounds of a lock are. Python has no fence, and a system call promises none."""
+    for _ in range(2):
+        with _FENCE:
+            pass
+
+
+_FENCE = threading.Lock()
 
 
 class RingWriter:
     """The one process that writes. Made anew after a restart it goes on behind the newest whole slot."""
 
     def __init__(self, memory_fd: int, wakes: tuple[int, ...]) -> None:
-        self._ring = _Mapped(memory_fd, writable=True)
-        self._wakes = wakes
-        self._fence = threading.Lock()
-        self._ends = (0, 0)
-        self._note = b""
-        self.payloads = self._ring.payloads
-        self.seq = self._ring.scan() + 1
+        ring = _Mapped(memory_fd, writable=True)
+        self._ring = ring
+        self._place = _Place(ring.map, ring.words, ring.ends, wakes)
+        self._stand_in: _Place | None = None
+        self._begun = 0
+        self._starts = ring.starts
+        self.payloads = ring.payloads
+        self.seq = ring.scan() + 1
         """The sequence number that the next `commit` publishes."""
+        first, second = _NOTE_WORDS
+        ring.words[first] = ring.words[second] = self.seq - 1  # one that was killed may have left them behind
 
     @property
     def slot(self) -> int:
         """The index of the slot that the next `commit` publishes."""
-        return self.seq % self._ring.layout.slots
+        return self.seq % len(self.payloads)
 
     def begin(self) -> NDArray[np.uint8]:
-        """Mark the next slot as being written and return its payload, (payload bytes,) uint8.
-
-        What can be made ready for `commit` is made ready here: that one stands between a frame and its reader.
-        """
-        slot = self.slot
-        self._ends = self._ring.ends[slot]
-        self._write_headers(_BEING_WRITTEN)
-        self._barrier()
-        self._note = _HEAD.pack(self.seq, zlib.crc32(self.seq.to_bytes(8, "little")))
+        """Mark the next slot as being written and return its payload, (payload bytes,) uint8. Once is enough: it may be
+        called long before, where it delays nobody, and again."""
+        slot = self.seq % len(self.payloads)
+        if self._begun != self.seq:
+            self._begun = self.seq
+            memory, (back, front) = self._place.map, self._place.ends[slot]
+            memory[back] = memory[front] = _BEING_WRITTEN
+            if not _KEEPS_ORDER:
+                _barrier()
         return self.payloads[slot]
+
+    def put(self, at: int, data: memoryview) -> int:
+        """Write C-contiguous `data` into the slot begun, `at` bytes behind its beginning; returns where it ends."""
+        start = self._starts[self.seq % len(self._starts)] + at
+        if at + data.nbytes > self._ring.layout.payload:
+            raise RuntimeError(f"{at + data.nbytes} bytes for a slot of {self._ring.layout.payload}")
+        self._place.map[start : start + data.nbytes] = data
+        return at + data.nbytes
 
     def commit(self, header: Header) -> int:
         """Publish the slot begun, wake the readers, return its sequence number (`header.seq` is filled in here)."""
-        seq, memory, note = self.seq, self._ring.map, self._note
-        raw = _pack(header, seq)
-        self._barrier()
-        self._write_headers(raw)
-        self._barrier()
-        for at in _HEAD_AT:
-            memory[at : at + _HEAD.size] = note
+        seq = self.seq
+        _publish(self._place, seq, header)
         self.seq = seq + 1
-        for fd in self._wakes:
-            os.eventfd_write(fd, 1)
         return seq
 
-    def _write_headers(self, raw: bytes) -> None:
-        memory, (front, back) = self._ring.map, self._ends
-        memory[back : back + _HEADER.size] = raw
-        memory[front : front + _HEADER.size] = raw
-
-    def _barrier(self) -> None:
-        """Stores before stay before stores after. x86 keeps them in order by itself; on Arm it takes a release followed by
-        an acquire, which two rounds of a lock are. Python has no fence, and a system call promises none."""
-        if not _KEEPS_ORDER:
-            for _ in range(2):
-                with self._fence:
-                    pass
+    def rehearse(self) -> None:
+        """Walk through `commit` on a stand-in. Code that has not run for a frame period has left the caches: a commit after
+        5 ms of sleep takes 10 times as long as one right after another. Whoever waits for a known moment rehearses shortly
+        before it."""
+        if self._stand_in is None:
+            scratch, wake = mmap.mmap(-1, mmap.PAGESIZE), wake_fd()
+            ends = [(slice(1024, 1024 + _HEADER.size), slice(2048, 2048 + _HEADER.size))] * len(self.payloads)
+            self._stand_in = _Place(scratch, memoryview(scratch).cast("Q"), ends, (wake,))
+        _publish(self._stand_in, self.seq, Header(0, self.seq, 0, 0, 0, 0, 0, 0, 0))
 
 
 class RingReader:
-    """A process that reads. `corrupt` counts damaged headers that it met."""
+    """A process that reads. `corrupt` counts what it met that was damaged: headers, and notes of the newest."""
 
     def __init__(self, memory_fd: int) -> None:
         self._ring = _Mapped(memory_fd, writable=False)
+        self._map, self._words, self._ends = self._ring.map, self._ring.words, self._ring.ends
+        self._starts = self._ring.starts
         self.payloads = self._ring.payloads
+        self.slots = self._ring.layout.slots
+        """How many slots the ring has."""
         self.corrupt = 0
 
     def newest(self) -> int:
         """The newest sequence number, 0 if there is none yet."""
         notes = self._ring.notes()
-        if None in notes and None in self._ring.notes():
-            self.corrupt += 1  # seen twice: damage, not a note just being rewritten
-        seq = next((note for note in notes if note is not None), None)
-        if seq == 0 or (seq is not None and self._ring.header(seq)[0]):
-            return seq
-        return self._ring.scan()
+        for seq in sorted(set(notes), reverse=True):
+            if seq and self._ring.header(seq)[0]:
+                break
+        else:
+            seq = self._ring.scan() if any(notes) else 0
+        if not 0 <= notes[0] - notes[1] <= 1 or seq not in notes:
+            self.corrupt += notes == self._ring.notes()  # seen twice: damage, not a note just being rewritten
+        return seq
 
     def latest(self) -> Header | None:
         """The newest slot's header, None if there is none yet: `newest` and `header` in one look, for the frame path."""
-        memory, (first, second) = self._ring.map, _HEAD_AT
-        note = memory[first : first + _HEAD.size]
-        if note == memory[second : second + _HEAD.size]:
-            seq = int.from_bytes(note[:8], "little")
-            raw, other = self._ring.pair(seq)
-            header = _unpack(raw) if raw == other else None
-            if header is not None and header.seq == seq != 0:
-                return header
+        first, second = _NOTE_WORDS
+        seq = self._words[first]
+        if seq == self._words[second]:
+            back, front = self._ends[seq % self.slots]
+            raw = self._map[front]
+            if raw == self._map[back] and zlib.crc32(raw) == _CRC_RESIDUE:
+                header = Header._make(_HEADER.unpack(raw))
+                if header.seq == seq != 0:
+                    return header
         return self.header(self.newest())  # the careful way, which also counts what is damaged
 
     def header(self, seq: int) -> Header | None:
@@ -293,16 +323,19 @@ class RingReader:
 
     def payload(self, seq: int) -> NDArray[np.uint8]:
         """The slot of `seq`, (payload bytes,) uint8, read-only. After use ask `holds`: a slow reader may have been overtaken."""
-        return self.payloads[seq % self._ring.layout.slots]
+        return self.payloads[seq % self.slots]
+
+    def take(self, header: Header) -> bytes | None:
+        """A copy of what the slot has in use, shorter than its header says if that is more than a slot has; None if it was
+        overwritten meanwhile."""
+        start = self._starts[header.seq % self.slots]
+        data = self._map[start : start + min(header.size, self._ring.layout.payload)]
+        return data if self.holds(header.seq) else None
 
     def holds(self, seq: int) -> bool:
         """Whether what was read of `seq` before this call was not overwritten: the writer has not come round to its slot."""
-        notes = self._ring.notes()
-        if notes[0] is not None and notes[0] == notes[1]:
-            return seq <= notes[0] < seq + self._ring.layout.slots - 1
+        first, second = _NOTE_WORDS
+        newest = self._words[first]
+        if newest == self._words[second]:
+            return seq <= newest < seq + self.slots - 1
         return self.header(seq) is not None
-
-    @property
-    def slots(self) -> int:
-        """How many slots the ring has."""
-        return self._ring.layout.slots

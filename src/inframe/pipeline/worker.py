@@ -7,7 +7,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
 
-from inframe.core.clock import NS_PER_MS, Clock, MonotonicClock
+from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
 from inframe.core.config import Device
 from inframe.core.errors import DeviceFault
 from inframe.core.types import MissedReason, Pixels
@@ -19,6 +19,8 @@ from inframe.pipeline.model import Model, load_model
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 
 IDLE_NS = 100 * NS_PER_MS
+EARLY_NS = NS_PER_MS
+"""So long before a frame is expected the worker rehearses its way, and sleeps again: what it runs first is then in the caches."""
 FAILURES = 30
 """So many failed runs in a row end the process: a fresh one may have a working engine (a lost GPU, a full memory)."""
 
@@ -40,11 +42,15 @@ def main(ctx: ChildContext) -> None:
     worker = Worker(
         jobs, list(sources.values()), board.row(ctx.name), clock, lambda what, why: start.note(ctx, what, why)
     )
+    for job in jobs:
+        start.note(ctx, f"{start.LOADED}{job.name}", f"{job.model.sha256} {job.model.engine.name}")
     start.ready(ctx, worker.row, clock)
     while not ctx.stop.is_set():
         worker.row.beat(clock.now())
-        if ring.wait(ctx.fds["wake"], clock.now() + IDLE_NS, clock):
+        if ring.wait(ctx.fds["wake"], worker.next_look(clock.now()), clock):
             worker.step()
+        else:
+            worker.rehearse()
 
 
 @dataclass
@@ -54,14 +60,16 @@ class Source:
     name: str
     reader: RingReader
     views: list[Pixels]
-    last: int
+    period_ns: int
+    last: int = 0
+    last_ns: int = 0
 
     @staticmethod
     def of(device: Device, name: str, fd: int) -> "Source":
         """The stream `name` from the ring in `fd`."""
         stream, reader = device.streams[name], RingReader(fd)
         views = [p[: stream.height * stream.width * 3].reshape(stream.height, stream.width, 3) for p in reader.payloads]
-        return Source(name, reader, views, 0)
+        return Source(name, reader, views, int(NS_PER_S / stream.fps))
 
 
 @dataclass
@@ -81,7 +89,7 @@ def _job(device: Device, name: str, sources: dict[str, Source], results_fd: int,
     config = device.models[name]
     stream = device.streams[config.stream]
     model = load_model(name, config, Path(config.file).parent, (stream.width, stream.height))
-    writer = RingWriter(results_fd, (wake,))
+    writer = RingWriter(results_fd, (wake,) if config.stream == device.display else ())
     results.must_fit(name, config, model.capacity)
     return Job(
         name, model, sources[config.stream], writer, config.every, int(config.budget_ms * NS_PER_MS), config.required
@@ -113,10 +121,23 @@ class Worker:
             if header is None or header.seq <= source.last:
                 continue
             passed = range(source.last + 1, header.seq + 1) if source.last else (header.seq,)
-            source.last = header.seq
+            source.last, source.last_ns = header.seq, header.captured_ns
             for job in self.jobs:
                 if job.source is source and any(looks_at(job.every, seq) for seq in passed):
                     self._run(job, header)
+
+    def next_look(self, now_ns: int) -> int:
+        """When to rehearse, if no frame comes before."""
+        expected = [source.last_ns + source.period_ns - EARLY_NS for source in self.sources if source.last]
+        return min([now_ns + IDLE_NS, *(moment for moment in expected if moment > now_ns)])
+
+    def rehearse(self) -> None:
+        """Walk the way of a frame and of a result, without either."""
+        for source in self.sources:
+            source.reader.latest()
+        for job in self.jobs:
+            job.source.reader.holds(job.source.last)
+            job.writer.rehearse()
 
     def _run(self, job: Job, header: Header) -> None:
         seq = header.seq
@@ -129,6 +150,7 @@ class Worker:
             self._tell(f"model {job.name}: {output.name}", self._told)
         now = self.clock.now()
         results.write(job.writer, seq, header.captured_ns, output, steps, now)
+        job.writer.begin()  # the next one: now it delays nobody
         self._count(output, steps.decoded - steps.started > job.budget_ns, seq, now)
 
     def _count(self, output: object, over_budget: bool, seq: int, now: int) -> None:

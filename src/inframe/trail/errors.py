@@ -1,4 +1,4 @@
-"""What the trail raises. (Proposed for core/errors.py, as a fifth branch of its tree.)"""
+"""What the trail raises."""
 
 from inframe.core.errors import InframeError, one_line
 
@@ -6,10 +6,10 @@ from inframe.core.errors import InframeError, one_line
 class TrailDamaged(InframeError):  # named like the others in core/errors.py
     """The auditor must look: bytes of the trail are changed, missing, torn, or not signed by the key that was given.
 
-    `place` names the file, leaf or byte. Exit code 4, so that a script can tell it from a wrong argument.
+    `place` names the file, leaf or byte. Exit code 1, so that a script can tell it from a wrong argument.
     """
 
-    exit_code = 4
+    exit_code = 1
 
     def __init__(self, place: object, found: object, expected: str) -> None:
         self.place, self.found, self.expected = one_line(place), one_line(found), expected

@@ -59,7 +59,11 @@ class Files(Protocol):
         ...
 
     def lock(self) -> None:
-        """Keep every other writer out until this process ends. Raises DeviceFault where there is one."""
+        """Keep every other writer out until `unlock` or this process's end. Raises DeviceFault where there is one."""
+        ...
+
+    def unlock(self) -> None:
+        """Let the next writer in."""
         ...
 
 

@@ -12,7 +12,7 @@ from typing import TypeVar
 
 import numpy as np
 
-from inframe.core.types import Finding, FrameFlag, MissedReason, Mode, Presence, Priority, Steps, Verdict
+from inframe.core.types import Finding, FrameFlag, MissedReason, Mode, Presence, Priority, Run, Steps, Verdict
 from inframe.trail.columns import In, Ints, Out
 from inframe.trail.records import (
     NO_DIGEST,
@@ -25,7 +25,6 @@ from inframe.trail.records import (
     Leaf,
     Model,
     Moment,
-    Run,
 )
 
 T = TypeVar("T")

@@ -21,6 +21,8 @@ from inframe.trail.tree import HASH_BYTES
 MAX_NOTE = 1 << 17
 MAX_SIGNATURES = 100
 _DASH = "\u2014 "
+_PRIVATE = "PRIVATE+KEY+"
+_SEED_BYTES = 32
 
 
 class Scheme(IntEnum):
@@ -132,6 +134,20 @@ class Signer:
             self._private = Ed25519PrivateKey.from_private_bytes(seed)
         self.key = Key(name, scheme, self._private.public_key().public_bytes_raw())
 
+    def text(self) -> str:
+        """The private key as golang.org/x/mod/sumdb/note keeps it: PRIVATE+KEY+name+id+base64. Whoever reads it can sign."""
+        raw = bytes([self.key.scheme]) + self.seed
+        return f"{_PRIVATE}{self.key.name}+{self.key.id.hex()}+{base64.b64encode(raw).decode()}"
+
+    @property
+    def seed(self) -> bytes:
+        """The private key itself, 32 bytes."""
+        return self._private.private_bytes_raw()
+
+    def renamed(self, name: str) -> "Signer":
+        """The same key under another name, for another log."""
+        return Signer(name, self.key.scheme, self.seed)
+
     def line(self, text: str, time_s: int) -> str:
         """The signature line over a note's text; `time_s` (POSIX seconds) goes into the schemes that state a time."""
         if self.key.scheme is Scheme.ED25519:
@@ -139,6 +155,19 @@ class Signer:
         else:
             signature = time_s.to_bytes(8, "big") + self._private.sign(_message(self.key, text, time_s))
         return f"{_DASH}{self.key.name} {base64.b64encode(self.key.id + signature).decode()}\n"
+
+
+def parse_signer(text: str) -> Signer:
+    """The private key in `Signer.text`. Raises ConfigError, which does not repeat it."""
+    name, _, rest = text.strip().removeprefix(_PRIVATE).partition("+")
+    shown, _, coded = rest.partition("+")
+    raw = unbase64(coded)
+    if text.startswith(_PRIVATE) and raw and raw[0] in set(Scheme) and len(raw) == 1 + _SEED_BYTES:
+        signer = Signer(name, Scheme(raw[0]), raw[1:])
+        if signer.key.id.hex() == shown.lower():
+            return signer
+    expected = "PRIVATE+KEY+name+id+base64, of a scheme known here"
+    raise ConfigError("key", "text", f"{len(text)} characters that are not one", expected)
 
 
 def _message(key: Key, text: str, time_s: int) -> bytes:

@@ -2,8 +2,8 @@
 
 from typing import Any
 
-from inframe.core.types import MissedReason
-from inframe.trail.records import Model, Run
+from inframe.core.types import MissedReason, Run
+from inframe.trail.records import Model
 from inframe.trail.trace import Trace, as_json, time_text
 
 NAMESPACE = "urn:inframe:prov:"

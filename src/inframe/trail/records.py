@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
-from inframe.core.types import Finding, FrameFlag, MissedReason, Mode, Presence, Steps, Verdict
+from inframe.core.types import Finding, FrameFlag, MissedReason, Mode, Presence, Run, Verdict
 
 NO_ID = bytes(16)
 NO_DIGEST = bytes(32)
@@ -58,14 +58,6 @@ class Model:
     """Engine, version and execution provider."""
     preprocess: bytes
     """SHA-256 of its preprocessing settings, 32 bytes."""
-
-
-@dataclass(frozen=True, slots=True)
-class Run:
-    """A model's result for a frame: which frame it looked at, and when its steps ended."""
-
-    seq: int
-    steps: Steps
 
 
 @dataclass(frozen=True, slots=True)

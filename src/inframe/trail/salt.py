@@ -16,7 +16,12 @@ SALT_BYTES = 32
 
 def digest(salt: bytes, content: bytes | memoryview) -> bytes:
     """HMAC-SHA256(salt, SHA-256(content)), 32 bytes. The content is hashed first so that it can be hashed where it lies."""
-    return hmac.digest(salt, sha256(content).digest(), "sha256")
+    return seal(salt, sha256(content).digest())
+
+
+def seal(salt: bytes, hashed: bytes) -> bytes:
+    """The same from the content's SHA-256."""
+    return hmac.digest(salt, hashed, "sha256")
 
 
 def commitment(salt: bytes) -> str:
@@ -37,6 +42,11 @@ class Salts:
         salt = secrets.token_bytes(SALT_BYTES)
         put(self._files, procedure.hex(), salt)
         return salt
+
+    def keep(self, procedure: bytes, salt: bytes) -> None:
+        """Keep a salt that was made elsewhere, if there is none."""
+        if self.get(procedure) is None:
+            put(self._files, procedure.hex(), salt)
 
     def get(self, procedure: bytes) -> bytes | None:
         """The salt, or None: never made, or erased."""

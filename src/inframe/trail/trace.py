@@ -6,13 +6,13 @@ from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
-from inframe.core.types import Finding, MissedReason
+from inframe.core.types import Finding, MissedReason, Run
 from inframe.trail.errors import TrailDamaged
 from inframe.trail.leaf import STEPS, decode
 from inframe.trail.note import Checkpoint, Key
 from inframe.trail.prove import Proof, prove
 from inframe.trail.read import Log
-from inframe.trail.records import NO_DIGEST, NO_ID, EventRecord, FrameLeaf, FrameRecord, Model, Run
+from inframe.trail.records import NO_DIGEST, NO_ID, EventRecord, FrameLeaf, FrameRecord, Model
 
 
 @dataclass(frozen=True, slots=True)

@@ -36,14 +36,16 @@ def verify(
     counter: int | None = None,
     resume: Resume | None = None,
     progress: Progress | None = None,
+    saved: Callable[[Resume], None] | None = None,
 ) -> Report:
     """Verify a whole trail. Never raises TrailDamaged: all that is found is in the report.
 
     `key`: the log's, from elsewhere than the log; `also`: its other keys (ML-DSA), which must have signed too.
     `witnesses`: if given, one of them must have cosigned. `witnessed`: cosigned checkpoints from elsewhere, e.g. from the
-    witness itself, besides the one beside the log. `counter`: what the device's counter says now.
+    witness itself, besides the one beside the log. `counter`: what the device's counter says now. `saved` is given, every few
+    hundred bundles, from where a verification could resume that is broken off now.
     """
-    run = _Run(files, key, Report(key.name), resume or Resume(), progress)
+    run = _Run(files, key, Report(key.name), resume or Resume(), progress, saved)
     run.verify(also)
     if run.report.is_sound:
         against_outside(files, run.report, (key, *also), tuple(witnesses), witnessed)
@@ -52,11 +54,23 @@ def verify(
     return run.report
 
 
+SAVE_EVERY = 256
+"""Bundles between two moments at which a broken off verification could resume: half a second's work."""
+
+
 class _Run:
     """The state of one verification."""
 
-    def __init__(self, files: Files, key: Key, report: Report, resume: Resume, progress: Progress | None) -> None:
-        self.files, self.key, self.report, self.progress = files, key, report, progress
+    def __init__(
+        self,
+        files: Files,
+        key: Key,
+        report: Report,
+        resume: Resume,
+        progress: Progress | None,
+        saved: Callable[[Resume], None] | None,
+    ) -> None:
+        self.files, self.key, self.report, self.progress, self.saved = files, key, report, progress, saved
         self.resume = resume
         self.frontier = Frontier(resume.size, resume.peaks)
         self.tally = Tally(report)
@@ -77,6 +91,8 @@ class _Run:
             self._bundle(index, published.size)
             if self.progress:
                 self.progress(self.frontier.size, published.size)
+            if self.saved and index % SAVE_EVERY == SAVE_EVERY - 1 and self.report.is_sound and not self.mismatches:
+                self.saved(Resume(self.frontier.size, self.frontier.peaks))
         self._upper_rows(published.size)
         self._root(published)
         self._tail(raw, start, published)

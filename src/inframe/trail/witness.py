@@ -30,7 +30,7 @@ MAX_PROOF = 63
 class WitnessRefused(InframeError):  # named like the others in core/errors.py
     """The witness does not sign. `status` is tlog-witness's HTTP status; for 409, `size` is what it last cosigned."""
 
-    exit_code = 4
+    exit_code = 1
 
     def __init__(self, status: int, why: str, size: int | None = None) -> None:
         self.status, self.size = status, size

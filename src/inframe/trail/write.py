@@ -147,13 +147,23 @@ class Writer:
         """How many leaves are safely written."""
         return self._frontier.size
 
+    @property
+    def recent(self) -> list[bytes]:
+        """The leaves since the last full bundle, encoded, oldest first."""
+        return list(self._entries)
+
+    def let_go(self) -> None:
+        """Let another writer in: after a failure, for the one that repairs."""
+        self._usable = False
+        self._files.unlock()
+
     def header(self, first_ns: int, procedure: bytes = NO_ID) -> Header:
         """The header of a leaf made now, whose earliest record is of `first_ns`."""
         return Header(self._now(), first_ns, procedure, self.counter)
 
     def append(self, leaf: Leaf) -> None:
         """Take a leaf; `commit` writes it. One too long for an entry (65,535 bytes) becomes two."""
-        self.waiting += _encoded(leaf)
+        self.waiting += encoded(leaf)
 
     def commit(self) -> int:
         """Make all that was appended durable, under a signed checkpoint; returns the new size. Raises OSError."""
@@ -273,7 +283,8 @@ class Writer:
         self._usable = False
 
 
-def _encoded(leaf: Leaf) -> list[bytes]:
+def encoded(leaf: Leaf) -> list[bytes]:
+    """A leaf's entries: one, or more where it is too long for one (65,535 bytes)."""
     entry = encode(leaf)
     if len(entry) <= MAX_ENTRY:
         return [entry]
@@ -287,7 +298,7 @@ def _encoded(leaf: Leaf) -> list[bytes]:
     else:
         half = len(leaf.events) // 2
         parts = [replace(leaf, events=leaf.events[:half]), replace(leaf, events=leaf.events[half:])]
-    return [entry for part in parts for entry in _encoded(part)]
+    return [entry for part in parts for entry in encoded(part)]
 
 
 def remove_partial(files: Files, path: str) -> None:

@@ -1,12 +1,15 @@
 """Cameras: one driver a file, each a `core.ports.Camera`, all passing `tests/drivers/check_camera.py`."""
 
+from collections.abc import Callable
+
 from inframe.core.clock import Clock
 from inframe.core.config import FileStream, RtspStream, Stream, SyntheticStream, V4l2Stream
 from inframe.core.ports import Camera
 
 
-def open_camera(stream: Stream, clock: Clock) -> Camera:
-    """The driver for `stream`. Returns at once for live cameras: they connect in a thread of their own.
+def open_camera(stream: Stream, clock: Clock, rehearse: Callable[[], object] = bool) -> Camera:
+    """The driver for `stream`. Returns at once for live cameras: they connect in a thread of their own. One that keeps the
+    time itself calls `rehearse` shortly before each frame is due.
 
     Raises ConfigError when the device file and the source contradict each other, DeviceFault when the source can't be
     read; for live cameras, the first `read` that knows raises them.
@@ -15,8 +18,9 @@ def open_camera(stream: Stream, clock: Clock) -> Camera:
     match stream:
         case FileStream():
             from inframe.drivers.cameras.file import FileCamera
+            from inframe.drivers.cameras.pace import sleep_until
 
-            return FileCamera(stream, clock)
+            return FileCamera(stream, clock, sleep_until(clock, rehearse))
         case RtspStream():
             from inframe.drivers.cameras.rtsp import RtspCamera
 
@@ -26,6 +30,7 @@ def open_camera(stream: Stream, clock: Clock) -> Camera:
 
             return V4l2Camera(stream, clock)
         case SyntheticStream():
+            from inframe.drivers.cameras.pace import sleep_until
             from inframe.drivers.cameras.synthetic import SyntheticCamera
 
-            return SyntheticCamera(stream, clock)
+            return SyntheticCamera(stream, clock, sleep_until(clock, rehearse))

@@ -83,7 +83,7 @@ class FileCamera:
         self._pending = picture
         if picture is None:
             raise EndOfStream
-        due = self._start + picture.position if self._paced else picture.ready_ns
+        due = self._start + picture.position if self._paced else max(picture.ready_ns, self._start)
         if due > limit:
             self._wait(limit)
             return None

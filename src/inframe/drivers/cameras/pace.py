@@ -21,13 +21,16 @@ MAX_GAP_NS = 10 * NS_PER_S
 """Two time stamps further apart than this are a broken recording, not a pause."""
 
 
-def sleep_until(clock: Clock) -> Wait:
-    """The Wait of a running device."""
+def sleep_until(clock: Clock, rehearse: Callable[[], object] = bool) -> Wait:
+    """The Wait of a running device. `rehearse` is called once as the last stretch begins: there is nothing else to do."""
 
     def wait(moment_ns: int) -> None:
-        while (left := moment_ns - clock.now()) > 0:
-            if left > SPIN_NS:
-                time.sleep((left - SPIN_NS) / NS_PER_S)
+        while (left := moment_ns - clock.now()) > SPIN_NS:
+            time.sleep((left - SPIN_NS) / NS_PER_S)
+        if left > 0:
+            rehearse()
+        while moment_ns > clock.now():
+            pass
 
     return wait
 

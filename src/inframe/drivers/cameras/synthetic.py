@@ -84,14 +84,19 @@ class SyntheticCamera:
         self._background: NDArray[np.uint8] | None = _background(stream.width, stream.height)
         self._start: int | None = None
         self._last = 0
+        self._rest_until = 0
         self._lead = Lead(self._due(2))
 
     def read(self, into: Pixels, timeout_s: float) -> Shot | None:
         """See `core.ports.Camera`. Raises EndOfStream after `frames` frames."""
         if self._background is None:
             raise RuntimeError("read after close")
-        check_buffer(into, self.width, self.height)
         entered = self._clock.now()
+        limit = entered + int(timeout_s * NS_PER_S)
+        self._wait(
+            min(self._rest_until, limit)
+        )  # first of all: whoever was woken by the last frame waits for this core
+        check_buffer(into, self.width, self.height)
         if self._start is None:
             self._start = entered
         number = max(self._last + 1, self._newest(entered - self._start))
@@ -100,15 +105,15 @@ class SyntheticCamera:
                 raise EndOfStream
             number = self._frames
         due = self._start + self._due(number)
-        limit = entered + int(timeout_s * NS_PER_S)
         if due > limit:
             self._wait(limit)
             return None
         self._wait(due - self._lead.ns)
         self._draw(into, number)
-        self._wait(due)
         shot = Shot(captured_ns=due, source_ns=due - self._start, dropped=number - self._last - 1)
         self._last = number
+        self._rest_until = self._start + self._due(number + 1) - self._lead.ns
+        self._wait(due)
         return shot
 
     def close(self) -> None:
