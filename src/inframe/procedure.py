@@ -103,8 +103,8 @@ class Follower:
                 self.latencies_ms.append((record.shown_ns - record.captured_ns) / NS_PER_MS)
         present = {finding.rule for finding in record.findings}
         self.findings.update(present - self._present)
-        if "seq" in record:
-            self._span(present, record["seq"])
+        if record.seq:
+            self._span(present, record.seq)
         self._present = present
         alerting = {key for key, presence in record.alerts.items() if presence is Presence.ON}
         self.alerts.update(alerting - self._alerting - present)
