@@ -32,7 +32,7 @@ def test_the_reference_device_is_sound() -> None:
     report = check_device(device_file())
     assert report["device"] == "inframe reference"
     kinds = [line.split()[0] for line in report["checked"]]
-    assert kinds == ["stream", "model", "rule", "rule"]
+    assert kinds == ["stream", "model", "rule", "rule", "rule"]
     assert "procedure.mp4" in report["checked"][0]
     assert "8 labels" in report["checked"][1]
 

@@ -1,5 +1,6 @@
 """The report as one page of Markdown."""
 
+import math
 from collections.abc import Iterable
 from functools import partial
 from pathlib import Path
@@ -11,6 +12,8 @@ from reference.evaluation.plots import NAMES
 
 def _value(interval: Iterable[float]) -> str:
     value, low, high = interval
+    if math.isnan(value):  # nothing of the kind was seen
+        return "-"
     return f"{value:.2f} ({low:.2f} to {high:.2f})"
 
 
@@ -75,8 +78,14 @@ minute; held-out kinds had no part in any choice.
 """
 
 
+def _verdict(bar: dict[str, Any]) -> str:
+    if math.isnan(bar["measured"][0]):
+        return "not measured"
+    return "met" if bar["met"] else "**not met**"
+
+
 def _bars(found: dict[str, Any]) -> str:
-    rows = [[b["bar"], b["asked"], _value(b["measured"]), "met" if b["met"] else "**not met**"] for b in found["bars"]]
+    rows = [[b["bar"], b["asked"], _value(b["measured"]), _verdict(b)] for b in found["bars"]]
     return "## Against the bars\n\n" + _table(["bar", "asked", "measured", ""], rows)
 
 
