@@ -96,12 +96,12 @@ MISTAKES = [
     ("models.anatomy.colours.liver", "red", "found 'red', expected \"#rrggbb\""),
     ("models.anatomy.engine.name", "tensorrt", "found 'tensorrt', expected 'onnxruntime' or 'openvino'"),
     ("models.anatomy.engine.providers", [], "found 0 items, expected at least 1"),
-    ("rules.view_lost.model", "x", "found 'x', expected one of models: anatomy"),
-    ("rules.view_lost.when.above", 1.0, "found both or neither of above and below, expected exactly one"),
-    ("rules.view_lost.when.release", 0.1, "found 0.1, expected at least below = 0.2"),
-    ("rules.view_lost.persist", {"k": 2}, "found a mixture, expected either k and n, or seconds"),
-    ("rules.view_lost.persist.k", 2, "found a mixture, expected either k and n, or seconds"),
-    ("rules.view_lost.text", "x" * 61, f"found '{'x' * 50}'… (61 characters), expected at most 60 characters"),
+    ("rules.out_of_body.model", "x", "found 'x', expected one of models: anatomy"),
+    ("rules.out_of_body.when.above", 1.0, "found both or neither of above and below, expected exactly one"),
+    ("rules.out_of_body.when.release", 0.01, "found 0.01, expected at least below = 0.05"),
+    ("rules.out_of_body.persist", {"k": 2}, "found a mixture, expected either k and n, or seconds"),
+    ("rules.out_of_body.persist.k", 2, "found a mixture, expected either k and n, or seconds"),
+    ("rules.out_of_body.text", "x" * 61, f"found '{'x' * 50}'… (61 characters), expected at most 60 characters"),
     ("screens", "web", "found 'web', expected a list"),
     ("cores", {"real_time": [0], "background": []}, "found 0 items, expected at least 1"),
     ("real_time", "maybe", "found 'maybe', expected true or false"),
@@ -115,8 +115,8 @@ def test_a_mistake_is_one_line(path: str, value: object, said: str) -> None:
     line = refusal(changed(path, value))
     field, _, rest = line.partition(": ")
     assert rest == said
-    assert field == {"cores": "cores.background", "rules.view_lost.when.above": "rules.view_lost.when"}.get(
-        path, "rules.view_lost.persist" if "persist" in path else path
+    assert field == {"cores": "cores.background", "rules.out_of_body.when.above": "rules.out_of_body.when"}.get(
+        path, "rules.out_of_body.persist" if "persist" in path else path
     )
 
 
@@ -164,7 +164,7 @@ def test_a_mistake_is_one_line(path: str, value: object, said: str) -> None:
             {"camera": "file", "path": "x", "width": 64, "height": 64, "fps": "x"},
             "streams.file.fps: found 'x', expected a number",
         ),
-        ("rules.view_lost.persist", {"k": 3, "n": 2}, "rules.view_lost.persist.k: found 3, expected at most n = 2"),
+        ("rules.out_of_body.persist", {"k": 3, "n": 2}, "rules.out_of_body.persist.k: found 3, expected at most n = 2"),
     ],
 )
 def test_the_field_is_the_path_that_one_sees_in_the_file(path: str, value: object, said: str) -> None:

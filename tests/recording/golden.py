@@ -23,7 +23,7 @@ from inframe.resolve import resolve
 
 GOLDEN = Path(__file__).with_name("golden.mcap")
 WIDTH, HEIGHT = 160, 90
-FIRST, FRAMES = 20, 80
+FIRST, FRAMES = 20, 72
 """Of the procedure: an instrument comes near the gallbladder."""
 
 RULES = {
@@ -61,7 +61,9 @@ def refresh() -> None:
         folder = Path(name)
         path = device_file()
         device = resolve(read_device(path), path)
-        stream = FileStream(camera="file", path=str(_excerpt(device, folder)), width=WIDTH, height=HEIGHT, fps=30)
+        stream = FileStream(
+            camera="file", path=str(_excerpt(device, folder)), width=WIDTH, height=HEIGHT, fps=30, pace="fast"
+        )
         recording = RecordingConfig(folder=str(folder / "recordings"), codec="lossless")
         changes = {"streams": {"endoscope": stream}, "recording": recording, "trail": None, "rules": RULES}
         summary = run(device.model_copy(update=changes), path)
