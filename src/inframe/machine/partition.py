@@ -158,19 +158,25 @@ def _timer_slack(partition: Partition) -> None:
         kernel.prctl(kernel.PR_SET_TIMERSLACK, 1)
 
 
-def _stay_awake(partition: Partition) -> None:
-    """No core sleeps deeper than a loop while this process lives (the kernel's PM quality of service, latency 0).
+def stay_awake() -> int:
+    """Ask that no core sleeps deeper than a loop (the kernel's PM quality of service, latency 0); the request lasts until the
+    returned descriptor is closed.
 
     Waking an idle core costs 20 µs on hardware and hundreds on a virtual machine, and the first millisecond after is slow.
-    For the whole machine, as the request for one core alone would outlive a process that is killed.
+    For the whole machine, as the request for one core alone would outlive a process that is killed. Raises OSError.
     """
+    request = os.open(DMA_LATENCY, os.O_WRONLY | os.O_CLOEXEC)
+    os.write(request, bytes(4))  # microseconds, a 32-bit number
+    return request
+
+
+def _stay_awake(partition: Partition) -> None:
     if partition.scheduling != "fifo" or not DMA_LATENCY.exists():
         return
     try:
-        request = os.open(DMA_LATENCY, os.O_WRONLY | os.O_CLOEXEC)
-    except PermissionError as error:
+        stay_awake()  # and never closed: the process's end does that
+    except OSError as error:
         raise OSError(error.errno, f"{DMA_LATENCY} may not be written") from error
-    os.write(request, bytes(4))  # microseconds, a 32-bit number; stays open, as closing it takes the request back
 
 
 def _oom_score(partition: Partition) -> None:
