@@ -171,12 +171,11 @@ def stay_awake() -> int:
 
 
 def _stay_awake(partition: Partition) -> None:
-    if partition.scheduling != "fifo" or not DMA_LATENCY.exists():
-        return
-    try:
-        stay_awake()  # and never closed: the process's end does that
-    except OSError as error:
-        raise OSError(error.errno, f"{DMA_LATENCY} may not be written") from error
+    if partition.scheduling == "fifo":
+        try:
+            stay_awake()  # never closed: the process's end does that
+        except OSError as error:
+            raise OSError(error.errno, f"{DMA_LATENCY}: {error.strerror}") from error
 
 
 def _oom_score(partition: Partition) -> None:
