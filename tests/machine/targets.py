@@ -137,9 +137,9 @@ def holding(ctx: ChildContext) -> None:
     """Hold a folder's lock over the lock-down and let go of it: what is open that was not, and whether it is free."""
     held, other = (os.open(ctx.args["folder"], os.O_RDONLY) for _ in range(2))
     fcntl.flock(held, fcntl.LOCK_EX)
-    before = set(os.listdir("/proc/self/fd"))
+    before = {fd.name for fd in Path("/proc/self/fd").iterdir()}
     ctx.lock_down()
-    left = sorted(set(os.listdir("/proc/self/fd")) - before)
+    left = sorted({fd.name for fd in Path("/proc/self/fd").iterdir()} - before)
     os.close(held)
     answer(ctx, {"left": left, "lock": error_of(lambda: fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB))})
 
