@@ -12,6 +12,7 @@ from inframe.core.clock import MonotonicClock
 from inframe.core.config import Trail
 from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.yamlfile import read_device
+from inframe.drivers.tpm_counter import counter_of
 from inframe.inquiry import newest_procedure
 from inframe.machine.kernel import clock_state
 from inframe.recorder.moment import moments
@@ -70,7 +71,7 @@ def home_of(path: Path) -> Home:
 
 
 def _of_device(base: Path, trail: Trail) -> Home:
-    return Home(base / trail.folder, base / trail.key if trail.key is not None else None)
+    return Home(base / trail.folder, base / trail.key if trail.key is not None else None, counter_of(trail.counter))
 
 
 def find_log(path: Path, key: str | None = None) -> Place:
@@ -151,6 +152,7 @@ def check(
                 also=place.also,
                 witnesses=witnesses,
                 witnessed=witnessed,
+                counter=_counted(place),
                 resume=_read_resume(resume, place.key),
                 progress=progress,
                 saved=lambda state: _keep_resume(resume, place.key, state),
@@ -160,6 +162,12 @@ def check(
     if span is None and report.is_sound:
         _keep_resume(resume, place.key, report.resume)
     return report
+
+
+def _counted(place: Place) -> int | None:
+    """What the device's counter says, where the device file names one: it goes with the newest log."""
+    counter = place.home.counter
+    return counter.read() if counter is not None and place.path == place.home.logs()[-1] else None
 
 
 def _read_resume(path: Path | None, key: Key) -> Resume | None:

@@ -6,9 +6,10 @@ from pathlib import Path
 
 from inframe.core.errors import ConfigError
 from inframe.recording.events import Packet
-from inframe.recording.read import Read, open_recording
+from inframe.recording.read import open_recording
 from inframe.recording.schema import Gap
 from inframe.recording.storage import PLAIN
+from inframe.recording.write import Event
 
 BLOWS = ("recording_killed", "recording_stopped")
 """The faults that hit the recording itself."""
@@ -34,7 +35,7 @@ def broken_bars(folder: Path, struck: list[str]) -> list[str]:
     return broken
 
 
-def missing(events: Iterable[Read]) -> tuple[int, int]:
+def missing(events: Iterable[Event]) -> tuple[int, int]:
     """How many gaps there are, and how many frames are neither there nor in one of them."""
     gaps = silent = last = 0
     for event in events:
