@@ -12,6 +12,7 @@ from inframe.core.clock import MonotonicClock
 from inframe.core.config import Trail
 from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.yamlfile import read_device
+from inframe.drivers.tpm_counter import counter_of
 from inframe.inquiry import newest_procedure
 from inframe.machine.kernel import clock_state
 from inframe.recorder.moment import moments
@@ -70,7 +71,7 @@ def home_of(path: Path) -> Home:
 
 
 def _of_device(base: Path, trail: Trail) -> Home:
-    return Home(base / trail.folder, base / trail.key if trail.key is not None else None)
+    return Home(base / trail.folder, base / trail.key if trail.key is not None else None, counter_of(trail.counter))
 
 
 def find_log(path: Path, key: str | None = None) -> Place:
@@ -142,39 +143,35 @@ def check(
 ) -> Report:
     """Verify a log, or leaves first … last-1 of it. `resume`: a file that keeps how far it came, for the next time."""
     for _ in range(TRIES):
-        report = _check(place, span, resume, witnesses, witnessed, progress)
+        if span is not None:
+            report = verify_range(place.disk, place.key, *span, progress)
+        else:
+            report = verify(
+                place.disk,
+                place.key,
+                also=place.also,
+                witnesses=witnesses,
+                witnessed=witnessed,
+                counter=_counted(place),
+                resume=_read_resume(resume, place.key),
+                progress=progress,
+                saved=lambda state: _keep_resume(resume, place.key, state),
+            )
         if report.is_sound or not is_written(place.path):
             break  # else a device has written on between two reads, which looks like damage, and looked so once only
-    return report
-
-
-def _check(
-    place: Place,
-    span: tuple[int, int] | None,
-    resume: Path | None,
-    witnesses: tuple[Key, ...],
-    witnessed: tuple[bytes, ...],
-    progress: Progress,
-) -> Report:
-    if span is not None:
-        return verify_range(place.disk, place.key, *span, progress)
-    report = verify(
-        place.disk,
-        place.key,
-        also=place.also,
-        witnesses=witnesses,
-        witnessed=witnessed,
-        resume=_read_resume(resume, place.key) if resume is not None else None,
-        progress=progress,
-        saved=lambda state: _keep_resume(resume, place.key, state) if resume is not None else None,
-    )
-    if resume is not None and report.is_sound:
+    if span is None and report.is_sound:
         _keep_resume(resume, place.key, report.resume)
     return report
 
 
-def _read_resume(path: Path, key: Key) -> Resume | None:
-    if not path.exists() or not path.stat().st_size:
+def _counted(place: Place) -> int | None:
+    """What the device's counter says, where the device file names one: it goes with the newest log."""
+    counter = place.home.counter
+    return counter.read() if counter is not None and place.path == place.home.logs()[-1] else None
+
+
+def _read_resume(path: Path | None, key: Key) -> Resume | None:
+    if path is None or not path.exists() or not path.stat().st_size:
         return None
     try:
         told = json.loads(path.read_bytes())
@@ -187,7 +184,9 @@ def _read_resume(path: Path, key: Key) -> Resume | None:
     return Resume(size, peaks)
 
 
-def _keep_resume(path: Path, key: Key, state: Resume) -> None:
+def _keep_resume(path: Path | None, key: Key, state: Resume) -> None:
+    if path is None:
+        return
     told = {"key": key.text(), "size": state.size, "peaks": [peak.hex() for peak in state.peaks]}
     new = path.with_name(f"{path.name}.new")
     new.write_text(json.dumps(told), "utf-8")

@@ -187,6 +187,8 @@ ASKED = [
     "memory_hogs",
     "ring_slot_corrupted",
     "config_torn",
+    "recording_killed",
+    "recording_stopped",
 ]
 
 
@@ -197,6 +199,7 @@ def test_everything_that_must_be_broken_is() -> None:
         assert set(one.alerts) <= set(EVENTS)
         assert one.camera == one.name.startswith("camera_")
         assert one.ai == one.name.startswith("worker_")
+        assert one.recording == one.name.startswith("recording_")
         assert bool(one.alerts) != one.name.endswith(("_hogs", "capture_killed"))
     assert {one.name.split("_")[0] for one in faults if one.name.endswith("_killed")} <= set(PROCESSES)
 

@@ -1,6 +1,7 @@
 """What the children of these tests run: `module:function` targets that write one JSON answer to the pipe "out"."""
 
 import ctypes
+import fcntl
 import gc
 import json
 import mmap
@@ -131,6 +132,17 @@ def memory(ctx: ChildContext) -> None:
 
 def lock_down_only(ctx: ChildContext) -> None:
     answer(ctx, {one.what: one.why for one in ctx.lock_down()})
+
+
+def holding(ctx: ChildContext) -> None:
+    """Hold a folder's lock over the lock-down and let go of it: what is open that was not, and whether it is free."""
+    held, other = (os.open(ctx.args["folder"], os.O_RDONLY) for _ in range(2))
+    fcntl.flock(held, fcntl.LOCK_EX)
+    before = {fd.name for fd in Path("/proc/self/fd").iterdir()}
+    ctx.lock_down()
+    left = sorted({fd.name for fd in Path("/proc/self/fd").iterdir()} - before)
+    os.close(held)
+    answer(ctx, {"left": left, "lock": error_of(lambda: fcntl.flock(other, fcntl.LOCK_EX | fcntl.LOCK_NB))})
 
 
 def closed(ctx: ChildContext) -> None:

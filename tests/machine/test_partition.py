@@ -1,5 +1,6 @@
 import os
 import socket
+from pathlib import Path
 
 import pytest
 from hypothesis import given
@@ -7,6 +8,7 @@ from hypothesis import strategies as st
 
 from inframe.machine import kernel
 from inframe.machine.partition import DMA_LATENCY, CoreLayout, Partition, apply, begin, cores_for, cpu_list
+from inframe.machine.seccomp import Network
 from tests.machine.conftest import Start
 
 LAST = max(os.sched_getaffinity(0))
@@ -145,6 +147,14 @@ def test_a_socket_held_by_a_process_without_a_network_is_reported(start: Start) 
     with socket.create_server(("127.0.0.1", 0)) as listening:
         found = start("lock_down_only", fds={"listening": listening.fileno()}).answer()
     assert "open AF_INET socket" in found["network closed"]
+
+
+@pytest.mark.parametrize("network", ["none", "loopback"])
+def test_locking_down_holds_on_to_nothing(start: Start, network: Network, tmp_path: Path) -> None:
+    """A second descriptor of the trail's folder would keep its lock for good: nobody, not even this process, could then
+    write the trail again once it had let go of it."""
+    found = start("holding", Partition(network=network), {"folder": str(tmp_path)}).answer()
+    assert found == {"left": [], "lock": ""}
 
 
 def test_the_console_may_listen_on_loopback_only(start: Start) -> None:

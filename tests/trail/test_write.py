@@ -270,9 +270,80 @@ def test_the_counter_exposes_an_older_copy() -> None:
     rolled_back = Memory.of(old)
     [damage] = verify(rolled_back, KEY, counter=counter.read()).damages
     assert "leaf 21" in damage.place
-    assert "counter 1" in damage.found
+    assert "counter 2" in damage.found  # opened, closed
     writer(rolled_back, counter=counter).close()
     assert [gap.name for _, gap in verify(rolled_back, KEY, counter=counter.read()).gaps] == ["ROLLED_BACK"]
+
+
+def test_the_end_of_a_closed_log_is_missed_however_short() -> None:
+    """A copy from before the last start, put back: what a crash leaves never looks like it."""
+    memory, counter = Memory(), FileCounter(Memory())
+    writer(memory, counter=counter).close()
+    old = memory.contents()
+    writer(memory, counter=counter).close()
+    back = Memory.of(old)
+    assert verify(back, KEY, counter=counter.read()).damages != []
+    writer(back, counter=counter).close()
+    assert [gap.name for _, gap in verify(back, KEY, counter=counter.read()).gaps] == ["ROLLED_BACK"]
+    writer(memory, counter=counter).close()  # the one that was taken away comes back
+    assert [gap.name for _, gap in verify(memory, KEY, counter=counter.read()).gaps] == ["ROLLED_BACK"]
+
+
+class Broken(FileCounter):
+    """A counter that fails in one call."""
+
+    def __init__(self, call: str) -> None:
+        super().__init__(Memory())
+        self.call = call
+
+    def read(self) -> int:
+        return self._fail() if self.call == "read" else super().read()
+
+    def increment(self) -> int:
+        return self._fail() if self.call == "increment" else super().increment()
+
+    def _fail(self) -> int:
+        raise DeviceFault("no TPM")
+
+
+@pytest.mark.parametrize("call", ["read", "increment"])
+def test_a_broken_counter_is_said_and_does_not_stop_the_log(call: str) -> None:
+    memory, counter = Memory(), Broken(call)
+    w = writer(memory, counter=counter)
+    fill(w, 20)
+    w.close()
+    [(_, gap)] = verify(memory, KEY).gaps
+    assert (gap.name, dict(gap.data)) == ("NO_COUNTER", {"why": "no TPM"})
+    counter.call = ""
+    writer(memory, counter=counter).close()
+    report = verify(memory, KEY, counter=counter.read())
+    assert (report.damages, len(report.gaps)) == ([], 1)
+
+
+def test_a_counter_that_could_not_follow_its_leaf_is_made_up_for() -> None:
+    """The power went between the leaf and the step."""
+    memory, counter = Memory(), FileCounter(Memory())
+    w = writer(memory, counter=counter)
+    fill(w, 5)
+    step, counter.increment = counter.increment, counter.read  # type: ignore[method-assign]
+    w.close()
+    counter.increment = step  # type: ignore[method-assign]
+    assert verify(memory, KEY, counter=counter.read()).damages == []
+    writer(memory, counter=counter).close()
+    report = verify(memory, KEY, counter=counter.read())
+    assert (report.damages, report.gaps) == ([], [])
+
+
+def test_a_log_begins_at_any_count_and_says_at_which() -> None:
+    """A TPM's new counter begins behind the highest that it ever had."""
+    memory, counter = Memory(), FileCounter(Memory.of({"counter": b"4000"}))
+    writer(memory, counter=counter).close()
+    report = verify(memory, KEY, counter=counter.read())
+    assert (report.damages, report.gaps) == ([], [])
+    opened = decode(Log(memory, KEY).entry(0))
+    assert isinstance(opened, EventLeaf)
+    assert (opened.events[0].name, dict(opened.events[0].data)) == ("OPENED", {"counter": "4000", "log": "0"})
+    assert opened.header.counter == 4001
 
 
 def test_pruning_deletes_what_lies_wholly_before_and_says_so() -> None:

@@ -12,9 +12,9 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from inframe.chaos import camera, trail
+from inframe.chaos import camera, recording, trail
 from inframe.chaos.faults import FAULTS, CanNot, Fault, release, small_disk
-from inframe.chaos.stage import FPS, TRAIL, Stage
+from inframe.chaos.stage import FPS, RECORDING, TRAIL, Stage
 from inframe.core.clock import NS_PER_MS, NS_PER_S
 from inframe.core.errors import ConfigError
 from inframe.core.types import Mode, Presence, Verdict
@@ -25,6 +25,7 @@ RECOVERY_LIMIT_S = 20.0
 KILLED_WORKER_RECOVERS_MS = 1500.0
 CAMERA_ALERT_MS = 500.0
 PERIOD_NS = NS_PER_S // FPS
+SYNTHETIC = {"camera": "synthetic"}
 
 
 @dataclass
@@ -69,34 +70,51 @@ def break_and_show(out: Console, only: list[str] | None) -> dict[str, Any]:
 
 
 def run_all(faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
-    """The outcomes of `faults`, those of the camera on a device of their own."""
+    """The outcomes of `faults`, those of the recording and of the camera on devices of their own."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that devices and hogs are ended in order
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="inframe-chaos-") as name:
-        plain = [fault for fault in faults if not fault.camera]
-        if plain:
-            folder = Path(name) / "device"
-            (folder / TRAIL).mkdir(parents=True)
-            small_disk(folder / TRAIL)
-            try:
-                outcomes += _on_stage(Stage.start(folder, {"camera": "synthetic"}), plain, tick)
-                outcomes.append(_judge_trail(folder, outcomes))
-            finally:
-                release(folder / TRAIL)
-        own = [fault for fault in faults if fault.camera]
-        if own:
-            folder = Path(name) / "camera"
-            folder.mkdir(parents=True)
-            with camera.Feed() as feed:
-                outcomes += _on_stage(camera.CameraStage.of(folder, feed), own, tick)
+        for run in (_plain, _recording, _camera):
+            own = [fault for fault in faults if _device_of(fault) is run]
+            if own:
+                folder = Path(name) / run.__name__
+                folder.mkdir()
+                outcomes += run(folder, own, tick)
     return outcomes
 
 
-def _judge_trail(folder: Path, outcomes: list[Outcome]) -> Outcome:
-    """The trail, after the device has stopped."""
-    struck = [one.name for one in outcomes if one.skipped is None]
-    broken = trail.broken_bars(Home(folder / TRAIL, folder / "key"), struck)
-    return Outcome("trail_afterwards", bars="; ".join(broken) or "held")
+def _device_of(fault: Fault) -> "Run":
+    return _camera if fault.camera else _recording if fault.recording else _plain
+
+
+def _plain(folder: Path, faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
+    (folder / TRAIL).mkdir()
+    small_disk(folder / TRAIL)
+    try:
+        outcomes = _on_stage(Stage.start(folder, SYNTHETIC), faults, tick)
+        broken = trail.broken_bars(Home(folder / TRAIL, folder / "key"), _struck(outcomes))
+    finally:
+        release(folder / TRAIL)
+    return [*outcomes, Outcome("trail_afterwards", bars="; ".join(broken) or "held")]
+
+
+def _recording(folder: Path, faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
+    outcomes = _on_stage(Stage.start(folder, SYNTHETIC, recording=True), faults, tick)
+    broken = recording.broken_bars(folder / RECORDING, _struck(outcomes))
+    return [*outcomes, Outcome("recording_afterwards", bars="; ".join(broken) or "held")]
+
+
+def _camera(folder: Path, faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
+    with camera.Feed() as feed:
+        return _on_stage(camera.CameraStage.of(folder, feed), faults, tick)
+
+
+Run = Callable[[Path, list[Fault], Callable[[str], None]], list[Outcome]]
+"""Runs faults on a device of its own, in a folder of its own."""
+
+
+def _struck(outcomes: list[Outcome]) -> list[str]:
+    return [one.name for one in outcomes if one.skipped is None]
 
 
 def _on_stage(stage: Stage, faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:

@@ -40,6 +40,8 @@ class Fault:
     """The picture's own process: frames are lost until it is back, and are reported."""
     ai: bool = False
     """The model's: the overlay must go, and never be wrong."""
+    recording: bool = False
+    """The recording's: on a device that records."""
 
 
 class CanNot(Exception):  # says what this machine does not permit
@@ -184,5 +186,7 @@ FAULTS: tuple[Fault, ...] = (
     Fault("memory_hogs", _hogs("memory"), 3.0, ()),
     Fault("ring_slot_corrupted", _damage_ring, 0.0, ("RING_CORRUPT",)),
     Fault("config_torn", _tear_config, 1.5, ("CONFIG_CHANGED",)),
+    Fault("recording_killed", _signal("recording", signal.SIGKILL), 0.0, ("RECORDER_LOST",), recording=True),
+    Fault("recording_stopped", _signal("recording", signal.SIGSTOP), 4.0, ("RECORDER_LOST",), recording=True),
 )
 """The faults of everything but the camera; the camera's are in `camera.py`, they need a camera that obeys."""

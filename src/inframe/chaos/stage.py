@@ -29,11 +29,14 @@ STEP_S = 0.005
 WORKER_MB = 512
 TRAIL = "trail"
 """Where the device under test keeps its trail, in its folder."""
+RECORDING = "recording"
+"""And its recording, if it makes one."""
 NOMINAL_LIMIT_S = 20.0
 
 
-def device_for(folder: Path, camera: dict[str, Any]) -> Path:
-    """A device file in `folder`: the reference device on `camera`, its model's decoder breakable, recorder and page running."""
+def device_for(folder: Path, camera: dict[str, Any], recording: bool = False) -> Path:
+    """A device file in `folder`: the reference device on `camera`, its model's decoder breakable, recorder and page running;
+    with a `recording` only if asked, as its encoder takes a quarter of a core."""
     reference = device_file()
     device = resolve(read_device(reference), reference)
     values = device.model_dump(mode="json")
@@ -45,8 +48,9 @@ def device_for(folder: Path, camera: dict[str, Any]) -> Path:
         "models": models,
         "screens": screens,
         "trail": {"folder": str(folder / TRAIL), "key": str(folder / "key")},
+        "recording": {"folder": str(folder / RECORDING)} if recording else None,
+        "worker_memory_mb": WORKER_MB,
     }
-    changes["worker_memory_mb"] = WORKER_MB
     path = folder / "device.yaml"
     path.write_text(yaml.safe_dump(values | changes, sort_keys=False), "utf-8")
     return path
@@ -72,12 +76,12 @@ class Stage:
     reader: RecordReader | None = None
 
     @staticmethod
-    def start(folder: Path, camera: dict[str, Any]) -> "Stage":
+    def start(folder: Path, camera: dict[str, Any], recording: bool = False) -> "Stage":
         """Start the device of `device_for`; use `close` at the end."""
         control = folder / "misdeed"
         control.write_bytes(b"\0")
         os.environ[model.CONTROL] = str(control)
-        path = device_for(folder, camera)
+        path = device_for(folder, camera, recording)
         device: Device = resolve(read_device(path), path)
         notices: list[Notice] = []
         running = Running(device, path, notices.append).__enter__()

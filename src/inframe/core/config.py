@@ -13,9 +13,10 @@ PATTERNS = {
     r"^#[0-9a-fA-F]{6}$": '"#rrggbb"',
     r"^rtsp://[^\s]+$": "rtsp://…",
     r"^[^:]+(\.py)?:[A-Za-z_]\w*$": "file.py:name or package.module:name",
+    r"^0x01[0-9a-fA-F]{6}$": '"0x01…", eight hexadecimal digits, in quotes',
 }
 """What each pattern of the schema asks for, as an error says it."""
-_NAME, _COLOUR, _RTSP, _FUNCTION = PATTERNS
+_NAME, _COLOUR, _RTSP, _FUNCTION, _NV_INDEX = PATTERNS
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -362,6 +363,13 @@ class RecordingConfig(Part):
     )
 
 
+class TrailCounter(Part):
+    """A TPM's counter, which exposes a trail that was cut or replaced by an older copy of itself."""
+
+    nv_index: str = Field(pattern=_NV_INDEX, description="the NV index of the counter, made beforehand")
+    tcti: str = Field("device:/dev/tpmrm0", min_length=1, description="where the TPM is, as tpm2-tools take it")
+
+
 class Trail(Part):
     """The tamper-evident record of every frame shown and every event."""
 
@@ -373,6 +381,7 @@ class Trail(Part):
         False, description="a key made here gets an ML-DSA-44 half, which signs what is published"
     )
     input_digests: bool = Field(True, description="a digest of each frame's pixels; takes a background core's time")
+    counter: TrailCounter | None = None
 
 
 class Device(Part):

@@ -297,10 +297,13 @@ def _foreign_sockets(partition: Partition) -> list[GaveUp]:
     held = []
     for entry in Path("/proc/self/fd").iterdir():
         try:
-            with socket.socket(fileno=os.dup(int(entry.name))) as one:
-                family, name = one.family, one.getsockname()
+            one = socket.socket(fileno=int(entry.name))
         except OSError:  # not a socket, or the folder's own descriptor
             continue
+        try:
+            family, name = one.family, one.getsockname()
+        finally:
+            one.detach()  # only looked at: not ours to close. A duplicate would outlive the look where it is no socket
         local = (
             partition.network == "loopback" and family in (socket.AF_INET, socket.AF_INET6) and _is_loopback(name[0])
         )

@@ -9,6 +9,7 @@ from pathlib import Path
 from inframe import __version__
 from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
 from inframe.core.config import Device, Trail
+from inframe.drivers.tpm_counter import counter_of
 from inframe.machine.child import ChildContext
 from inframe.pipeline import start
 from inframe.pipeline.board import Board, Count
@@ -70,7 +71,7 @@ def make_store(
 ) -> Store:
     """The disk's side, which posts on the board how far all is safe."""
     row = board.row(name)
-    home = Home(Path(trail.folder), Path(trail.key) if trail.key else None)
+    home = Home(Path(trail.folder), Path(trail.key) if trail.key else None, counter_of(trail.counter))
 
     def safe(to: Cursor) -> None:
         row.set(Count.SEQ, to.record)

@@ -20,6 +20,8 @@ from inframe.trail.write import Now, Writer, encoded
 MAX_WAITING = 16 << 20
 """Bytes of leaves that wait for the disk: about an hour of one stream at 30 frames a second."""
 RETRY_NS = NS_PER_S
+ANCHOR_NS = 300 * NS_PER_S
+"""So often the device's counter takes a step, if it has one: more wears a TPM's memory out, less leaves more to be cut unseen."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,6 +118,7 @@ class Store:
         self._waiting: list[bytes] = []
         self._dropped = Dropped()
         self._salt_kept = False
+        self._anchored_ns = clock.now()
         self._thread = threading.Thread(target=self._run, name="store", daemon=True)
 
     def start(self) -> None:
@@ -203,6 +206,9 @@ class Store:
         writer.waiting += self._waiting
         self._waiting = []
         if writer.waiting:
+            if self._clock.now() - self._anchored_ns >= ANCHOR_NS:
+                self._anchored_ns = self._clock.now()
+                writer.anchor()
             writer.commit()
         self._home.take_over(writer, self._clock.now())
 

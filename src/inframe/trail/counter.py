@@ -1,7 +1,7 @@
 """The device's monotonic counter, which nobody can turn back: it exposes a trail that was replaced by an older copy of itself.
 
-On a device it is a TPM's NV counter (to come, in drivers/); here is a file, for tests and machines without one. A file
-protects against nothing: whoever replaces the trail replaces it too.
+On a device it is a TPM's NV counter (drivers/tpm_counter.py); here is a file, for tests. A file protects against nothing:
+whoever replaces the trail replaces it too.
 """
 
 from typing import Protocol
@@ -11,7 +11,7 @@ from inframe.trail.files import Files, put
 
 
 class Counter(Protocol):
-    """Counts up, never down, and keeps its value without power."""
+    """Counts up, never down, and keeps its value without power. Both raise DeviceFault where it fails."""
 
     def read(self) -> int:
         """The present value."""

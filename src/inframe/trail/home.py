@@ -14,6 +14,7 @@ from hashlib import sha256
 from pathlib import Path
 
 from inframe.core.errors import ConfigError
+from inframe.trail.counter import Counter
 from inframe.trail.errors import TrailDamaged
 from inframe.trail.files import Disk, put
 from inframe.trail.note import Key, Scheme, Signer, parse_key, parse_signer
@@ -31,9 +32,10 @@ _INBOX_KINDS = {kind.name: kind for kind in (EventKind.EXPORT, EventKind.WITNESS
 class Home:
     """A trail's folder. Nothing is read or made before it is needed; all may raise OSError."""
 
-    def __init__(self, folder: Path, key: Path | None = None) -> None:
+    def __init__(self, folder: Path, key: Path | None = None, counter: Counter | None = None) -> None:
         self.folder = folder
         self.key_file = key or folder / "key"
+        self.counter = counter
 
     # --- keys --------------------------------------------------------------------------------------------------------
 
@@ -115,7 +117,7 @@ class Home:
         named = [signer.renamed(log_name(signer.key.name, number)) for signer in signers]
         disk = Disk(path)
         try:
-            return Writer(disk, named, now, waiting=waiting or ())
+            return Writer(disk, named, now, self.counter, waiting or ())
         except BaseException:
             disk.unlock()
             raise

@@ -35,6 +35,7 @@ MAX_FRAMES = 1024
 MAX_EVENTS = 4096
 MAX_MODELS = 32
 _HEAD = struct.Struct("<BBHQ16s16sqqq")
+_COUNTER_AT = struct.calcsize("<BBH")
 DIGEST = 32
 
 NUMBERS = ("seq", "captured_ns", "deadline_ns", "shown_ns", "flags", "dropped", "verdict", "mode", "age_ns")
@@ -97,6 +98,11 @@ def encode(leaf: Leaf) -> bytes:
         for event in leaf.events:
             _put_event(out, event)
     return bytes(out.data)
+
+
+def counted(entry: bytes, counter: int) -> bytes:
+    """An encoded leaf with this value of the device's counter in its head."""
+    return entry[:_COUNTER_AT] + counter.to_bytes(8, "little") + entry[_COUNTER_AT + 8 :]
 
 
 def _put_event(out: Out, event: EventRecord) -> None:

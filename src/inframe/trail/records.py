@@ -38,7 +38,7 @@ class Header:
     procedure: bytes = NO_ID
     """A random id, 16 bytes, which says nothing about the patient; zeros outside procedures."""
     counter: int = 0
-    """The device's monotonic counter (trail/counter.py); 0 without one."""
+    """The device's monotonic counter (trail/counter.py), set when the leaf is written; 0 without one."""
 
     def wall_ns(self, mono_ns: int) -> int:
         """A monotonic time of this leaf in wall time, as the wall clock stood then."""

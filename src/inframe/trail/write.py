@@ -14,11 +14,12 @@ from dataclasses import replace
 from hashlib import sha256
 
 from inframe.core.clock import NS_PER_S
+from inframe.core.errors import DeviceFault, one_line
 from inframe.trail import tail as tails
 from inframe.trail.counter import Counter
 from inframe.trail.errors import TrailDamaged
 from inframe.trail.files import Files, make_folders, parent, put
-from inframe.trail.leaf import decode, encode
+from inframe.trail.leaf import counted, decode, encode
 from inframe.trail.note import Checkpoint, Key, Scheme, Signer, signed, verified
 from inframe.trail.read import CHECKPOINT, MINIMUM, WITNESSED, Log
 from inframe.trail.records import NO_ID, EventKind, EventLeaf, EventRecord, FrameLeaf, Header, Leaf, Moment
@@ -56,9 +57,9 @@ class Writer:
         if files.read(CHECKPOINT) is None and files.read(tails.PATH) in (None, tails.head(0)):
             put(files, tails.PATH, tails.head(0))
             put(files, CHECKPOINT, signed(Checkpoint(self.key.name, 0, EMPTY_ROOT).text(), signers, self._time_s()))
-        self._load(Log(files, self.key))
         self.waiting = list(waiting)
         """Leaves, encoded, that are appended and not yet durable."""
+        self._load(Log(files, self.key))
         self._usable = True
 
     @property
@@ -90,6 +91,7 @@ class Writer:
             self._grow([encode(EventLeaf(self.header(gaps[0].at_ns), tuple(gaps)))], raw[: tail.good])
         elif gaps:
             self._grow([encode(EventLeaf(self.header(gaps[0].at_ns), tuple(gaps)))])
+        self._step()
         if len(self._entries) == WIDTH:
             self._roll()
 
@@ -108,11 +110,11 @@ class Writer:
     def _gaps(self, torn: bytes, entry: bytes | None) -> list[EventRecord]:
         """What a look at the end of the log says is missing, as events."""
         last = decode(entry) if entry else None
-        found = self._take_counter(last)
+        found, failed = self._take_counter(last)
         closed = last is None or (isinstance(last, EventLeaf) and last.events[-1].name == CLOSED)
         told = {"boot": last.header.moment.boot.hex(), "wall_ns": str(last.header.moment.wall_ns)} if last else {}
         before = last.header.counter if last else 0
-        told |= {"counter": str(found), "log": str(before)} if self._counter else {}
+        told |= {"counter": str(found), "log": str(before)} if self._counter is not None else {}
         at, gap = self._now().mono_ns, EventKind.GAP
         gaps = []
         if torn:
@@ -123,22 +125,55 @@ class Writer:
         elif not closed:
             text = "the log was not closed; what came after its last leaf is lost"
             gaps.append(EventRecord(gap, at, "NOT_CLOSED", text, "recorder", told))
-        if not before <= found <= before + 1:
-            text = "the counter does not follow on the log's last leaf: the end is missing, or the counter was replaced"
+        if last is not None and found != before:
+            text = (
+                "the counter is not where the log's last leaf left it: the end is missing, or the counter was replaced"
+            )
             gaps.append(EventRecord(gap, at, "ROLLED_BACK", text, "recorder", told))
-        elif not gaps and self.counter > before:
+        if failed:
+            gaps.append(failed)
+        elif not gaps and self._counter is not None:
             gaps.append(EventRecord(EventKind.START, at, "OPENED", "", "recorder", told))
         return gaps
 
-    def _take_counter(self, last: Leaf | None) -> int:
-        """Take the counter to its next value, which the leaves from here on carry; returns what it said before. One ahead
-        of the log it is already where a crash came between its step and the first leaf that tells of it."""
-        self.counter = before = last.header.counter if last else 0
+    # --- the counter -------------------------------------------------------------------------------------------------
+
+    def _take_counter(self, last: Leaf | None) -> tuple[int, EventRecord | None]:
+        """What the counter says, and what it failed with. The leaves from here on carry its next value, which it takes when
+        the first of them is safe: a log behind its counter was cut, and never is so after a crash."""
+        found = self._told = before = last.header.counter if last else 0
         if self._counter is None:
-            return before
-        found = self._counter.read()
-        self.counter = self._counter.increment() if found <= before else found
-        return found
+            return found, None
+        try:
+            found = self._counter.read()
+            if found == before - 1:  # a crash came between that leaf and the counter's step
+                found = self._counter.increment()
+        except DeviceFault as error:
+            return before, self._without_counter(error)
+        self._stepped, self._told = found, found + 1
+        return found, None
+
+    def _without_counter(self, error: DeviceFault) -> EventRecord:
+        """A broken counter does not keep the log from being written: it is left out until the log is opened again."""
+        self._counter = None
+        text, data = "the counter failed: an older copy or a missing end would not be noticed", {"why": one_line(error)}
+        return EventRecord(EventKind.GAP, self._now().mono_ns, "NO_COUNTER", text, "recorder", data)
+
+    def anchor(self) -> None:
+        """With the next commit, take the counter one further: an older copy of the log will then be found out. A TPM's
+        counter wears: once in some minutes is enough."""
+        if self._counter is not None:
+            self._told = self._stepped + 1
+
+    def _step(self) -> None:
+        """Let the counter follow, once a leaf that carries its next value is safe."""
+        if self._counter is None or self._told == self._stepped:
+            return
+        try:
+            self._stepped = self._told = self._counter.increment()
+        except DeviceFault as error:
+            failed = self._without_counter(error)
+            self.append(EventLeaf(self.header(failed.at_ns), (failed,)))
 
     # --- appending ---------------------------------------------------------------------------------------------------
 
@@ -159,7 +194,7 @@ class Writer:
 
     def header(self, first_ns: int, procedure: bytes = NO_ID) -> Header:
         """The header of a leaf made now, whose earliest record is of `first_ns`."""
-        return Header(self._now(), first_ns, procedure, self.counter)
+        return Header(self._now(), first_ns, procedure)
 
     def append(self, leaf: Leaf) -> None:
         """Take a leaf; `commit` writes it. One too long for an entry (65,535 bytes) becomes two."""
@@ -174,6 +209,7 @@ class Writer:
             some = self.waiting[: WIDTH - len(self._entries)]
             self._grow(some)
             del self.waiting[: len(some)]
+            self._step()
             if len(self._entries) == WIDTH:
                 self._roll()
         self._usable = True
@@ -181,6 +217,7 @@ class Writer:
 
     def _grow(self, entries: list[bytes], good: bytes | None = None) -> None:
         """Write a batch behind the tail, or, after a tear, behind its `good` part in a new file that replaces it."""
+        entries = [counted(entry, self._told) for entry in entries]
         grown, hashes = self._frontier.copy(), [leaf_hash(entry) for entry in entries]
         for hashed in hashes:
             grown.push(hashed)
@@ -193,12 +230,6 @@ class Writer:
         self._frontier = grown
         self._entries += entries
         self._hashes += hashes
-
-    def anchor(self) -> None:
-        """Take the monotonic counter one further, before a commit: an older copy of the log will then be found out. A TPM's
-        counter wears: once in some minutes is enough."""
-        if self._counter is not None:
-            self.counter = self._counter.increment()
 
     # --- publishing --------------------------------------------------------------------------------------------------
 
@@ -279,6 +310,7 @@ class Writer:
         """Append a STOP event, publish, and let no more come."""
         event = EventRecord(EventKind.STOP, self._now().mono_ns, CLOSED, text, "recorder")
         self.append(EventLeaf(self.header(event.at_ns), (event,)))
+        self.anchor()
         self.publish()
         self._usable = False
 
