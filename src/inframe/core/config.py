@@ -13,14 +13,16 @@ PATTERNS = {
     r"^#[0-9a-fA-F]{6}$": '"#rrggbb"',
     r"^rtsp://[^\s]+$": "rtsp://…",
     r"^[^:]+(\.py)?:[A-Za-z_]\w*$": "file.py:name or package.module:name",
+    r"^[0-9a-f]{64}$": "a SHA-256: 64 hexadecimal digits",
 }
 """What each pattern of the schema asks for, as an error says it."""
-_NAME, _COLOUR, _RTSP, _FUNCTION = PATTERNS
+_NAME, _COLOUR, _RTSP, _FUNCTION, _SHA256 = PATTERNS
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
 Colour = Annotated[str, Field(pattern=_COLOUR)]
 PositiveMs = Annotated[float, Field(gt=0, le=60_000)]
+Sha256 = Annotated[str, Field(pattern=_SHA256)]
 Labels = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 Side = Annotated[int, Field(ge=1, le=8192)]
 Core = Annotated[int, Field(ge=0, le=4095)]
@@ -192,13 +194,10 @@ Decode = Annotated[
 ]
 
 
-class ModelConfig(Part):
-    """A model, its schedule, and how to read it."""
+class ModelPart(Part):
+    """A model file, its schedule, and how to read it: what a device file says of a bare model, and a bundle of its own."""
 
-    stream: Name
     file: str
-    engine: EngineConfig = EngineConfig()
-    worker: Name = Field("worker", description="models with the same worker run one after the other in one process")
     every: int = Field(1, ge=1, le=1000, description="look at each n-th frame")
     budget_ms: PositiveMs = Field(description="how long one run may take; longer is counted and reported")
     max_age_ms: Annotated[float, Field(ge=0, le=60_000)] = Field(
@@ -215,6 +214,59 @@ class ModelConfig(Part):
     decode: Decode
     labels: Labels | str = Field(description="the labels in order, or a text file with one a line")
     colours: dict[str, Colour | None] = Field({}, description="label -> colour; null: not drawn")
+
+
+class ModelConfig(ModelPart):
+    """A bare model, unsigned: it runs only where `allow_unsigned` is true."""
+
+    stream: Name
+    engine: EngineConfig = EngineConfig()
+    worker: Name = Field("worker", description="models with the same worker run one after the other in one process")
+
+
+# --- bundles ---------------------------------------------------------------------------------------------------------
+
+
+class BundleConfig(Part):
+    """A signed model. What it is, its schedule and how to read it are signed with it; here is how this device uses it."""
+
+    file: str
+    model: Name | None = Field(None, description="which of the bundle's models; null: its only one")
+    digest: Sha256 | None = Field(
+        None, description="SHA-256 of the bundle's file: no other one; null: any that is signed"
+    )
+    stream: Name
+    engine: EngineConfig = EngineConfig()
+    worker: Name = Field("worker", description="models with the same worker run one after the other in one process")
+    colours: dict[str, Colour | None] = Field(
+        {}, description="label -> colour, in place of the bundle's; null: not drawn"
+    )
+
+
+class TrustedKey(Part):
+    """One public key, and for whom it signs."""
+
+    name: Name
+    role: Name = Field(description="for whom it signs, e.g. research or quality; thresholds count by role")
+    file: str | None = Field(
+        None, description="a PEM file (SubjectPublicKeyInfo); Ed25519, ECDSA P-256 or P-384, ML-DSA"
+    )
+    key: str | None = Field(None, description="in place of a file: the lines within a PEM file, as one")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.file is None) == (self.key is None):
+            raise ValueError("found both or neither of file and key, expected exactly one")
+        return self
+
+
+class PolicyConfig(Part):
+    """Whose signatures make a bundle one that runs."""
+
+    keys: tuple[TrustedKey, ...] = Field(min_length=1)
+    thresholds: dict[Name, Annotated[int, Field(ge=1, le=64)]] = Field(
+        min_length=1, description="role -> so many of its keys must have signed; all roles named here must be met"
+    )
 
 
 # --- rules -----------------------------------------------------------------------------------------------------------
@@ -385,6 +437,13 @@ class Device(Part):
         None, description="capture to screen; default: one frame period of the display's stream"
     )
     models: dict[Name, ModelConfig] = {}
+    bundles: dict[Name, BundleConfig] = Field({}, description="signed models; rules name them as they do bare ones")
+    policy: PolicyConfig | str | None = Field(
+        None, description="whose signatures bundles must have, or a file that says so"
+    )
+    allow_unsigned: bool = Field(
+        False, description="development: run models that nobody signed; the screen and the trail then say UNSIGNED"
+    )
     rules: dict[Name, Rule] = {}
     screens: tuple[ScreenConfig, ...] = (NoneScreen(kind="none"),)
     overlay: Overlay = Overlay()
@@ -399,17 +458,23 @@ class Device(Part):
     def _references(self) -> Self:
         if self.display not in self.streams:
             raise ValueError(f"display: found {self.display!r}, expected one of streams: {', '.join(self.streams)}")
-        for name, model in self.models.items():
-            if model.stream not in self.streams:
-                raise ValueError(
-                    f"models.{name}.stream: found {model.stream!r}, expected one of: {', '.join(self.streams)}"
-                )
+        parts = [(f"models.{name}", model.stream) for name, model in self.models.items()]
+        parts += [(f"bundles.{name}", bundle.stream) for name, bundle in self.bundles.items()]
+        for part, stream in parts:
+            if stream not in self.streams:
+                raise ValueError(f"{part}.stream: found {stream!r}, expected one of: {', '.join(self.streams)}")
+        known = dict.fromkeys((*self.models, *self.bundles))
         for name, rule in self.rules.items():
-            if rule.model not in self.models:
+            if rule.model not in known:
                 raise ValueError(
-                    f"rules.{name}.model: found {rule.model!r}, expected one of models: {', '.join(self.models)}"
+                    f"rules.{name}.model: found {rule.model!r}, expected one of models: {', '.join(known)}"
                 )
         return self
+
+    @property
+    def unsigned(self) -> tuple[str, ...]:
+        """The models that run without a signature; of a resolved device."""
+        return tuple(name for name in self.models if not (name in self.bundles and self.policy is not None))
 
     @property
     def deadline_ns(self) -> int:
