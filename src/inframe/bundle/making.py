@@ -21,11 +21,15 @@ from inframe.core.yamlfile import parse_json, parse_yaml, read_bytes
 MAX_LABELS = 1 << 20
 
 
+def read_recipe(path: Path) -> Recipe:
+    """A bundle.yaml. Raises ConfigError."""
+    return parse_yaml(read_bytes(path, "recipe"), path, Recipe, "recipe")
+
+
 def pack(recipe: Path, changes: Mapping[str, object] | None = None) -> tuple[Manifest, bytes, list[bytes]]:
     """The manifest, the header and the members of the bundle that `recipe` (a bundle.yaml) describes, not signed yet. `changes`:
     fields to be used in place of the recipe's. Raises ConfigError for a recipe or a file that is wrong."""
-    written = parse_yaml(read_bytes(recipe, "recipe"), recipe, Recipe, "recipe")
-    manifest = _manifest(recipe, written.model_copy(update=dict(changes or {})))
+    manifest = _manifest(recipe, read_recipe(recipe).model_copy(update=dict(changes or {})))
     members = {file: _read(recipe, field, file) for field, file in manifest.files()}
     if len(members) + 2 > MAX_MEMBERS:
         raise ConfigError(recipe, "file", f"{len(members)} files", f"at most {MAX_MEMBERS - 2}")
