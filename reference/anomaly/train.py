@@ -23,7 +23,7 @@ from reference.anomaly.data import Batches, build, normalised
 from reference.anomaly.model import Anomaly
 from reference.anomaly.scripts import LEARNING
 from reference.quantise import CALIBRATION, to_int8
-from reference.train import keep_memory
+from reference.train import has_bfloat16, keep_memory
 
 HARD = 0.02  # share of the cells: the worst of those that show nothing odd
 AHEAD = 8  # batches made while the network learns
@@ -97,9 +97,9 @@ def train(plan: Plan, source: Batches) -> tuple[Anomaly, list[tuple[int, float]]
     mean: Anomaly = deepcopy(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=0.02)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.rate, total_steps=plan.steps, pct_start=0.1)
-    started, smooth, curve = time.monotonic(), 0.0, []
+    started, smooth, curve, halved = time.monotonic(), 0.0, [], has_bfloat16()
     for step, (pictures, truth) in enumerate(_ahead(source, plan.steps)):
-        with torch.autocast("cpu", dtype=torch.bfloat16):
+        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=halved):
             logits = model(torch.from_numpy(normalised(pictures)).contiguous(memory_format=torch.channels_last))
         loss = loss_of(logits.float(), torch.from_numpy(truth))
         optimiser.zero_grad(set_to_none=True)
