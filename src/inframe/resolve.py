@@ -11,13 +11,13 @@ from inframe.core.config import (
     Device,
     FileScreen,
     ModelConfig,
-    PolicyConfig,
     RecordingConfig,
     RtspStream,
     Stream,
     Trail,
 )
 from inframe.core.errors import ConfigError
+from inframe.core.part import PolicyConfig
 from inframe.drivers.cameras.rtsp_session import without_password
 from inframe.pipeline.bundled import model_in, must_be
 from inframe.pipeline.decide import make_plan

@@ -10,7 +10,7 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inframe.core.config import PATTERNS, Device
+from inframe.core.config import Device
 from inframe.core.errors import (
     AlreadyTold,
     BundleError,
@@ -20,6 +20,7 @@ from inframe.core.errors import (
     UpdateError,
     one_line,
 )
+from inframe.core.part import PATTERNS
 from inframe.core.yamlfile import MAX_BYTES, parse_device, read_device
 from inframe.reference_device import device_file
 

@@ -11,8 +11,9 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inframe.core.config import ModelPart, Name, Part, PositiveMs, Sha256
+from inframe.core.config import ModelPart
 from inframe.core.errors import BundleError, ConfigError
+from inframe.core.part import Name, Part, PositiveMs, Sha256
 from inframe.core.yamlfile import parse_json
 
 MANIFEST = "manifest.json"

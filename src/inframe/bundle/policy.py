@@ -7,8 +7,8 @@ from pathlib import Path
 
 from inframe.bundle.base64text import from_base64, to_base64
 from inframe.bundle.keys import EXPECTED, PublicKey, public_key, read_public_key
-from inframe.core.config import PolicyConfig, TrustedKey
 from inframe.core.errors import ConfigError
+from inframe.core.part import PolicyConfig, TrustedKey
 from inframe.core.yamlfile import parse_yaml, read_bytes
 
 

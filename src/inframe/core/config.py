@@ -6,33 +6,23 @@ nowhere else. Its JSON Schema is published by `inframe check --schema`.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-PATTERNS = {
-    r"^[a-z][a-z0-9_]{0,31}$": "a name: a-z, 0-9 and _, at most 32, a letter first",
-    r"^#[0-9a-fA-F]{6}$": '"#rrggbb"',
-    r"^rtsp://[^\s]+$": "rtsp://…",
-    r"^[^:]+(\.py)?:[A-Za-z_]\w*$": "file.py:name or package.module:name",
-    r"^[0-9a-f]{64}$": "a SHA-256: 64 hexadecimal digits",
-}
-"""What each pattern of the schema asks for, as an error says it."""
-_NAME, _COLOUR, _RTSP, _FUNCTION, _SHA256 = PATTERNS
-
-Name = Annotated[str, Field(pattern=_NAME)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Colour = Annotated[str, Field(pattern=_COLOUR)]
-PositiveMs = Annotated[float, Field(gt=0, le=60_000)]
-Sha256 = Annotated[str, Field(pattern=_SHA256)]
-Labels = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
-Side = Annotated[int, Field(ge=1, le=8192)]
-Core = Annotated[int, Field(ge=0, le=4095)]
-
-
-class Part(BaseModel):
-    """The base of every section: unknown keys are refused, values can't be changed after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
+from inframe.core.part import (
+    FUNCTION,
+    RTSP,
+    Colour,
+    Core,
+    Fraction,
+    Labels,
+    Name,
+    Part,
+    PolicyConfig,
+    PositiveMs,
+    Sha256,
+    Side,
+)
+from inframe.core.rule import Rule
 
 # --- streams ---------------------------------------------------------------------------------------------------------
 
@@ -63,7 +53,7 @@ class RtspStream(StreamBase):
     """A camera on the network. Its host is the only address that its capture process may reach."""
 
     camera: Literal["rtsp"]
-    url: str = Field(pattern=_RTSP)
+    url: str = Field(pattern=RTSP)
 
 
 class V4l2Stream(StreamBase):
@@ -182,7 +172,7 @@ class DecodeFunction(Part):
     """A Python function of the integrator's own: (outputs by name, region) -> Masks | Boxes | Scores | Heat."""
 
     kind: Literal["function"]
-    function: str = Field(pattern=_FUNCTION, description="path/to/file.py:name or package.module:name")
+    function: str = Field(pattern=FUNCTION, description="path/to/file.py:name or package.module:name")
     returns: Literal["segmentation", "detection", "classification", "heat"]
     size: tuple[Side, Side] | None = Field(None, description="segmentation, heat: width and height of what it returns")
     limit: int = Field(100, ge=1, le=1000, description="detection: at most so many boxes")
@@ -241,116 +231,6 @@ class BundleConfig(Part):
     colours: dict[str, Colour | None] = Field(
         {}, description="label -> colour, in place of the bundle's; null: not drawn"
     )
-
-
-class TrustedKey(Part):
-    """One public key, and for whom it signs."""
-
-    name: Name
-    role: Name = Field(description="for whom it signs, e.g. research or quality; thresholds count by role")
-    file: str | None = Field(
-        None, description="a PEM file (SubjectPublicKeyInfo); Ed25519, ECDSA P-256 or P-384, ML-DSA"
-    )
-    key: str | None = Field(None, description="in place of a file: the lines within a PEM file, as one")
-
-    @model_validator(mode="after")
-    def _one_source(self) -> Self:
-        if (self.file is None) == (self.key is None):
-            raise ValueError("found both or neither of file and key, expected exactly one")
-        return self
-
-
-class PolicyConfig(Part):
-    """Whose signatures make a bundle one that runs."""
-
-    keys: tuple[TrustedKey, ...] = Field(min_length=1)
-    thresholds: dict[Name, Annotated[int, Field(ge=1, le=64)]] = Field(
-        min_length=1, description="role -> so many of its keys must have signed; all roles named here must be met"
-    )
-
-
-# --- rules -----------------------------------------------------------------------------------------------------------
-
-
-class ConditionBase(Part):
-    """A measured number against a threshold. `release` is where it ends: a band between the two does not flicker."""
-
-    above: float | None = None
-    below: float | None = None
-    release: float | None = Field(None, description="the condition ends beyond this value; default: at the threshold")
-
-    @model_validator(mode="after")
-    def _one_threshold(self) -> Self:
-        if (self.above is None) == (self.below is None):
-            raise ValueError("found both or neither of above and below, expected exactly one")
-        if self.release is not None:
-            if self.above is not None and self.release > self.above:
-                raise ValueError(f"release: found {self.release}, expected at most above = {self.above}")
-            if self.below is not None and self.release < self.below:
-                raise ValueError(f"release: found {self.release}, expected at least below = {self.below}")
-        return self
-
-
-class AreaCondition(ConditionBase):
-    """Segmentation: the share of the output's region that the labels cover, 0..1."""
-
-    kind: Literal["area"]
-    labels: tuple[str, ...] = Field(min_length=1)
-
-
-class DistanceCondition(ConditionBase):
-    """Segmentation: the shortest distance between two labels, as a fraction of the frame's width; absent labels: no value."""
-
-    kind: Literal["distance"]
-    source: str
-    target: str
-
-
-class ScoreCondition(ConditionBase):
-    """Classification: a label's score; detection: the best score of a label; heat: the map's one number (no label)."""
-
-    kind: Literal["score"]
-    label: str | None = None
-
-
-class CountCondition(ConditionBase):
-    """Detection: how many boxes of a label; segmentation: how many connected parts of at least `min_area`."""
-
-    kind: Literal["count"]
-    label: str
-    min_area: Fraction = 0.001
-
-
-Condition = Annotated[AreaCondition | DistanceCondition | ScoreCondition | CountCondition, Field(discriminator="kind")]
-
-
-class Persistence(Part):
-    """When a condition becomes a finding: in k of the last n results, or without a break for so many seconds."""
-
-    k: int | None = Field(None, ge=1, le=1000)
-    n: int | None = Field(None, ge=1, le=1000)
-    seconds: float | None = Field(None, ge=0, le=3600)
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        frames = self.k is not None and self.n is not None
-        if frames == (self.seconds is not None) or (self.k is None) != (self.n is None):
-            raise ValueError("found a mixture, expected either k and n, or seconds")
-        if self.k is not None and self.n is not None and self.k > self.n:
-            raise ValueError(f"k: found {self.k}, expected at most n = {self.n}")
-        return self
-
-
-class Rule(Part):
-    """Turns a model's results into a finding."""
-
-    model: Name
-    when: Condition
-    persist: Persistence = Persistence(k=1, n=1)
-    clear_s: float = Field(1.0, ge=0, le=3600, description="the finding ends after so long without the condition")
-    text: str = Field(min_length=1, max_length=60)
-    priority: Literal["none", "low", "medium", "high"] = "medium"
-    latch: bool = Field(False, description="the alert stays, marked as past, until it is acknowledged")
 
 
 # --- the device ------------------------------------------------------------------------------------------------------
@@ -436,7 +316,7 @@ class Device(Part):
     deadline_ms: PositiveMs | None = Field(
         None, description="capture to screen; default: one frame period of the display's stream"
     )
-    models: dict[Name, ModelConfig] = {}
+    models: dict[Name, ModelConfig] = Field({}, description="bare models; rules name them")
     bundles: dict[Name, BundleConfig] = Field({}, description="signed models; rules name them as they do bare ones")
     policy: PolicyConfig | str | None = Field(
         None, description="whose signatures bundles must have, or a file that says so"
@@ -444,7 +324,7 @@ class Device(Part):
     allow_unsigned: bool = Field(
         False, description="development: run models that nobody signed; the screen and the trail then say UNSIGNED"
     )
-    rules: dict[Name, Rule] = {}
+    rules: dict[Name, Rule] = Field({}, description="findings that are made of results")
     screens: tuple[ScreenConfig, ...] = (NoneScreen(kind="none"),)
     overlay: Overlay = Overlay()
     real_time: bool = Field(True, description="ask for real-time scheduling, own cores and locked memory")

@@ -9,7 +9,8 @@ from pathlib import Path
 from inframe import __version__
 from inframe.bundle import UNSIGNED, Bundle, BundleError, Policy, open_bundle
 from inframe.bundle.manifest import BundledModel, problems
-from inframe.core.config import BundleConfig, Device, PolicyConfig
+from inframe.core.config import BundleConfig, Device
+from inframe.core.part import PolicyConfig
 
 SIGNED_SLOT, UNSIGNED_SLOT = "active", "unsigned"
 """As the trail names them; a bare model's digest there is its file's."""

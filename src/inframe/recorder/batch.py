@@ -48,7 +48,10 @@ class Identities:
 
     def of(self, name: str) -> Model:
         """The model as it runs; with no digest where its worker has not yet loaded it."""
-        return self._known.get(name) or Model(name, NO_DIGEST, "", "not loaded", self._preprocess(name))
+        return self._known.get(name) or Model(name, NO_DIGEST, self._slot(name), "not loaded", self._preprocess(name))
+
+    def _slot(self, name: str) -> str:
+        return "unsigned" if name in self.device.unsigned else "active"
 
     def _preprocess(self, name: str) -> bytes:
         settings = self.device.models[name].preprocess.model_dump(mode="json")
