@@ -3,9 +3,9 @@
 import os
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from inframe.bundle import UNSIGNED, Policy, open_bundle
 from inframe.core.config import (
     BundleConfig,
     Device,
@@ -21,6 +21,9 @@ from inframe.core.part import PolicyConfig
 from inframe.drivers.cameras.rtsp_session import without_password
 from inframe.pipeline.bundled import model_in, must_be
 from inframe.pipeline.decide import make_plan
+
+if TYPE_CHECKING:
+    from inframe.bundle import Policy
 
 RTSP_PORT = 554
 MAX_LABEL_BYTES = 1 << 20
@@ -98,7 +101,7 @@ def _resolve_model(path: Path, base: Path, name: str, model: ModelConfig) -> Mod
     return model.model_copy(update=update)
 
 
-def _resolve_policy(path: Path, base: Path, device: Device) -> Policy | None:
+def _resolve_policy(path: Path, base: Path, device: Device) -> "Policy | None":
     """Whose signatures count; and that nothing is asked to run that nobody signed, unless the file allows it."""
     for name, model in device.models.items():
         if name in device.bundles:
@@ -106,9 +109,11 @@ def _resolve_policy(path: Path, base: Path, device: Device) -> Policy | None:
         if not device.allow_unsigned:
             expected = "a signed bundle under bundles, or allow_unsigned: true (development)"
             raise ConfigError(path, f"models.{name}.file", f"{model.file}, which nobody signed", expected)
-    if isinstance(device.policy, PolicyConfig):
-        return Policy.of(device.policy, path, "policy")
     if device.policy is not None:
+        from inframe.bundle import Policy
+
+        if isinstance(device.policy, PolicyConfig):
+            return Policy.of(device.policy, path, "policy")
         return Policy.load(base / device.policy)
     if device.bundles and not device.allow_unsigned:
         raise ConfigError(
@@ -118,9 +123,11 @@ def _resolve_policy(path: Path, base: Path, device: Device) -> Policy | None:
 
 
 def _resolve_bundle(
-    path: Path, base: Path, name: str, config: BundleConfig, policy: Policy | None
+    path: Path, base: Path, name: str, config: BundleConfig, policy: "Policy | None"
 ) -> tuple[ModelConfig, BundleConfig]:
     """The bundle's model with the device's own settings; and where it came from, for those who open it again."""
+    from inframe.bundle import UNSIGNED, open_bundle
+
     whole = config.model_copy(update={"file": _file(path, base, f"bundles.{name}.file", config.file)})
     with open_bundle(Path(whole.file), policy or UNSIGNED) as bundle:
         must_be(bundle, whole)
