@@ -22,6 +22,7 @@ def values(**model: Any) -> dict[str, Any]:
         "streams": {"endoscope": {"camera": "synthetic", "width": 64, "height": 48, "fps": FPS}},
         "display": "endoscope",
         "trail": None,
+        "allow_unsigned": True,
         "models": {"m": script.model(file="model.onnx", labels=["a", "b", "c"]) | {"preprocess": preprocess} | model},
     }
 

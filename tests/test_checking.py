@@ -44,7 +44,7 @@ def test_what_is_checked_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture
     (stream, model, found) = json.loads(said)["checked"]
     assert stream == "stream endoscope: synthetic, 64x48 at 30 fps (not opened)"
     assert model.startswith("model m: model.onnx on onnxruntime")
-    assert model.endswith(", 3 labels")
+    assert model.endswith(", 3 labels UNSIGNED")
     assert found == "rule much: MUCH B (medium)"
 
 

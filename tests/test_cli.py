@@ -11,7 +11,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from inframe import __version__, cli
-from inframe.core.errors import AlreadyTold, BundleRefused, ConfigError, DeviceFault
+from inframe.core.errors import AlreadyTold, BundleError, ConfigError, DeviceFault
 from tests import devices
 
 COMMANDS = {
@@ -72,7 +72,7 @@ def test_the_commands_are_these(inframe: Inframe) -> None:
         for line in out[out.index("Commands:") :].splitlines()[1:]
         if line.startswith("  ") and line[2] != " "
     ]
-    assert (code, listed) == (0, [*COMMANDS, "replay", "record", "trail"])
+    assert (code, listed) == (0, [*COMMANDS, "replay", "record", "trail", "bundle"])
     assert "Not a cleared medical device" in " ".join(out.split())
 
 
@@ -133,7 +133,11 @@ def test_it_is_also_a_module() -> None:
     ("error", "code", "said"),
     [
         (ConfigError("f", "x", "a\nb", "c"), 2, "inframe: f: x: found a\\nb, expected c\n"),
-        (BundleRefused("not signed"), 2, "inframe: not signed\n"),
+        (
+            BundleError("x.inframe", "signatures", "none", "one"),
+            2,
+            "inframe: x.inframe: signatures: found none, expected one\n",
+        ),
         (DeviceFault("the disk"), 3, "inframe: the disk\n"),
         (AlreadyTold("worker"), 2, ""),
         (KeyboardInterrupt(), 130, None),

@@ -66,6 +66,7 @@ def write_device(folder: Path, **changes: Any) -> Path:
         "device": "test",
         "streams": {"endoscope": {"camera": "synthetic", "width": WIDTH, "height": HEIGHT, "fps": 30}},
         "display": "endoscope",
+        "allow_unsigned": True,
         "models": {"eye": model},
         "trail": None,
     }

@@ -26,7 +26,7 @@ def folder(tmp_path: Path) -> Path:
 def device(model: dict[str, Any] | None = None, **changes: Any) -> Device:
     streams = {"endoscope": {"camera": "file", "path": "video.mp4", **SIZE}}
     models = {"m": script.model(file="model.onnx", labels="labels.txt") | (model or {})}
-    values = {"device": "test", "streams": streams, "display": "endoscope", "models": models}
+    values = {"device": "test", "streams": streams, "display": "endoscope", "allow_unsigned": True, "models": models}
     return Device.model_validate(values | changes)
 
 

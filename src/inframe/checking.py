@@ -82,15 +82,17 @@ def _check_all(path: Path) -> list[str]:
     import cv2
 
     from inframe.pipeline import results
-    from inframe.pipeline.model import load_model
+    from inframe.pipeline.model import load_of
 
     cv2.setNumThreads(1)
     device = resolve(read_device(path), path)
     done = [_check_stream(path, name, stream) for name, stream in device.streams.items()]
     for name, config in device.models.items():
-        stream = device.streams[config.stream]
-        model = load_model(name, config, Path(config.file).parent, (stream.width, stream.height))
-        done.append(f"model {name}: {Path(config.file).name} on {model.engine.name}, {len(model.labels)} labels")
+        model = load_of(device, name)
+        signed = " UNSIGNED" if name in device.unsigned else ""
+        done.append(
+            f"model {name}: {Path(config.file).name} on {model.engine.name}, {len(model.labels)} labels{signed}"
+        )
         results.must_fit(name, config, model.capacity)
         model.close()
     done += [f"rule {name}: {rule.text} ({rule.priority})" for name, rule in device.rules.items()]

@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from inframe import __version__
+from inframe.bundle_cli import bundle
 from inframe.core.errors import AlreadyTold, ConfigError, InframeError, one_line
 from inframe.recording_cli import record, replay
 from inframe.terminal import JsonFile, out, write_json
@@ -122,6 +123,7 @@ def chaos(
 app.command()(replay)
 app.add_typer(record)
 app.add_typer(trail)
+app.add_typer(bundle)
 
 
 def _version(value: bool) -> None:

@@ -15,7 +15,7 @@ from inframe.core.types import Controls
 from inframe.drivers.screens.web import listen
 from inframe.machine.launch import launch
 from inframe.machine.supervise import Notice, Supervisor
-from inframe.pipeline import happened, record, results, ring, watched
+from inframe.pipeline import bundled, happened, record, results, ring, watched
 from inframe.pipeline.board import Board, Count, create_board
 from inframe.pipeline.happened import MODEL_LOADED, Happened
 from inframe.pipeline.start import LOADED, NOTE_BYTES
@@ -43,7 +43,8 @@ class Running:
         self.clock = MonotonicClock()
         self.notes: list[tuple[str, str, str]] = []
         """What processes had to say, in order: (process, what, why); what the operating system refused, why a camera was lost."""
-        self.shared = _share(device)
+        sealed, self._bundles = bundled.share(device)
+        self.shared = _share(device) | sealed
         self.board = Board(self.shared["board"], ("device", *names(device)))
         self.board.set_controls(Controls(device.overlay.opacity, device.overlay.on))
         self._on_notice = on_notice
@@ -66,6 +67,11 @@ class Running:
                 0, layout_of(self.device).background & os.sched_getaffinity(0) or os.sched_getaffinity(0)
             )
         self.tell("START", "DEVICE", self.device.device, "", {"file_sha256": self._digest, **_machine()})
+        for name, facts in self._bundles.items():
+            self.tell("START", "BUNDLE_VERIFIED", f"the bundle of model {name} was verified", "", facts)
+        if self.device.unsigned:
+            text = "UNSIGNED: models run that nobody signed, as the device file allows"
+            self.tell("START", "UNSIGNED", text, "", {"models": ", ".join(self.device.unsigned)})
         self.supervisor.reconcile()
         return self
 
@@ -178,8 +184,8 @@ class Running:
             self.notes.append((process, what, why))
             self.tell("FAULT", "NOTE", f"{what}: {why}", process)
             return
-        sha256, _, engine = why.partition(" ")
-        data = {"model": what.removeprefix(LOADED), "sha256": sha256, "engine": engine}
+        sha256, slot, engine = (*why.split(" ", 2), "", "")[:3]
+        data = {"model": what.removeprefix(LOADED), "sha256": sha256, "slot": slot, "engine": engine}
         loaded = Happened("START", self.clock.now(), MODEL_LOADED, "a model was loaded", process, data)
         self._loaded[data["model"]] = loaded
         happened.write(self._happened, loaded)

@@ -43,16 +43,18 @@ def _device(recording: Recording, path: Path, device_file: Path | None, models: 
     if device_file is not None:
         device = resolve(read_device(device_file), device_file)
         _must_fit(recording.device, device, device_file)
-    changed = dict(device.models)
+    changed, bare = dict(device.models), set[str]()
     for one in models:
         name, _, file = one.partition("=")
         if name not in changed or not file:
             raise ConfigError(path, "--model", one, f"NAME=FILE with NAME one of: {', '.join(changed)}")
         changed[name] = changed[name].model_copy(update={"file": str(Path(file).absolute())})
+        bare.add(name)
     for name, model in changed.items():
         if not Path(model.file).is_file():
             raise ConfigError(path, f"models.{name}.file", model.file, "a file that exists, or --model, or --device")
-    return device.model_copy(update={"models": changed})
+    bundles = {name: bundle for name, bundle in device.bundles.items() if name not in bare}
+    return device.model_copy(update={"models": changed, "bundles": bundles})
 
 
 def _must_fit(recorded: Device, device: Device, file: Path) -> None:

@@ -3,30 +3,52 @@
 import os
 import socket
 from pathlib import Path
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from inframe.core.config import Device, FileScreen, ModelConfig, RecordingConfig, RtspStream, Stream, Trail
+from inframe.core.config import (
+    BundleConfig,
+    Device,
+    FileScreen,
+    ModelConfig,
+    RecordingConfig,
+    RtspStream,
+    Stream,
+    Trail,
+)
 from inframe.core.errors import ConfigError
+from inframe.core.part import PolicyConfig
 from inframe.drivers.cameras.rtsp_session import without_password
+from inframe.pipeline.bundled import model_in, must_be
 from inframe.pipeline.decide import make_plan
+
+if TYPE_CHECKING:
+    from inframe.bundle import Policy
 
 RTSP_PORT = 554
 MAX_LABEL_BYTES = 1 << 20
 
 
 def resolve(device: Device, path: Path) -> Device:
-    """The device with every path made absolute against the device file's folder, and label files read.
+    """The device with every path made absolute against the device file's folder, label files and keys read, and `models` with
+    those of its bundles, whose digests are then fixed.
 
-    Raises ConfigError for a file that is not there, and for a camera's host that can't be looked up.
+    Raises ConfigError for a file that is not there, for a camera's host that can't be looked up, and for a model that nobody
+    signed unless the file allows it; BundleError for a bundle that does not verify or fit.
     """
     base = path.parent.absolute()
     trail = _resolve_trail(path, base, device.trail) if device.trail is not None else None
     streams = {name: _resolve_stream(path, base, name, stream) for name, stream in device.streams.items()}
     models = {name: _resolve_model(path, base, name, model) for name, model in device.models.items()}
+    policy = _resolve_policy(path, base, device)
+    bundled = {name: _resolve_bundle(path, base, name, one, policy) for name, one in device.bundles.items()}
+    models |= {name: model for name, (model, _) in bundled.items()}
     screens = tuple(
         s.model_copy(update={"path": str(base / s.path)}) if isinstance(s, FileScreen) else s for s in device.screens
     )
     parts = {"streams": streams, "models": models, "screens": screens, "trail": trail}
+    parts |= {"bundles": {name: bundle for name, (_, bundle) in bundled.items()}}
+    parts |= {"policy": policy.config() if policy is not None else None}
     resolved = device.model_copy(update={**parts, "recording": _resolve_recording(path, base, device.recording)})
     try:
         make_plan(resolved, {name: tuple(model.labels) for name, model in models.items()})
@@ -77,6 +99,44 @@ def _resolve_model(path: Path, base: Path, name: str, model: ModelConfig) -> Mod
     if function is not None and ".py:" in function:
         update["decode"] = model.decode.model_copy(update={"function": str(base / function)})
     return model.model_copy(update=update)
+
+
+def _resolve_policy(path: Path, base: Path, device: Device) -> "Policy | None":
+    """Whose signatures count; and that nothing is asked to run that nobody signed, unless the file allows it."""
+    for name, model in device.models.items():
+        if name in device.bundles:
+            raise ConfigError(path, f"bundles.{name}", "a name that models has too", "each name once")
+        if not device.allow_unsigned:
+            expected = "a signed bundle under bundles, or allow_unsigned: true (development)"
+            raise ConfigError(path, f"models.{name}.file", f"{model.file}, which nobody signed", expected)
+    if device.policy is not None:
+        from inframe.bundle import Policy
+
+        if isinstance(device.policy, PolicyConfig):
+            return Policy.of(device.policy, path, "policy")
+        return Policy.load(base / device.policy)
+    if device.bundles and not device.allow_unsigned:
+        raise ConfigError(
+            path, "policy", "null", "whose signatures bundles must have, or allow_unsigned: true (development)"
+        )
+    return None
+
+
+def _resolve_bundle(
+    path: Path, base: Path, name: str, config: BundleConfig, policy: "Policy | None"
+) -> tuple[ModelConfig, BundleConfig]:
+    """The bundle's model with the device's own settings; and where it came from, for those who open it again."""
+    from inframe.bundle import UNSIGNED, open_bundle
+
+    whole = config.model_copy(update={"file": _file(path, base, f"bundles.{name}.file", config.file)})
+    with open_bundle(Path(whole.file), policy or UNSIGNED) as bundle:
+        must_be(bundle, whole)
+        inside, model = model_in(bundle, whole)
+        settings = {key: getattr(model, key) for key in type(model).model_fields}
+        settings |= {"file": whole.file, "colours": {**model.colours, **config.colours}}
+        used = {"stream": config.stream, "engine": config.engine, "worker": config.worker}
+        resolved = ModelConfig.model_validate({**settings, **used})
+        return resolved, whole.model_copy(update={"model": inside, "digest": bundle.digest})
 
 
 def _labels(path: Path, base: Path, field: str, found: str) -> tuple[str, ...]:

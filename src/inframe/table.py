@@ -165,6 +165,7 @@ def _worker(device: Device, name: str, what: str) -> Wiring:
     fds = {"wake": f"wake.{name}", "wake.display": "wake.display"}
     fds |= {f"results.{key}": f"results.{key}" for key in models}
     fds |= {f"ring.{key}": f"frames.{key}.read" for key in streams}
+    fds |= {f"bundle.{key}": f"bundle.{key}" for key in models if key in device.bundles}
     threads = max(device.models[key].engine.threads for key in models)
     return {"models": models, "streams": streams, "threads": threads}, fds
 

@@ -10,16 +10,17 @@ import yaml
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from inframe.core.config import PATTERNS, Device
+from inframe.core.config import Device
 from inframe.core.errors import (
     AlreadyTold,
-    BundleRefused,
+    BundleError,
     ConfigError,
     DeviceFault,
     InframeError,
     UpdateError,
     one_line,
 )
+from inframe.core.part import PATTERNS
 from inframe.core.yamlfile import MAX_BYTES, parse_device, read_device
 from inframe.reference_device import device_file
 
@@ -286,7 +287,7 @@ def test_any_text_fits_on_one_line(text: str) -> None:
 
 
 def test_each_error_has_the_exit_code_of_who_must_act() -> None:
-    codes: dict[type[InframeError], int] = {InframeError: 1, ConfigError: 2, AlreadyTold: 2, BundleRefused: 2}
+    codes: dict[type[InframeError], int] = {InframeError: 1, ConfigError: 2, AlreadyTold: 2, BundleError: 2}
     codes |= {UpdateError: 2, DeviceFault: 3}
     assert {error: error.exit_code for error in codes} == codes
 

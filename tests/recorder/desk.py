@@ -133,7 +133,7 @@ class Desk:
 
     def load(self, model: str, sha: str = SHA, again: bool = False) -> None:
         """A worker has loaded a model."""
-        data = {"model": model, "sha256": sha, "engine": ENGINE}
+        data = {"model": model, "sha256": sha, "slot": "unsigned", "engine": ENGINE}
         self.tell("START", happened.MODEL_LOADED, "a model was loaded", "worker.w", again=again, **data)
 
     def capture(self) -> Frame:

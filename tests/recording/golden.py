@@ -12,7 +12,8 @@ import av
 from mcap.records import Metadata
 from mcap.writer import CompressionType, Writer
 
-from inframe.core.config import Device, FileStream, RecordingConfig, Rule
+from inframe.core.config import Device, FileStream, RecordingConfig
+from inframe.core.rule import Rule
 from inframe.core.yamlfile import read_device
 from inframe.procedure import run
 from inframe.recording import schema

@@ -2,7 +2,6 @@
 isolated. What the real thing costs above it is the price of the isolation."""
 
 import os
-from pathlib import Path
 from types import TracebackType
 from typing import Self
 
@@ -19,7 +18,7 @@ from inframe.pipeline import record, ring
 from inframe.pipeline.board import Board, Count, create_board
 from inframe.pipeline.decide import decide, initial, make_plan
 from inframe.pipeline.display import overlay_of
-from inframe.pipeline.model import load_model
+from inframe.pipeline.model import load_of
 from inframe.pipeline.record import RecordWriter, fields_of
 from inframe.pipeline.ring import RingWriter
 from inframe.pipeline.start import ready
@@ -87,8 +86,8 @@ def main(ctx: ChildContext) -> None:
     cv2.setNumThreads(1)
     device = Device.model_validate(ctx.args["device"])
     clock, stream = MonotonicClock(), device.streams[device.display]
-    (name, config), *_ = device.models.items()
-    model = load_model(name, config, Path(config.file).parent, (stream.width, stream.height))
+    name = next(iter(device.models))
+    model = load_of(device, name)
     model.warm_up(clock)
     plan = make_plan(device, {name: model.labels})
     overlay = overlay_of(device, {name: model.labels})

@@ -6,32 +6,24 @@ nowhere else. Its JSON Schema is published by `inframe check --schema`.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 
-PATTERNS = {
-    r"^[a-z][a-z0-9_]{0,31}$": "a name: a-z, 0-9 and _, at most 32, a letter first",
-    r"^#[0-9a-fA-F]{6}$": '"#rrggbb"',
-    r"^rtsp://[^\s]+$": "rtsp://…",
-    r"^[^:]+(\.py)?:[A-Za-z_]\w*$": "file.py:name or package.module:name",
-    r"^0x01[0-9a-fA-F]{6}$": '"0x01…", eight hexadecimal digits, in quotes',
-}
-"""What each pattern of the schema asks for, as an error says it."""
-_NAME, _COLOUR, _RTSP, _FUNCTION, _NV_INDEX = PATTERNS
-
-Name = Annotated[str, Field(pattern=_NAME)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
-Colour = Annotated[str, Field(pattern=_COLOUR)]
-PositiveMs = Annotated[float, Field(gt=0, le=60_000)]
-Labels = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
-Side = Annotated[int, Field(ge=1, le=8192)]
-Core = Annotated[int, Field(ge=0, le=4095)]
-
-
-class Part(BaseModel):
-    """The base of every section: unknown keys are refused, values can't be changed after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
-
+from inframe.core.part import (
+    FUNCTION,
+    NV_INDEX,
+    RTSP,
+    Colour,
+    Core,
+    Fraction,
+    Labels,
+    Name,
+    Part,
+    PolicyConfig,
+    PositiveMs,
+    Sha256,
+    Side,
+)
+from inframe.core.rule import Rule
 
 # --- streams ---------------------------------------------------------------------------------------------------------
 
@@ -62,7 +54,7 @@ class RtspStream(StreamBase):
     """A camera on the network. Its host is the only address that its capture process may reach."""
 
     camera: Literal["rtsp"]
-    url: str = Field(pattern=_RTSP)
+    url: str = Field(pattern=RTSP)
 
 
 class V4l2Stream(StreamBase):
@@ -181,7 +173,7 @@ class DecodeFunction(Part):
     """A Python function of the integrator's own: (outputs by name, region) -> Masks | Boxes | Scores | Heat."""
 
     kind: Literal["function"]
-    function: str = Field(pattern=_FUNCTION, description="path/to/file.py:name or package.module:name")
+    function: str = Field(pattern=FUNCTION, description="path/to/file.py:name or package.module:name")
     returns: Literal["segmentation", "detection", "classification", "heat"]
     size: tuple[Side, Side] | None = Field(None, description="segmentation, heat: width and height of what it returns")
     limit: int = Field(100, ge=1, le=1000, description="detection: at most so many boxes")
@@ -193,13 +185,10 @@ Decode = Annotated[
 ]
 
 
-class ModelConfig(Part):
-    """A model, its schedule, and how to read it."""
+class ModelPart(Part):
+    """A model file, its schedule, and how to read it: what a device file says of a bare model, and a bundle of its own."""
 
-    stream: Name
     file: str
-    engine: EngineConfig = EngineConfig()
-    worker: Name = Field("worker", description="models with the same worker run one after the other in one process")
     every: int = Field(1, ge=1, le=1000, description="look at each n-th frame")
     budget_ms: PositiveMs = Field(description="how long one run may take; longer is counted and reported")
     max_age_ms: Annotated[float, Field(ge=0, le=60_000)] = Field(
@@ -218,88 +207,31 @@ class ModelConfig(Part):
     colours: dict[str, Colour | None] = Field({}, description="label -> colour; null: not drawn")
 
 
-# --- rules -----------------------------------------------------------------------------------------------------------
+class ModelConfig(ModelPart):
+    """A bare model, unsigned: it runs only where `allow_unsigned` is true."""
+
+    stream: Name
+    engine: EngineConfig = EngineConfig()
+    worker: Name = Field("worker", description="models with the same worker run one after the other in one process")
 
 
-class ConditionBase(Part):
-    """A measured number against a threshold. `release` is where it ends: a band between the two does not flicker."""
-
-    above: float | None = None
-    below: float | None = None
-    release: float | None = Field(None, description="the condition ends beyond this value; default: at the threshold")
-
-    @model_validator(mode="after")
-    def _one_threshold(self) -> Self:
-        if (self.above is None) == (self.below is None):
-            raise ValueError("found both or neither of above and below, expected exactly one")
-        if self.release is not None:
-            if self.above is not None and self.release > self.above:
-                raise ValueError(f"release: found {self.release}, expected at most above = {self.above}")
-            if self.below is not None and self.release < self.below:
-                raise ValueError(f"release: found {self.release}, expected at least below = {self.below}")
-        return self
+# --- bundles ---------------------------------------------------------------------------------------------------------
 
 
-class AreaCondition(ConditionBase):
-    """Segmentation: the share of the output's region that the labels cover, 0..1."""
+class BundleConfig(Part):
+    """A signed model. What it is, its schedule and how to read it are signed with it; here is how this device uses it."""
 
-    kind: Literal["area"]
-    labels: tuple[str, ...] = Field(min_length=1)
-
-
-class DistanceCondition(ConditionBase):
-    """Segmentation: the shortest distance between two labels, as a fraction of the frame's width; absent labels: no value."""
-
-    kind: Literal["distance"]
-    source: str
-    target: str
-
-
-class ScoreCondition(ConditionBase):
-    """Classification: a label's score; detection: the best score of a label; heat: the map's one number (no label)."""
-
-    kind: Literal["score"]
-    label: str | None = None
-
-
-class CountCondition(ConditionBase):
-    """Detection: how many boxes of a label; segmentation: how many connected parts of at least `min_area`."""
-
-    kind: Literal["count"]
-    label: str
-    min_area: Fraction = 0.001
-
-
-Condition = Annotated[AreaCondition | DistanceCondition | ScoreCondition | CountCondition, Field(discriminator="kind")]
-
-
-class Persistence(Part):
-    """When a condition becomes a finding: in k of the last n results, or without a break for so many seconds."""
-
-    k: int | None = Field(None, ge=1, le=1000)
-    n: int | None = Field(None, ge=1, le=1000)
-    seconds: float | None = Field(None, ge=0, le=3600)
-
-    @model_validator(mode="after")
-    def _one_way(self) -> Self:
-        frames = self.k is not None and self.n is not None
-        if frames == (self.seconds is not None) or (self.k is None) != (self.n is None):
-            raise ValueError("found a mixture, expected either k and n, or seconds")
-        if self.k is not None and self.n is not None and self.k > self.n:
-            raise ValueError(f"k: found {self.k}, expected at most n = {self.n}")
-        return self
-
-
-class Rule(Part):
-    """Turns a model's results into a finding."""
-
-    model: Name
-    when: Condition
-    persist: Persistence = Persistence(k=1, n=1)
-    clear_s: float = Field(1.0, ge=0, le=3600, description="the finding ends after so long without the condition")
-    text: str = Field(min_length=1, max_length=60)
-    priority: Literal["none", "low", "medium", "high"] = "medium"
-    latch: bool = Field(False, description="the alert stays, marked as past, until it is acknowledged")
+    file: str
+    model: Name | None = Field(None, description="which of the bundle's models; null: its only one")
+    digest: Sha256 | None = Field(
+        None, description="SHA-256 of the bundle's file: no other one; null: any that is signed"
+    )
+    stream: Name
+    engine: EngineConfig = EngineConfig()
+    worker: Name = Field("worker", description="models with the same worker run one after the other in one process")
+    colours: dict[str, Colour | None] = Field(
+        {}, description="label -> colour, in place of the bundle's; null: not drawn"
+    )
 
 
 # --- the device ------------------------------------------------------------------------------------------------------
@@ -366,7 +298,7 @@ class RecordingConfig(Part):
 class TrailCounter(Part):
     """A TPM's counter, which exposes a trail that was cut or replaced by an older copy of itself."""
 
-    nv_index: str = Field(pattern=_NV_INDEX, description="the NV index of the counter, made beforehand")
+    nv_index: str = Field(pattern=NV_INDEX, description="the NV index of the counter, made beforehand")
     tcti: str = Field("device:/dev/tpmrm0", min_length=1, description="where the TPM is, as tpm2-tools take it")
 
 
@@ -393,8 +325,15 @@ class Device(Part):
     deadline_ms: PositiveMs | None = Field(
         None, description="capture to screen; default: one frame period of the display's stream"
     )
-    models: dict[Name, ModelConfig] = {}
-    rules: dict[Name, Rule] = {}
+    models: dict[Name, ModelConfig] = Field({}, description="bare models; rules name them")
+    bundles: dict[Name, BundleConfig] = Field({}, description="signed models; rules name them as they do bare ones")
+    policy: PolicyConfig | str | None = Field(
+        None, description="whose signatures bundles must have, or a file that says so"
+    )
+    allow_unsigned: bool = Field(
+        False, description="development: run models that nobody signed; the screen and the trail then say UNSIGNED"
+    )
+    rules: dict[Name, Rule] = Field({}, description="findings that are made of results")
     screens: tuple[ScreenConfig, ...] = (NoneScreen(kind="none"),)
     overlay: Overlay = Overlay()
     real_time: bool = Field(True, description="ask for real-time scheduling, own cores and locked memory")
@@ -408,17 +347,23 @@ class Device(Part):
     def _references(self) -> Self:
         if self.display not in self.streams:
             raise ValueError(f"display: found {self.display!r}, expected one of streams: {', '.join(self.streams)}")
-        for name, model in self.models.items():
-            if model.stream not in self.streams:
-                raise ValueError(
-                    f"models.{name}.stream: found {model.stream!r}, expected one of: {', '.join(self.streams)}"
-                )
+        parts = [(f"models.{name}", model.stream) for name, model in self.models.items()]
+        parts += [(f"bundles.{name}", bundle.stream) for name, bundle in self.bundles.items()]
+        for part, stream in parts:
+            if stream not in self.streams:
+                raise ValueError(f"{part}.stream: found {stream!r}, expected one of: {', '.join(self.streams)}")
+        known = dict.fromkeys((*self.models, *self.bundles))
         for name, rule in self.rules.items():
-            if rule.model not in self.models:
+            if rule.model not in known:
                 raise ValueError(
-                    f"rules.{name}.model: found {rule.model!r}, expected one of models: {', '.join(self.models)}"
+                    f"rules.{name}.model: found {rule.model!r}, expected one of models: {', '.join(known)}"
                 )
         return self
+
+    @property
+    def unsigned(self) -> tuple[str, ...]:
+        """The models that run without a signature; of a resolved device."""
+        return tuple(name for name in self.models if not (name in self.bundles and self.policy is not None))
 
     @property
     def deadline_ns(self) -> int:

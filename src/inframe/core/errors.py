@@ -3,7 +3,7 @@
     InframeError
     ├── ConfigError     the integrator: a device file, a model file or an argument is wrong      exit code 2
     ├── AlreadyTold     the same, said on stderr by the process that found it                    exit code 2
-    ├── BundleRefused   the supplier: a bundle is unsigned, changed, incomplete or too new       exit code 2
+    ├── BundleError     the supplier: a bundle is unsigned, changed, incomplete or does not fit  exit code 2
     ├── UpdateError     service: a repository, a slot or a download                              exit code 2
     ├── DeviceFault     the technician: this machine, camera or disk does not do what it must    exit code 3
     └── (in trail/)     TrailDamaged and WitnessRefused, the auditor: the record is not sound    exit code 1
@@ -36,10 +36,14 @@ class AlreadyTold(InframeError):
     exit_code = 2
 
 
-class BundleRefused(InframeError):
-    """A bundle must not run on this device."""
+class BundleError(InframeError):
+    """A bundle must not run. One line, as a ConfigError's: the bundle's file, which field, what was found and expected."""
 
     exit_code = 2
+
+    def __init__(self, file: object, field: str, found: object, expected: str) -> None:
+        self.file, self.field, self.found, self.expected = str(file), field, one_line(found), expected
+        super().__init__(f"{one_line(file)}: {one_line(field)}: found {self.found}, expected {one_line(expected)}")
 
 
 class UpdateError(InframeError):

@@ -1,4 +1,5 @@
-"""Reads `device.yaml` into a `Device`. Everything wrong with it becomes one ConfigError: file, field, found, expected."""
+"""Reads YAML and JSON into a part of the schema, `device.yaml` first of all. Everything wrong with it becomes one ConfigError:
+file, field, found, expected."""
 
 import difflib
 import json
@@ -7,16 +8,18 @@ import types
 import unicodedata
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Annotated, Any, Literal, Union, get_args, get_origin
+from typing import Annotated, Any, Literal, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import ValidationError
 
-from inframe.core.config import PATTERNS, Device, Part
+from inframe.core.config import Device
 from inframe.core.errors import ConfigError
+from inframe.core.part import PATTERNS, Part
 
 MAX_BYTES = 1 << 18
 """A thousand times a usual device file; PyYAML reads it in some seconds at worst."""
+P = TypeVar("P", bound=Part)
 _TAG = "tag:yaml.org,2002:"
 _PLAIN = {
     "null": r"~|null|Null|NULL|",
@@ -86,27 +89,31 @@ def read_device(path: Path) -> Device:
     return parse_device(read_bytes(path), path)
 
 
-def read_bytes(path: Path) -> bytes:
-    """The file's bytes, at most 256 KiB. Raises ConfigError."""
+def read_bytes(path: Path, kind: str = "device file") -> bytes:
+    """The file's bytes, at most 256 KiB; `kind`: what it should be. Raises ConfigError."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_BYTES + 1)
     except (OSError, ValueError) as error:  # ValueError: a path with a zero byte
-        raise ConfigError(path, "file", getattr(error, "strerror", None) or error, "a readable device file") from None
+        raise ConfigError(path, "file", getattr(error, "strerror", None) or error, f"a readable {kind}") from None
     if len(data) > MAX_BYTES:
-        raise ConfigError(path, "file", "more than 256 KiB", "a device file of at most 256 KiB")
+        raise ConfigError(path, "file", "more than 256 KiB", f"a {kind} of at most 256 KiB")
     return data
 
 
 def parse_device(data: bytes, path: Path) -> Device:
     """As `read_device`, from bytes; `path` is only named in errors."""
+    return parse_yaml(data, path, Device, "device file")
+
+
+def parse_yaml(data: bytes, path: Path, part: type[P], kind: str) -> P:
+    """A part of the schema from the bytes of a YAML file. `path`, `kind` (what it is): for errors. Raises ConfigError."""
     try:
         raw = yaml.load(data.decode("utf-8-sig"), Loader=_Loader)  # noqa: S506  # a SafeLoader that refuses more
         if not isinstance(raw, dict):
             found = type(raw).__name__ if raw is not None else "an empty file"
-            raise ConfigError(path, "file", found, "a mapping (device: …)")
-        # By way of JSON, since strict means there what it should here: a list makes a tuple, "30" and true make no number.
-        return Device.model_validate_json(json.dumps(raw), strict=True)
+            raise ConfigError(path, "file", found, f"a mapping ({next(iter(part.model_fields))}: …)")
+        return parse_json(json.dumps(raw), path, part, kind)
     except UnicodeDecodeError as error:
         raise ConfigError(path, f"byte {error.start}", f"0x{data[error.start]:02x}", "UTF-8 text") from None
     except yaml.MarkedYAMLError as error:
@@ -116,10 +123,17 @@ def parse_device(data: bytes, path: Path) -> Device:
     except yaml.reader.ReaderError as error:
         found = f"U+{error.character:04X}"
         raise ConfigError(path, f"character {error.position + 1}", found, "printable text") from None
-    except ValidationError as error:
-        raise _as_config_error(path, error) from None
     except RecursionError:
-        raise ConfigError(path, "file", "a structure nested too deeply", "a device file") from None
+        raise ConfigError(path, "file", "a structure nested too deeply", f"a {kind}") from None
+
+
+def parse_json(data: bytes | str, path: Path, part: type[P], kind: str) -> P:
+    """As `parse_yaml`, from JSON. YAML comes this way too, since strict means here what it should there: a list makes a tuple,
+    "30" and true make no number."""
+    try:
+        return part.model_validate_json(data, strict=True)
+    except ValidationError as error:
+        raise _as_config_error(path, error, part, kind) from None
 
 
 def _found_expected(problem: str) -> tuple[str, str]:
@@ -133,14 +147,14 @@ def _found_expected(problem: str) -> tuple[str, str]:
 # --- what pydantic says, in our words --------------------------------------------------------------------------------
 
 
-def _as_config_error(path: Path, error: ValidationError) -> ConfigError:
+def _as_config_error(path: Path, error: ValidationError, part: type[Part], kind: str) -> ConfigError:
     """The first of pydantic's errors in one line; unknown keys first, since they are most often the cause of the others."""
     errors: list[Any] = error.errors(include_url=False)
     if errors[0]["type"] == "json_invalid":  # it was JSON before, so what is left is its depth
-        return ConfigError(path, "file", "a structure nested too deeply", "a device file")
+        return ConfigError(path, "file", "a structure nested too deeply", f"a {kind}")
     first = next((e for e in errors if e["type"] == "extra_forbidden"), errors[0])
-    field, _ = _field(first["loc"])
-    others = len({_field(e["loc"])[0] for e in errors} - {field})
+    field, _ = _field(first["loc"], part)
+    others = len({_field(e["loc"], part)[0] for e in errors} - {field})
     more = f" (and {others} more)" if others else ""
     if first["type"] == "value_error":  # our own validators: "NAME: found FOUND, expected EXPECTED"
         head, _, expected = str(first["ctx"]["error"]).partition(", expected ")
@@ -149,7 +163,7 @@ def _as_config_error(path: Path, error: ValidationError) -> ConfigError:
         return ConfigError(path, field or "file", found, expected + more)
     if first["type"].startswith("union_tag"):
         field += "." + _discriminator(first)
-    return ConfigError(path, field or "file", _found(first), _expected(first) + more)
+    return ConfigError(path, field or "file", _found(first), _expected(first, part) + more)
 
 
 def _found(error: Any) -> str:
@@ -185,14 +199,14 @@ def _shown(value: object) -> str:
     return repr(value)
 
 
-def _expected(error: Any) -> str:
+def _expected(error: Any, part: type[Part]) -> str:
     kind = str(error["type"])
     context: dict[str, Any] = error.get("ctx", {})
     context = {k: int(v) if isinstance(v, float) and v.is_integer() else v for k, v in context.items()}
     if kind == "extra_forbidden":
-        return _closest(str(error["loc"][-1]), _field(error["loc"])[1])
+        return _closest(str(error["loc"][-1]), _field(error["loc"], part)[1])
     if kind.startswith("union_tag"):
-        return "one of " + ", ".join(_tags(_field(error["loc"])[1]))
+        return "one of " + ", ".join(_tags(_field(error["loc"], part)[1]))
     if kind == "string_pattern_mismatch":
         return PATTERNS.get(context["pattern"], f"text like {context['pattern']}")
     return _WORDS[kind].format(**context) if kind in _WORDS else error["msg"].removeprefix("Input should be ")
@@ -227,11 +241,11 @@ def _closest(key: str, part: Any) -> str:
     return f"{near[0]} (known here: {', '.join(known)})" if near else f"one of {', '.join(known)}"
 
 
-def _field(loc: tuple[int | str, ...]) -> tuple[str, Any]:
+def _field(loc: tuple[int | str, ...], part: type[Part]) -> tuple[str, Any]:
     """Pydantic's location as the path that one sees in the file, and what the schema has where that path leads (for an unknown
     key: where it stands). Left out is what only pydantic knows: which member of a union it is in."""
     path: list[str] = []
-    here: Any = Device
+    here: Any = part
     for key in loc:
         members = list(_members(here))
         if len(members) > 1:  # the key is a member's tag or name, which nobody has written there

@@ -118,7 +118,16 @@ def overlay_of(device: Device, labels: Mapping[str, tuple[str, ...]]) -> Overlay
     looks = {name: look(labels[name], model.colours, _full_scale(model)) for name, model in models.items()}
     texts, watermark = [rule.text for rule in device.rules.values()], device.overlay.watermark
     scored = any(model.decode.kind not in ("segmentation", "heat") for model in models.values())
-    return Overlay(device.device, looks, stream.width, stream.height, texts=texts, watermark=watermark, scored=scored)
+    return Overlay(
+        device.device,
+        looks,
+        stream.width,
+        stream.height,
+        texts=texts,
+        watermark=watermark,
+        unsigned=bool(device.unsigned),
+        scored=scored,
+    )
 
 
 def _full_scale(model: ModelConfig) -> float:

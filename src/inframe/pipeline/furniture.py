@@ -36,7 +36,14 @@ class Furniture:
     """Draws it. `texts`: what the rules may say, rendered at the start: a first alert then costs what the next does."""
 
     def __init__(
-        self, device: str, size: tuple[int, int], lettering: Lettering, *, texts: Sequence[str], watermark: str
+        self,
+        device: str,
+        size: tuple[int, int],
+        lettering: Lettering,
+        *,
+        texts: Sequence[str],
+        watermark: str,
+        unsigned: bool = False,
     ) -> None:
         self._width, self._height = width, height = size
         self._letters = lettering
@@ -44,6 +51,7 @@ class Furniture:
         self._row = round(lettering.size * 1.9)
         self._device = lettering.plate(device[:40], QUIET)
         self._watermark = lettering.plate(watermark, SMALL) if watermark else None
+        self._unsigned = lettering.plate("UNSIGNED", NOTICE) if unsigned else None
         self._edge = _striped(width, max(4, height // 90)), _striped(max(2, height // 180), height)
         self._modes = {m: lettering.plate(MODES[m], MODE if m is Mode.NOMINAL else NOTICE) for m in Mode}
         self._prepare(texts)
@@ -58,8 +66,12 @@ class Furniture:
         margin = self._margin
         mode = self._modes[decision.mode]
         stamp(into, mode, margin, margin)
+        x = margin + mode.width + margin // 2
+        if self._unsigned is not None:
+            stamp(into, self._unsigned, x, margin)
+            x += self._unsigned.width + margin // 2
         if self._width >= 3 * self._device.width:
-            stamp(into, self._device, margin + mode.width + margin // 2, margin)
+            stamp(into, self._device, x, margin)
         y = margin
         for plates in self._right(decision, controls, now_ns):
             stamp_row(into, plates, self._width - margin - row_width(plates), y)

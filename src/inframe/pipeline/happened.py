@@ -13,7 +13,7 @@ SLOTS = 256
 BYTES = 4096 - 2 * 192
 MAX_VALUE = 512
 MODEL_LOADED = "MODEL_LOADED"
-"""The name of what a worker says when it has loaded a model: in `data` its name, its file's sha256, its engine."""
+"""The name of what a worker says when it has loaded a model: in `data` its name, its file's sha256, its slot, its engine."""
 
 
 class Happened(NamedTuple):

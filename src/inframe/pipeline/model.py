@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inframe.core.clock import Clock
-from inframe.core.config import ModelConfig
+from inframe.core.config import Device, ModelConfig
 from inframe.core.errors import ConfigError, one_line
 from inframe.core.ports import Engine, TensorSpec
 from inframe.core.types import MissedReason, Output, Pixels, Steps
 from inframe.drivers.engines import load_engine
+from inframe.pipeline.bundled import SIGNED_SLOT, UNSIGNED_SLOT, open_bundle_of
 from inframe.pipeline.decode import Decoder, make_decoder
 from inframe.pipeline.inputs import Inputs, match_inputs
 from inframe.pipeline.outputs import InvalidOutput, Outputs, Setting, check_finite, shape_text
@@ -32,7 +33,9 @@ class Model:
         self.engine = engine
         self.labels = labels
         self.sha256 = ""
-        """Of the bytes that it was loaded from, hex."""
+        """Of the file that it was loaded from, the bundle's or the bare model's, hex."""
+        self.slot = UNSIGNED_SLOT
+        """As the trail names it."""
         self.last_fault = ""
         """Why the last run that missed did so, in one line."""
         self._preprocessor, self._inputs, self._decoder = preprocessor, inputs, decoder
@@ -73,6 +76,13 @@ class Model:
         times.append(clock.now())
         return output
 
+    def raw(self, pixels: Pixels) -> dict[str, NDArray[np.generic]]:
+        """Copies of what the engine gives for one frame, by output name, before anything is decoded. Raises DeviceFault, and
+        InvalidOutput where a state is not finite."""
+        outputs = self.engine.run(feeds(self._inputs, self._preprocessor.run(pixels)))
+        remember(self._inputs, outputs)
+        return {name: np.array(array) for name, array in outputs.items()}
+
     def warm_up(self, clock: Clock, runs: int = 3) -> None:
         """Run on a grey frame, so that the first real one pays for no allocation; then forget it."""
         frame = grey_frame(self._preprocessor)
@@ -90,8 +100,28 @@ class Model:
         self.engine.close()
 
 
-def load_model(name: str, config: ModelConfig, base: Path, frame_size: tuple[int, int]) -> Model:
-    """The model `name` of a device file in the folder `base`, for frames of `frame_size` (width, height).
+def load_of(device: Device, name: str, source: int | None = None) -> Model:
+    """The model `name` of a resolved device: out of its bundle, which is verified here and now, or a bare one. `source`: see
+    `open_bundle_of`. Raises ConfigError and BundleError; see `load_model`."""
+    config = device.models[name]
+    stream = device.streams[config.stream]
+    size = (stream.width, stream.height)
+    if name not in device.bundles:
+        return load_model(name, config, Path(config.file).parent, size)
+    with open_bundle_of(device, name, source) as bundle:
+        inside = bundle.manifest.models[device.bundles[name].model or next(iter(bundle.manifest.models))]
+        # An engine takes bytes and no view: a copy, which nothing can change either.
+        model = load_model(name, config, Path(config.file).parent, size, bytes(bundle.member(inside.file)))
+        model.sha256 = bundle.digest
+        model.slot = SIGNED_SLOT if bundle.signed_by else UNSIGNED_SLOT
+        return model
+
+
+def load_model(
+    name: str, config: ModelConfig, base: Path, frame_size: tuple[int, int], data: bytes | None = None
+) -> Model:
+    """The model `name` of a device file in the folder `base`, for frames of `frame_size` (width, height). `data`: the model's
+    bytes, where they were verified already; else they are read from its file.
 
     It has run once, on a grey frame, when this returns: shapes that the file leaves open are known, the decoder has
     read its outputs, an integrator's function has been called. Raises ConfigError for everything that does not fit.
@@ -103,7 +133,7 @@ def load_model(name: str, config: ModelConfig, base: Path, frame_size: tuple[int
     for label in config.colours:
         if label not in labels:
             raise setting.wrong("colours", repr(label), f"one of the labels: {', '.join(labels)}")
-    engine, sha256 = _load_engine(path, config, setting)
+    engine, sha256 = _load_engine(path, config, setting, data)
     inputs = match_inputs(config, engine.inputs, engine.outputs, preprocessor, setting)
     try:
         image = preprocessor.run(grey_frame(preprocessor))
@@ -188,10 +218,10 @@ def read_labels(labels: tuple[str, ...] | str, base: Path, name: str) -> tuple[s
     return tuple(found)
 
 
-def _load_engine(path: Path, config: ModelConfig, setting: Setting) -> tuple[Engine, str]:
+def _load_engine(path: Path, config: ModelConfig, setting: Setting, data: bytes | None) -> tuple[Engine, str]:
     """The engine, and the SHA-256 of the very bytes that it was given."""
     try:
-        data = path.read_bytes()
+        data = path.read_bytes() if data is None else data
     except OSError as error:
         raise setting.wrong("file", error.strerror or error, "a readable ONNX file") from None
     try:

@@ -72,7 +72,8 @@ class Overlay:
     """Draws the pictures of one stream of `width` x `height`.
 
     `looks`: by model name, see `palette.look`. `texts`: what the rules of the device may say. `watermark`: small text
-    in the right lower corner of each picture, "" for none. `scored`: whether a model may give boxes or scores, whose
+    in the right lower corner of each picture, "" for none. `unsigned`: each picture says so beside the mode.
+    `scored`: whether a model may give boxes or scores, whose
     percentages are written on the picture (made ready here, 0.1 s).
     """
 
@@ -85,13 +86,16 @@ class Overlay:
         *,
         texts: Sequence[str] = (),
         watermark: str = "",
+        unsigned: bool = False,
         scored: bool = True,
     ) -> None:
         self._shape = (height, width, 3)
         self._looks = dict(looks)
         self._letters = Lettering(max(10, round(min(height, width * 9 / 16) / 42)))
         self._line = max(1, round(height / 400))
-        self._furniture = Furniture(device, (width, height), self._letters, texts=texts, watermark=watermark)
+        self._furniture = Furniture(
+            device, (width, height), self._letters, texts=texts, watermark=watermark, unsigned=unsigned
+        )
         self._tracers: dict[str, tuple[tuple[int, int], Region, Tracer]] = {}
         self._blocks: dict[str, tuple[tuple[tuple[int, ...], ...], Blocks]] = {}
         self._anchors: dict[tuple[str, str], tuple[int, int]] = {}

@@ -5,18 +5,9 @@ from collections.abc import Callable, Mapping
 
 from inframe.core.budgets import VIDEO_ONLY_NS
 from inframe.core.clock import NS_PER_S
-from inframe.core.config import (
-    AreaCondition,
-    Condition,
-    CountCondition,
-    Decode,
-    DecodeFunction,
-    Device,
-    DistanceCondition,
-    Rule,
-    ScoreCondition,
-)
+from inframe.core.config import Decode, DecodeFunction, Device
 from inframe.core.errors import ConfigError
+from inframe.core.rule import AreaCondition, Condition, CountCondition, DistanceCondition, Rule, ScoreCondition
 from inframe.core.types import Priority
 from inframe.pipeline.measure import Area, Count, Distance, Measure, Score
 from inframe.pipeline.rules import RulePlan

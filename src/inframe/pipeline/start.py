@@ -9,7 +9,7 @@ from inframe.pipeline.board import Count, Row
 
 NOTE_BYTES = 512  # below PIPE_BUF: a note is written whole or not at all
 LOADED = "loaded "
-"""How the note begins by which a worker says which model it has loaded: its SHA-256 and its engine follow."""
+"""How the note begins by which a worker says which model it has loaded: its SHA-256, its slot and its engine follow."""
 _REAL_TIME = ("real-time priority", "own cores", "locked memory")
 
 

@@ -3,19 +3,18 @@
 It may be killed at any moment: whatever it had is in the ring or lost, and the display goes on without it.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from pathlib import Path
 
 from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
 from inframe.core.config import Device
-from inframe.core.errors import DeviceFault
+from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.types import MissedReason, Pixels
 from inframe.machine.child import ChildContext
 from inframe.pipeline import results, ring, start
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.gate import looks_at
-from inframe.pipeline.model import Model, load_model
+from inframe.pipeline.model import Model, load_of
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 
 IDLE_NS = 100 * NS_PER_MS
@@ -33,9 +32,7 @@ def main(ctx: ChildContext) -> None:
     device = Device.model_validate(ctx.args["device"])
     clock = MonotonicClock()
     sources = {name: Source.of(device, name, ctx.fds[f"ring.{name}"]) for name in ctx.args["streams"]}
-    jobs = [
-        _job(device, name, sources, ctx.fds[f"results.{name}"], ctx.fds["wake.display"]) for name in ctx.args["models"]
-    ]
+    jobs = [_job(device, name, sources, ctx.fds) for name in ctx.args["models"]]
     for job in jobs:
         job.model.warm_up(clock)
     board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))
@@ -43,7 +40,7 @@ def main(ctx: ChildContext) -> None:
         jobs, list(sources.values()), board.row(ctx.name), clock, lambda what, why: start.note(ctx, what, why)
     )
     for job in jobs:
-        start.note(ctx, f"{start.LOADED}{job.name}", f"{job.model.sha256} {job.model.engine.name}")
+        start.note(ctx, f"{start.LOADED}{job.name}", f"{job.model.sha256} {job.model.slot} {job.model.engine.name}")
     start.ready(ctx, worker.row, clock)
     while not ctx.stop.is_set():
         worker.row.beat(clock.now())
@@ -85,11 +82,12 @@ class Job:
     required: bool
 
 
-def _job(device: Device, name: str, sources: dict[str, Source], results_fd: int, wake: int) -> Job:
+def _job(device: Device, name: str, sources: dict[str, Source], fds: Mapping[str, int]) -> Job:
     config = device.models[name]
-    stream = device.streams[config.stream]
-    model = load_model(name, config, Path(config.file).parent, (stream.width, stream.height))
-    writer = RingWriter(results_fd, (wake,) if config.stream == device.display else ())
+    if name in device.unsigned and not device.allow_unsigned:  # `resolve` said so before; this is what runs the model
+        raise ConfigError(config.file, "allow_unsigned", "false", "a signed bundle")
+    model = load_of(device, name, fds.get(f"bundle.{name}"))
+    writer = RingWriter(fds[f"results.{name}"], (fds["wake.display"],) if config.stream == device.display else ())
     results.must_fit(name, config, model.capacity)
     return Job(
         name, model, sources[config.stream], writer, config.every, int(config.budget_ms * NS_PER_MS), config.required

@@ -15,9 +15,6 @@ from inframe.trail.records import NO_DIGEST, EventLeaf, EventRecord, FrameLeaf, 
 from inframe.trail.salt import seal
 from inframe.trail.write import Now
 
-UNSIGNED = "unsigned"
-"""The slot of a model that came as a file and not in a signed bundle; its digest is the file's."""
-
 
 def canonical_json(value: object) -> bytes:
     """One encoding for each value: sorted keys, no spaces."""
@@ -40,18 +37,21 @@ class Identities:
     device: Device
     _known: dict[str, Model] = field(default_factory=dict)
 
-    def learn(self, name: str, sha256: str, engine: str) -> None:
-        """A worker has loaded the model `name` from bytes with that SHA-256."""
+    def learn(self, name: str, sha256: str, slot: str, engine: str) -> None:
+        """A worker has loaded the model `name` from a file with that SHA-256."""
         try:
             bundle = bytes.fromhex(sha256)
         except ValueError:
             return
         if name in self.device.models and len(bundle) == len(NO_DIGEST):
-            self._known[name] = Model(name, bundle, UNSIGNED, engine, self._preprocess(name))
+            self._known[name] = Model(name, bundle, slot, engine, self._preprocess(name))
 
     def of(self, name: str) -> Model:
         """The model as it runs; with no digest where its worker has not yet loaded it."""
-        return self._known.get(name) or Model(name, NO_DIGEST, UNSIGNED, "not loaded", self._preprocess(name))
+        return self._known.get(name) or Model(name, NO_DIGEST, self._slot(name), "not loaded", self._preprocess(name))
+
+    def _slot(self, name: str) -> str:
+        return "unsigned" if name in self.device.unsigned else "active"
 
     def _preprocess(self, name: str) -> bytes:
         settings = self.device.models[name].preprocess.model_dump(mode="json")

@@ -171,7 +171,7 @@ class Recorder:
         if one.name == MODEL_LOADED:
             if self.second.rows:
                 self._close_batch(self.clock.now())  # a leaf names each model once
-            self.identities.learn(*(one.data.get(key, "") for key in ("model", "sha256", "engine")))
+            self.identities.learn(*(one.data.get(key, "") for key in ("model", "sha256", "slot", "engine")))
         if one.again:
             return
         kind = EventKind.__members__.get(one.kind, EventKind.FAULT)

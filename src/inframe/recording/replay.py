@@ -9,7 +9,6 @@ there where the display waited in vain. So a LATE is a LATE again, and a late re
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
-from pathlib import Path
 
 import cv2
 
@@ -32,7 +31,7 @@ from inframe.core.types import (
 )
 from inframe.pipeline import loop, results, ring
 from inframe.pipeline.decide import make_plan
-from inframe.pipeline.model import Model, load_model
+from inframe.pipeline.model import Model, load_of
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 from inframe.recording import schema
 from inframe.recording.compare import Outcome
@@ -55,10 +54,7 @@ class Runner:
         stream = device.streams[device.display]
         self._configs = {name: m for name, m in device.models.items() if m.stream == device.display}
         self._size = (stream.width, stream.height)
-        self.models: dict[str, Model] = {
-            name: load_model(name, config, Path(config.file).parent, self._size)
-            for name, config in self._configs.items()
-        }
+        self.models: dict[str, Model] = {name: load_of(device, name) for name in self._configs}
         self._clock, self._report = MonotonicClock(), report
         for model in self.models.values():
             model.warm_up(self._clock)

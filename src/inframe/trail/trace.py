@@ -130,7 +130,7 @@ def page(t: Trace) -> str:
     for model in told["models"]:
         lines += [
             f"  model     {model['name']}: {_result(model)}",
-            f"            {model['engine']}, slot {model['slot']}",
+            f"            {model['engine']}, {_slot(model['slot'])}",
         ]
         lines += [f"            bundle {model['bundle']}", f"            preprocess {model['preprocess']}"]
     lines += [
@@ -145,6 +145,10 @@ def page(t: Trace) -> str:
         f"            proven by {len(t.proof.path)} hashes to the signed root {told['log']['root']}",
     ]
     return "\n".join(lines) + "\n"
+
+
+def _slot(slot: str) -> str:
+    return "UNSIGNED" if slot == "unsigned" else f"slot {slot}"
 
 
 def _result(model: dict[str, Any]) -> str:
