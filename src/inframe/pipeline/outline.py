@@ -143,8 +143,9 @@ class Tracer:
         points = points * self._scale[:, None] + self._origin[:, None]
         self._note_reach(points)
         outward = _normals(slope * self._scale[:, None])
-        fill = self._cut(points, curves)
-        return fill, [self._cut(points + outward * np.float32(o), curves) for o in self._offsets]
+        ellipses = self._ellipses([curve for curve in curves if len(curve) < _SHORT])
+        fill = self._cut(points, curves, ellipses)
+        return fill, [self._cut(points + outward * np.float32(o), curves, ellipses) for o in self._offsets]
 
     def _note_reach(self, points: Points) -> None:
         x0, y0, x1, y1 = self.window
@@ -153,30 +154,33 @@ class Tracer:
         right, bottom = (points.max(axis=1) + spare).astype(int).tolist()
         self.reach = (max(x0, x0 + left), max(y0, y0 + top), min(x1, x0 + right), min(y1, y0 + bottom))
 
-    def _cut(self, points: Points, curves: list[Polygon]) -> list[Polygon]:
-        """The curves' own parts of `points` as polygons; short ones become ellipses."""
+    def _cut(self, points: Points, curves: list[Polygon], ellipses: list[Polygon]) -> list[Polygon]:
+        """The curves' own parts of `points` as polygons; for short ones their ellipses, in order."""
         fixed = np.ascontiguousarray(np.rint(points * (1 << SHIFT)).T, np.int32)
         out: list[Polygon] = []
-        at = 0
+        at, short = 0, iter(ellipses)
         for curve in curves:
             n = len(curve)
             own = fixed[at + _WRAP : at + _WRAP + n : self._step]
-            out.append(self._ellipse(curve) if n < _SHORT else np.ascontiguousarray(own))
+            out.append(next(short) if n < _SHORT else np.ascontiguousarray(own))
             at += n + 2 * _WRAP
         return out
 
-    def _ellipse(self, curve: Polygon) -> Polygon:
-        """A short curve as the ellipse with the area of the smallest box around its pixels (around the hole, for an
-        inner curve)."""
-        centre, (w, h), angle = cv2.minAreaRect(curve)
-        cos, sin = math.cos(math.radians(angle)), math.sin(math.radians(angle))
-        grow = max(abs(cos), abs(sin))  # half a pixel at each side, less on diagonals: as for longer curves
-        if len(curve) > 3 and cv2.contourArea(curve, oriented=True) > 0:
-            grow = -grow
-        size = np.array([max(w + grow, 0.1), max(h + grow, 0.1)], np.float32) * np.float32(1 / math.sqrt(math.pi))
-        turned = (_CIRCLE * size) @ np.array([[cos, sin], [-sin, cos]], np.float32) + np.array(centre, np.float32)
-        fixed: Polygon = np.rint((turned * self._scale + self._origin) * (1 << SHIFT)).astype(np.int32)
-        return fixed
+    def _ellipses(self, curves: list[Polygon]) -> list[Polygon]:
+        """Short curves as ellipses with the area of the smallest box around their pixels (around the hole, for inner
+        ones); all in one go, as a speckled mask has many."""
+        if not curves:
+            return []
+        boxes = np.array([(*centre, *size, angle) for centre, size, angle in map(cv2.minAreaRect, curves)], np.float32)
+        hole = np.array([len(curve) > 3 and cv2.contourArea(curve, oriented=True) > 0 for curve in curves])
+        angle = np.radians(boxes[:, 4])
+        cos, sin = np.cos(angle), np.sin(angle)
+        # half a pixel at each side, less on diagonals: as for longer curves
+        grow = np.maximum(np.abs(cos), np.abs(sin)) * np.where(hole, np.float32(-1), np.float32(1))
+        size = np.maximum(boxes[:, 2:4] + grow[:, None], np.float32(0.1)) / np.float32(math.sqrt(math.pi))
+        turn = np.stack([cos, sin, -sin, cos], axis=1).reshape(-1, 2, 2)
+        turned = (_CIRCLE * size[:, None]) @ turn + boxes[:, None, :2]
+        return list(np.rint((turned * self._scale + self._origin) * (1 << SHIFT)).astype(np.int32))
 
     def _anchor(self, curve: Polygon) -> tuple[tuple[int, int], float]:
         """(a point inside `curve`, pixels of the window; the share of the mask that it encloses)."""
