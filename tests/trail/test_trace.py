@@ -23,7 +23,7 @@ from inframe.trail.records import EventKind, EventLeaf, EventRecord, FrameLeaf, 
 from inframe.trail.salt import Salts, commitment, digest
 from inframe.trail.write import Writer
 from tests.trail import independent_verifier as other
-from tests.trail.disks import Memory
+from tests.disks import Memory
 from tests.trail.made import KEY, MODELS, PQ_SIGNER, SIGNER, WALL_0, WITNESS, Clock, frames
 
 FIRST, SECOND = b"procedure number", b"another one here"
