@@ -9,6 +9,7 @@ import random
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from enum import Enum
+from functools import partial
 
 SECTOR = 512
 PAGE = 4096
@@ -119,7 +120,7 @@ class Memory:
                     yield self._after(some, lambda inode: rng.choice((inode.live, inode.safe)))
                 else:
                     unit = SECTOR if loss is Loss.TORN_512 else PAGE
-                    yield self._after(self.pending, lambda inode, unit=unit: inode.torn(rng, unit))
+                    yield self._after(self.pending, partial(Inode.torn, rng=rng, unit=unit))
 
     def _after(self, survived: list[tuple[str, str, str]], read: Callable[[Inode], bytes]) -> "Memory":
         """The disk with those changes of names, and of each file what `read` says is left of it."""

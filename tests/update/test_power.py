@@ -180,6 +180,6 @@ def test_the_very_first_start_survives_a_cut_at_every_operation() -> None:
 
 def test_the_judge_can_fail() -> None:
     """A commit that is acknowledged and not there, a floor that fell, an event that nobody will tell."""
-    disk, seen = cut_at(OPERATIONS - 1)
+    _, seen = cut_at(OPERATIONS - 1)
     with pytest.raises(AssertionError):
         judge(Memory.of(BASE), seen)

@@ -1,4 +1,4 @@
-"""Every touch of the disk by the trail and by updates goes through `Files`, so that a test can stand in its place and cut the power.
+"""Every touch of the disk by the trail and by updates goes through `Files`: a test can stand in its place and cut the power.
 
 What a power cut may leave of each call, and what the writer therefore assumes:
 

@@ -23,7 +23,7 @@ from inframe.update.sealed import refused
 from inframe.update.states import SLOT_MOVES, Excuse, Installed, Release, Slot, State, Status, Told, moved, noted
 
 STORE, DOWNLOAD = "store", "download"
-_ON_DISK = (State.INSTALLED, State.CHECKED, State.SHADOW, State.TRIAL)
+_VERIFIED = (State.VERIFIED, State.INSTALLED, State.CHECKED, State.SHADOW, State.TRIAL)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,7 +77,9 @@ class Slots:
             low = below(active.counters, floor)
             if low and not self._is_excused(active, floor):
                 found = ", ".join(f"{name} {active.counters[name]}" for name in low)
-                raise refused(statuses.PATH, "slots.active", found, "no counter below the floor: the status is an old copy")
+                raise refused(
+                    statuses.PATH, "slots.active", found, "no counter below the floor: the status is an old copy"
+                )
             self._floor.raise_to(active.counters)  # a cut came between a commit and its floor
         for name in self._files.names(""):
             if name.endswith(".new"):
@@ -88,7 +90,7 @@ class Slots:
         """Verify every bundle that a slot names, as each start of a device does. A trial that does not verify is rolled back;
         an active one that does not gives way to the previous one, if that does."""
         trial, active, previous = self.status.trial, self.status.active, self.status.previous
-        if trial is not None and (problem := self._problem(trial)):
+        if trial is not None and self.status.state in _VERIFIED and (problem := self._problem(trial)):
             self.roll_back(problem)
         if active is not None and (problem := self._problem(active)):
             if previous is None or self._problem(previous):

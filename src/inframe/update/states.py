@@ -159,7 +159,9 @@ _S = State
 
 SLOT_MOVES: dict[str, Move] = _moves(
     Move("fetch", _AT_REST, _S.FETCHED, {}, "UPDATE_FETCHED", "every byte is safe on the disk, with the digest named"),
-    Move("verify", frozenset({_S.FETCHED}), _S.VERIFIED, {}, "UPDATE_VERIFIED", "signatures; no counter below the floor"),
+    Move(
+        "verify", frozenset({_S.FETCHED}), _S.VERIFIED, {}, "UPDATE_VERIFIED", "signatures; no counter below the floor"
+    ),
     Move("install", frozenset({_S.VERIFIED}), _S.INSTALLED, {}, "UPDATE_INSTALLED", "the files are in the store"),
     Move("check", frozenset({_S.INSTALLED}), _S.CHECKED, {}, "UPDATE_CHECKED", "every checkpoint has passed here"),
     Move("shadow", frozenset({_S.CHECKED}), _S.SHADOW, {}, "UPDATE_SHADOW", "there is an active release to run beside"),

@@ -81,5 +81,3 @@ def _told(told: Told) -> dict[str, Any]:
 def _to_told(content: Mapping[str, Any]) -> Told:
     data = {str(key): str(value) for key, value in content["data"].items()}
     return Told(str(content["name"]), int(content["wall_ns"]), str(content["text"]), data)
-
-

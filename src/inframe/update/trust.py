@@ -30,7 +30,11 @@ def read(files: Files) -> Trust:
         raise refused(PATH, "file", "none", "what this device has learnt from its repository")
     content = unsealed(PATH, "trust", raw)
     roles, signed_s = content.get("roles"), content.get("signed_s")
-    if not isinstance(roles, dict) or not set(roles) <= set(ROLES) or not all(isinstance(t, str) for t in roles.values()):
+    if (
+        not isinstance(roles, dict)
+        or not set(roles) <= set(ROLES)
+        or not all(isinstance(t, str) for t in roles.values())
+    ):
         raise refused(PATH, "roles", type(roles).__name__, f"metadata of {', '.join(ROLES)}")
     if type(signed_s) is not int:
         raise refused(PATH, "signed_s", signed_s, "seconds since 1970")
