@@ -54,6 +54,7 @@ PATTERNS = {
     r"^#[0-9a-fA-F]{6}$": '`"#rrggbb"`',
     r"^rtsp://[^\s]+$": "`rtsp://…`",
     r"^[^:]+(\.py)?:[A-Za-z_]\w*$": "`file.py:name` or `package.module:name`",
+    r"^(https?|file)://[^\s?#]+$": "`https://…`, `http://…` or `file:///…`",
 }
 WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 

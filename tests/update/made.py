@@ -3,7 +3,7 @@
 from collections.abc import Callable
 from hashlib import sha256
 
-from inframe.core.errors import BundleRefused
+from inframe.core.errors import UpdateError
 from inframe.trail.files import Files, make_folders
 from inframe.update.checkpoints import Checkpoint, Outcome
 from inframe.update.floor import FileFloor
@@ -23,9 +23,9 @@ def pack(name: str, counter: int, size: int = 9_000, salt: str = "") -> bytes:
 
 
 def opened(data: bytes | None, where: str) -> Verified:
-    """What verification makes of it. Raises BundleRefused."""
+    """What verification makes of it. Raises UpdateError."""
     if data is None or not data.startswith(_MAGIC) or sha256(data[:-32]).digest() != data[-32:]:
-        raise BundleRefused(f"{where}: signature: found a changed file, expected a signed bundle")
+        raise UpdateError(f"{where}: signature: found a changed file, expected a signed bundle")
     name, counter = data.split(b"\n")[1:3]
     return Verified(name.decode(), sha256(data).hexdigest(), int(counter))
 

@@ -1,15 +1,24 @@
 """The slot machine against a simple model of it, by hypothesis: any order of moves, starts, damage and bad releases."""
 
+import os
+from collections import Counter
+
 from hypothesis import settings
 from hypothesis import strategies as st
-from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
+from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule, run_state_machine_as_test
 
 from inframe.core.errors import InframeError
 from inframe.update.states import Excuse, Release, State
 from tests.disks import Memory
 from tests.update.made import FAIL, PASS, pack, place, release, slots_on
 
-BUNDLES = {name: {counter: pack(name, counter, 300) for counter in range(1, 7)} for name in ("anatomy", "tools")}
+LAST = 40
+BUNDLES = {name: {counter: pack(name, counter, 300) for counter in range(1, LAST + 1)} for name in ("anatomy", "tools")}
+
+
+EXAMPLES = int(os.environ.get("INFRAME_EXAMPLES", "40"))
+reached: Counter[str] = Counter()
+"""How often the whole way was gone: a machine that never gets there tests nothing."""
 
 
 class SlotMachine(RuleBasedStateMachine):
@@ -43,8 +52,11 @@ class SlotMachine(RuleBasedStateMachine):
         self.state, self.trial = state, None
         self.moves += 1
 
-    @rule(anatomy=st.integers(1, 6), tools=st.integers(0, 6), good=st.booleans())
-    def fetch(self, anatomy: int, tools: int, good: bool) -> None:
+    @precondition(lambda self: self.trial is None)
+    @rule(newer=st.integers(-2, 4), tools=st.integers(0, 1), good=st.sampled_from([True, True, True, False]))
+    def fetch(self, newer: int, tools: int, good: bool) -> None:
+        anatomy = min(max(1, self.floor.get("anatomy", 0) + newer), LAST)
+        tools = tools and min(max(1, self.floor.get("tools", 0) + newer), LAST)
         bundles = [BUNDLES["anatomy"][anatomy], *([BUNDLES["tools"][tools]] if tools else [])]
         coming = release(f"{anatomy}-{tools}", *bundles)
         at_rest = self.state in (State.NONE, State.COMMITTED, State.ROLLED_BACK)
@@ -54,6 +66,7 @@ class SlotMachine(RuleBasedStateMachine):
             self.state, self.trial, self.good = State.FETCHED, coming, good
             self.moves += 1
 
+    @precondition(lambda self: self.state is State.FETCHED)
     @rule(excused=st.booleans())
     def verify(self, excused: bool) -> None:
         trial = self.trial
@@ -66,12 +79,14 @@ class SlotMachine(RuleBasedStateMachine):
         elif was is State.FETCHED:
             self.end(State.ROLLED_BACK)
 
+    @precondition(lambda self: self.state is State.VERIFIED)
     @rule()
     def install(self) -> None:
         if self.do(self.state is State.VERIFIED, self.slots.install):
             self.state = State.INSTALLED
             self.moves += 1
 
+    @precondition(lambda self: self.state is State.INSTALLED)
     @rule()
     def check(self) -> None:
         if self.do(self.state is State.INSTALLED, self.slots.check, [PASS] if self.good else [PASS, FAIL]):
@@ -81,12 +96,14 @@ class SlotMachine(RuleBasedStateMachine):
             else:
                 self.end(State.ROLLED_BACK)
 
+    @precondition(lambda self: self.state is State.CHECKED)
     @rule()
     def shadow(self) -> None:
         if self.do(self.state is State.CHECKED and self.active is not None, self.slots.shadow):
             self.state = State.SHADOW
             self.moves += 1
 
+    @precondition(lambda self: self.state in (State.CHECKED, State.SHADOW))
     @rule(running=st.booleans(), without=st.booleans())
     def begin_trial(self, running: bool, without: bool) -> None:
         ready = self.state is State.SHADOW or (self.state is State.CHECKED and (without or self.active is None))
@@ -95,6 +112,7 @@ class SlotMachine(RuleBasedStateMachine):
             self.state = State.TRIAL
             self.moves += 1
 
+    @precondition(lambda self: self.state is State.TRIAL)
     @rule()
     def commit(self) -> None:
         if self.do(self.state is State.TRIAL, self.slots.commit):
@@ -102,11 +120,47 @@ class SlotMachine(RuleBasedStateMachine):
             self.previous, self.active = self.active, self.trial
             self.floor |= {n: max(c, self.floor.get(n, 0)) for n, c in self.active.counters.items()}
             self.end(State.COMMITTED)
+            reached["commits"] += 1
 
+    @precondition(lambda self: self.trial is not None)
     @rule()
     def roll_back(self) -> None:
         if self.do(self.trial is not None, self.slots.roll_back, "a reason"):
             self.end(State.ROLLED_BACK)
+
+    @rule(which=st.integers(0, 7))
+    def in_any_place(self, which: int) -> None:
+        """A move from where it may not be made, or may."""
+        (
+            self.verify,
+            self.install,
+            self.check,
+            self.shadow,
+            self.begin_trial,
+            self.commit,
+            self.roll_back,
+            self.restore,
+        )[which](*((False,), (), (), (), (False, False), (), (), ())[which])
+
+    @rule(steps=st.integers(3, 8), without=st.booleans())
+    def go_on(self, steps: int, without: bool) -> None:
+        """As an update goes when nothing is wrong: single moves in any order hardly ever come to a commit."""
+        for _ in range(steps):
+            match self.state:
+                case State.FETCHED:
+                    self.verify(excused=without)
+                case State.VERIFIED:
+                    self.install()
+                case State.INSTALLED:
+                    self.check()
+                case State.CHECKED if self.active is not None and not without:
+                    self.shadow()
+                case State.CHECKED | State.SHADOW:
+                    self.begin_trial(running=False, without=True)
+                case State.TRIAL:
+                    self.commit()
+                case _:
+                    self.fetch(newer=1, tools=int(without), good=True)
 
     @rule()
     def restore(self) -> None:
@@ -115,6 +169,7 @@ class SlotMachine(RuleBasedStateMachine):
         if self.do(self.previous is not None, self.slots.restore, excuse):
             self.active, self.previous = self.previous, None
             self.end(State.ROLLED_BACK)
+            reached["restores"] += 1
 
     # --- what happens to a device
 
@@ -173,5 +228,11 @@ class SlotMachine(RuleBasedStateMachine):
         assert kept <= named | set(self.trial.digests if self.trial is not None else ())
 
 
-SlotMachine.TestCase.settings = settings(max_examples=60, stateful_step_count=40, deadline=None)
-TestSlotMachine = SlotMachine.TestCase
+def test_the_slots_against_their_model() -> None:
+    """More of them: INFRAME_EXAMPLES=1000."""
+    reached.clear()
+    run_state_machine_as_test(
+        SlotMachine, settings=settings(max_examples=EXAMPLES, stateful_step_count=30, deadline=None)
+    )
+    assert reached["commits"] > EXAMPLES / 4, "the machine hardly ever came to a commit"
+    assert reached["restores"] > 0

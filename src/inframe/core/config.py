@@ -13,9 +13,10 @@ PATTERNS = {
     r"^#[0-9a-fA-F]{6}$": '"#rrggbb"',
     r"^rtsp://[^\s]+$": "rtsp://…",
     r"^[^:]+(\.py)?:[A-Za-z_]\w*$": "file.py:name or package.module:name",
+    r"^(https?|file)://[^\s?#]+$": "https://…, http://… or file:///…",
 }
 """What each pattern of the schema asks for, as an error says it."""
-_NAME, _COLOUR, _RTSP, _FUNCTION = PATTERNS
+_NAME, _COLOUR, _RTSP, _FUNCTION, _REPOSITORY = PATTERNS
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -375,6 +376,19 @@ class Trail(Part):
     input_digests: bool = Field(True, description="a digest of each frame's pixels; takes a background core's time")
 
 
+class UpdateConfig(Part):
+    """Where releases of signed models come from, and what must precede their being shown."""
+
+    folder: str = Field("out/update", description="where slots and downloads are kept")
+    repository: str = Field(
+        pattern=_REPOSITORY, description="the folder that holds metadata/ and targets/, on a web server or a stick"
+    )
+    root: str = Field(description="file of the root metadata that this device begins with (1.root.json)")
+    bundles: tuple[Name, ...] = Field(min_length=1, description="the bundles that a release may have")
+    shadow: bool = Field(True, description="a release runs unseen beside the active one before its trial")
+    least_bytes_s: int = Field(1000, ge=1, description="a download that is slower, over 10 s, is given up and resumed")
+
+
 class Device(Part):
     """The whole of `device.yaml`."""
 
@@ -394,6 +408,7 @@ class Device(Part):
     trail: Trail | None = Field(Trail(), description="null: nothing is recorded")
 
     recording: RecordingConfig | None = Field(None, description="null: no recording")
+    update: UpdateConfig | None = Field(None, description="null: no updates")
 
     @model_validator(mode="after")
     def _references(self) -> Self:

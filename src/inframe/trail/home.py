@@ -25,7 +25,8 @@ from inframe.trail.write import Now, Writer
 MAX_INBOX_FILES = 64
 MAX_INBOX_BYTES = 8192
 _LOG = re.compile(r"log(-[1-9]\d{0,5})?")
-_INBOX_KINDS = {kind.name: kind for kind in (EventKind.EXPORT, EventKind.WITNESS, EventKind.LOGIN, EventKind.PRUNE)}
+_INBOX = (EventKind.EXPORT, EventKind.WITNESS, EventKind.LOGIN, EventKind.PRUNE, EventKind.UPDATE)
+_INBOX_KINDS = {kind.name: kind for kind in _INBOX}
 
 
 class Home:

@@ -11,10 +11,8 @@ from inframe.update.client import Answer, Source, ask
 from inframe.update.download import Wanted, check_space, download
 from inframe.update.releases import Facts, ListedRelease, ReleaseList, choose, must_stop
 from inframe.update.slots import Slots
-from inframe.update.states import Release, State
+from inframe.update.states import Excuse, Release
 from inframe.update.transport import Transport
-
-_ON_ITS_WAY = (State.FETCHED, State.VERIFIED, State.INSTALLED, State.CHECKED, State.SHADOW, State.TRIAL)
 
 
 class Times(Protocol):
@@ -53,14 +51,14 @@ class Link:
     """Bytes free on the disk of the update's folder."""
 
 
-def visit(files: Files, slots: Slots, link: Link, facts: Facts) -> Visit:
-    """Fetch the newest release for this device, if there is one. A refusal goes into the trail and is raised as UpdateError;
-    what is active stays as it is whatever happens here."""
+def visit(files: Files, slots: Slots, link: Link, facts: Facts, excuse: Excuse | None = None) -> Visit:
+    """Fetch the newest release for this device, if there is one; by `excuse`, an older one that it speaks for. A refusal
+    goes into the trail and is raised as UpdateError; what is active stays as it is whatever happens here."""
     try:
         answer = _asked(files, link)
         if answer.listed is None:
             raise answer.problem or RuntimeError("no list and no problem")
-        return _taken(files, slots, link, facts, answer.listed, answer.targets)
+        return _taken(files, slots, link, _excused(facts, answer.listed, excuse), answer)
     except UpdateError as error:
         slots.note("UPDATE_REFUSED", str(error))
         raise
@@ -73,17 +71,26 @@ def _asked(files: Files, link: Link) -> Answer:
     return answer
 
 
-def _taken(files: Files, slots: Slots, link: Link, facts: Facts, listed: ReleaseList, targets: dict[str, str]) -> Visit:
+def _excused(facts: Facts, listed: ReleaseList, excuse: Excuse | None) -> tuple[Facts, ReleaseList]:
+    """What to choose from, and by which facts: an authorised downgrade asks for certain bundles, however old."""
+    if excuse is None:
+        return facts, listed
+    named = [one for one in listed.releases if set(one.as_release().digests) <= set(excuse.digests)]
+    return replace(facts, counters={}), listed.model_copy(update={"releases": named})
+
+
+def _taken(files: Files, slots: Slots, link: Link, wish: tuple[Facts, ReleaseList], answer: Answer) -> Visit:
+    facts, listed = wish
     on_its_way = slots.status.trial
-    if slots.status.state in _ON_ITS_WAY and on_its_way is not None:
-        why = must_stop(listed, on_its_way)
+    if on_its_way is not None:
+        why = must_stop(answer.listed or listed, on_its_way)
         if not why:
             return Visit(on_its_way, {})
         slots.roll_back(why)
     chosen, reasons = choose(listed, facts)
     if chosen is None:
         return Visit(None, reasons)
-    wanted = _wanted(listed, chosen, targets)
+    wanted = _wanted(listed, chosen, answer.targets)
     missing = [one for one in wanted if not _in_store(files, one)]
     check_space(missing, files, link.free())
     tries = sum(download(files, link.transport, one, link.pause) for one in missing)

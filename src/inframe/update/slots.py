@@ -14,7 +14,7 @@ what nothing names is swept away at the next start.
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
-from inframe.core.errors import BundleRefused, UpdateError
+from inframe.core.errors import UpdateError
 from inframe.trail.files import Files, make_folders, put
 from inframe.update import status as statuses
 from inframe.update.checkpoints import Checkpoint, Passed, run_all
@@ -36,7 +36,7 @@ class Verified:
 
 
 Verify = Callable[[str], Verified]
-"""Verifies the bundle in a file of the update's folder. Raises BundleRefused."""
+"""Verifies the bundle in a file of the update's folder. Raises UpdateError; a disk that fails is an OSError and no verdict."""
 
 
 class Slots:
@@ -104,7 +104,7 @@ class Slots:
         for bundle in release.bundles:
             try:
                 self._verified(bundle)
-            except (BundleRefused, UpdateError) as error:
+            except UpdateError as error:
                 return str(error)
         return ""
 
@@ -144,7 +144,7 @@ class Slots:
             self._allowed(release)
             for bundle in release.bundles:
                 self._verified(bundle)
-        except (BundleRefused, UpdateError) as error:
+        except UpdateError as error:
             self.roll_back(str(error))
             raise
         told = release.name if excuse is None else f"{release.name}: {excuse.why}"
