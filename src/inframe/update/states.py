@@ -203,7 +203,7 @@ def moved(before: Status, name: str, told: Told, *, release: Release | None = No
     move = SLOT_MOVES[name]
     if before.state not in move.before:
         expected = ", ".join(sorted(move.before))
-        raise UpdateError(f"update: {name}: found an update in state {before.state!r}, expected: {expected}")
+        raise UpdateError(f"update: {name}: found an update in state {before.state.value!r}, expected: {expected}")
     slots = dict(before.slots)
     for slot, source in move.slots.items():
         slots[slot] = None if source is None else before.slots[source]
