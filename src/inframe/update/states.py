@@ -153,12 +153,12 @@ def _moves(*rows: Move) -> dict[str, Move]:
     return {row.name: row for row in rows}
 
 
-_AT_REST = frozenset({State.NONE, State.COMMITTED, State.ROLLED_BACK})
-_ON_ITS_WAY = frozenset(State) - _AT_REST
+AT_REST = frozenset({State.NONE, State.COMMITTED, State.ROLLED_BACK})
+ON_ITS_WAY = frozenset(State) - AT_REST
 _S = State
 
 SLOT_MOVES: dict[str, Move] = _moves(
-    Move("fetch", _AT_REST, _S.FETCHED, {}, "UPDATE_FETCHED", "every byte is safe on the disk, with the digest named"),
+    Move("fetch", AT_REST, _S.FETCHED, {}, "UPDATE_FETCHED", "every byte is safe on the disk, with the digest named"),
     Move(
         "verify", frozenset({_S.FETCHED}), _S.VERIFIED, {}, "UPDATE_VERIFIED", "signatures; no counter below the floor"
     ),
@@ -181,7 +181,7 @@ SLOT_MOVES: dict[str, Move] = _moves(
         "UPDATE_COMMITTED",
         "the trial is confirmed; the floor follows",
     ),
-    Move("roll_back", _ON_ITS_WAY, _S.ROLLED_BACK, {Slot.TRIAL: None}, "UPDATE_ROLLED_BACK", "a reason"),
+    Move("roll_back", ON_ITS_WAY, _S.ROLLED_BACK, {Slot.TRIAL: None}, "UPDATE_ROLLED_BACK", "a reason"),
     Move(
         "restore",
         frozenset(State),
