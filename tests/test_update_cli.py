@@ -92,7 +92,8 @@ def test_the_life_of_a_device(root: Path) -> None:
     run("update", "install", "device.yaml")
     said = run("update", "rollback", "device.yaml", "--why", "changed our mind")
     assert "rolled back: changed our mind\nactive: spring" in said
-    run("update", "fetch", "device.yaml")
+    assert "not summer: it was rolled back here: changed our mind" in run("update", "fetch", "device.yaml")
+    run("update", "fetch", "device.yaml", "--again")
     run("release", "stop", "repo", "summer", "--keys", "keys", "--why", "recall 3")
     assert "not summer: stopped: recall 3" in run("update", "fetch", "device.yaml")
     run("release", "resume", "repo", "summer", "--keys", "keys")
@@ -137,7 +138,7 @@ def test_an_older_release_by_authorisation_only(root: Path) -> None:
     assert "fetched old" in run("update", "fetch", "device.yaml", "--authorisation", "back.json")
     with pytest.raises(UpdateError, match="found 1, expected 3 or more, or an authorisation"):
         run("update", "install", "device.yaml")
-    run("update", "fetch", "device.yaml", "--authorisation", "back.json")
+    run("update", "fetch", "device.yaml", "--again", "--authorisation", "back.json")
     assert "installed and checked: old" in run("update", "install", "device.yaml", "--authorisation", "back.json")
 
 

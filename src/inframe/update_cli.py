@@ -53,11 +53,16 @@ def status(device: DeviceFile, json_file: JsonFile = None) -> None:
 
 
 @update.command()
-def fetch(device: DeviceFile, authorisation: Authorisation = None, json_file: JsonFile = None) -> None:
+def fetch(
+    device: DeviceFile,
+    again: Annotated[bool, typer.Option("--again", help="Also a release that was rolled back here.")] = False,
+    authorisation: Authorisation = None,
+    json_file: JsonFile = None,
+) -> None:
     """Ask the repository, and fetch the newest release for this device; what is active goes on."""
     from inframe import updating
 
-    visit = updating.fetch(updating.place_of(device), authorisation)
+    visit = updating.fetch(updating.place_of(device), authorisation, again=again)
     for name, why in visit.reasons.items():
         _say(f"not {name}: {why}")
     _say(f"fetched {_line(visit.taken)}" if visit.taken is not None else "nothing newer for this device")

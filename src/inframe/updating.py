@@ -33,7 +33,7 @@ from inframe.update.floor import FileFloor
 from inframe.update.releases import Facts
 from inframe.update.sealed import refused
 from inframe.update.slots import DOWNLOAD, Slots, Verified
-from inframe.update.states import Excuse, Installed, Release, State, Status, Told
+from inframe.update.states import BY_HAND, Excuse, Installed, Release, State, Status, Told
 from inframe.update.transport import Speed, Transport
 
 NS_PER_S = 1_000_000_000
@@ -181,11 +181,16 @@ def is_running(place: Place) -> bool:
 # --- what the commands do --------------------------------------------------------------------------------------------
 
 
-def fetch(place: Place, authorisation: Path | None = None) -> Visit:
-    """Ask the repository, and fetch the newest release for this device. Raises UpdateError, ConfigError."""
+def fetch(place: Place, authorisation: Path | None = None, *, again: bool = False) -> Visit:
+    """Ask the repository, and fetch the newest release for this device; `again`: also one that was rolled back here.
+
+    Raises UpdateError, ConfigError.
+    """
     with slots_of(place) as slots:
         active = slots.status.active or Release("", ())
-        facts = Facts(place.device.device, __version__, set(place.config.bundles), active.counters, set(active.digests))
+        names, known = set(place.config.bundles), {} if again else dict(slots.status.rejected)
+        digests = set(active.digests)
+        facts = Facts(place.device.device, __version__, names, active.counters, digests, known)
         excuse = _excuse(place, authorisation)
         return visit(place.files, slots, _link(place), facts, excuse)
 
@@ -233,7 +238,7 @@ def _take_in(place: Place, slots: Slots, bundles: list[Path]) -> None:
     files.sync_folder(DOWNLOAD)
     if len({one.name for one in listed}) < len(listed):
         raise ConfigError("inframe update install", "BUNDLE", "two of one name", "each name once")
-    slots.fetched(Release("by hand", tuple(sorted(listed, key=lambda one: one.name))))
+    slots.fetched(Release(BY_HAND, tuple(sorted(listed, key=lambda one: one.name))))
 
 
 def begin_trial(place: Place) -> Release | None:

@@ -190,7 +190,9 @@ class Bench:
 
     def facts(self, slots: Slots) -> Facts:
         active = slots.status.active or Release("", ())
-        return Facts(self.device, "0.1.0", self.names, active.counters, set(active.digests))
+        return Facts(
+            self.device, "0.1.0", self.names, active.counters, set(active.digests), dict(slots.status.rejected)
+        )
 
     def visit(self) -> Visit:
         """Ask the repository. Raises UpdateError."""

@@ -181,7 +181,7 @@ def test_fast_forward_and_recovery(bench: Bench, role: str) -> None:
     forge(bench, role, 1_000_000)
     bench.visit()
     with bench.slots() as slots:
-        slots.roll_back("the attack was noticed")
+        slots.roll_back("the attack was noticed", again=True)
     bench.serve(honest)
     with pytest.raises(UpdateError, match="BadVersionNumber"):
         bench.visit()
@@ -303,6 +303,18 @@ def test_a_mirror_that_hides_new_roots_hides_nothing_for_long(bench: Bench) -> N
     bench.repository.rotate("timestamp")
     bench.site.lies[r"metadata/2\.root\.json"] = _status(404)
     refused(bench, "signed by 0/1")
+    then_honest(bench)
+
+
+def test_a_root_that_came_before_a_refusal_is_kept(bench: Bench) -> None:
+    """A thief's key was replaced; a mirror that lets only the new root through can't bring the stolen key's time back."""
+    old = bench.copy("old")
+    bench.repository.rotate("timestamp")
+    bench.site.lies[r"metadata/timestamp\.json"] = _status(404)
+    refused(bench, "found HTTP status 404")
+    bench.site.lies.clear()
+    bench.serve(old)
+    refused(bench, "timestamp was signed by 0/1")
     then_honest(bench)
 
 

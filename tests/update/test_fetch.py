@@ -21,9 +21,9 @@ from inframe.update.releases import (
     why_not,
 )
 from inframe.update.repository import Keys, Repository, create, make_keys, read_keys
-from inframe.update.states import Excuse, State
+from inframe.update.states import BY_HAND, Excuse, State
 from inframe.update.wallclock import BUILT_S, Proven, text, trusted_s
-from tests.update.made import PASS, pack, release
+from tests.update.made import PASS, pack, place, release
 from tests.update.site import NOW_S, Bench
 
 ONE, TWO, THREE = (pack("anatomy", counter) for counter in (1, 2, 3))
@@ -36,7 +36,7 @@ def listed(name: str, counter: int = 2, percent: int = 100, **more: object) -> L
 
 
 def facts(device: str = "d", app: str = "0.1.0", counter: int = 1) -> Facts:
-    return Facts(device, app, {"anatomy"}, {"anatomy": counter}, set())
+    return Facts(device, app, {"anatomy"}, {"anatomy": counter}, set(), {})
 
 
 # --- cohorts ---------------------------------------------------------------------------------------------------------
@@ -130,6 +130,31 @@ def test_a_release_that_is_stopped_on_its_way_is_rolled_back(bench: Bench) -> No
     assert visit.reasons == {"two": "stopped: recall 12"}
     with bench.slots() as slots:
         assert (slots.status.state, slots.status.reason) == (State.ROLLED_BACK, "stopped: recall 12")
+
+
+def test_what_was_rolled_back_here_is_not_fetched_again_of_itself(bench: Bench) -> None:
+    """Else a device would fetch, check and reject the same release for ever."""
+    bench.provision(ONE)
+    bench.release("two", TWO)
+    bench.visit()
+    with bench.slots() as slots:
+        slots.roll_back("golden: found 0.4, expected 0.9")
+    visit = bench.visit()
+    assert (visit.taken, visit.reasons) == (None, {"two": "it was rolled back here: golden: found 0.4, expected 0.9"})
+    bench.release("three", THREE)
+    assert bench.visit().taken == release("three", THREE)
+
+
+def test_what_came_by_hand_is_left_alone_but_by_the_switch_for_all(bench: Bench) -> None:
+    bench.provision(ONE)
+    with bench.slots() as slots:
+        place(bench.files, TWO)
+        slots.fetched(release(BY_HAND, TWO))
+    assert bench.visit().taken == release(BY_HAND, TWO)
+    bench.repository.publish(bench.repository.releases().model_copy(update={"stopped": "recall 1"}))
+    assert bench.visit().taken is None
+    with bench.slots() as slots:
+        assert slots.status.reason == "stopped: recall 1"
 
 
 def test_what_is_on_its_way_stays_on_it(bench: Bench) -> None:

@@ -7,7 +7,7 @@ import pytest
 from inframe.core.errors import DeviceFault, UpdateError
 from inframe.trail.files import Disk, put
 from inframe.update.sealed import sealed
-from inframe.update.slots import DOWNLOAD, STORE
+from inframe.update.slots import DOWNLOAD, STORE, shown
 from inframe.update.states import SLOT_MOVES, Excuse, Slot, State, Told
 from tests.disks import Memory
 from tests.update.made import FAIL, PASS, into_trial, pack, place, release, slots_on, update
@@ -30,6 +30,7 @@ def test_a_new_device_has_nothing() -> None:
     slots = slots_on(Memory())
     assert slots.status.state is State.NONE
     assert slots.status.shown is None
+    assert shown(Memory()) == {}
 
 
 def test_commit_shifts_the_slots_and_raises_the_floor() -> None:
@@ -49,6 +50,7 @@ def test_a_trial_is_shown_and_goes_without_a_trace_but_its_reason() -> None:
     slots = slots_on(disk)
     into_trial(slots, disk, "two", TWO)
     assert slots.status.shown == release("two", TWO)
+    assert shown(disk) == {"anatomy": f"store/{release('two', TWO).digests[0]}"}
     slots.roll_back("3 deadline misses in 1000 frames, expected 0")
     again = slots_on(disk).status
     assert (again.state, again.shown) == (State.ROLLED_BACK, release("r", ONE))
@@ -96,10 +98,11 @@ def test_a_move_from_a_wrong_state_is_refused_and_changes_nothing(name: str) -> 
     slots = slots_on(disk)
     if name == "fetch":
         into_trial(slots, disk, "two", TWO)
-    before = disk.contents()
+    before, was = disk.contents(), slots.status
     with pytest.raises(UpdateError, match="found"):
         calls[name](slots)
     assert disk.contents() == before
+    assert slots.status == was
 
 
 def test_a_changed_file_is_refused_and_rolled_back() -> None:

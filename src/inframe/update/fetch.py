@@ -86,7 +86,7 @@ def _taken(files: Files, slots: Slots, link: Link, wish: tuple[Facts, ReleaseLis
         why = must_stop(answer.listed or listed, on_its_way)
         if not why:
             return Visit(on_its_way, {})
-        slots.roll_back(why)
+        slots.roll_back(why, again=True)
     chosen, reasons = choose(listed, facts)
     if chosen is None:
         return Visit(None, reasons)

@@ -12,7 +12,7 @@ from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_valida
 
 from inframe.core.errors import UpdateError
 from inframe.update.sealed import refused
-from inframe.update.states import Installed, Release
+from inframe.update.states import BY_HAND, Installed, Release
 
 TARGET = "releases.json"
 BLOCK = 1 << 20
@@ -109,6 +109,8 @@ class Facts:
     """Of the active release."""
     digests: Set[str]
     """Of the active release."""
+    rejected: Mapping[str, str]
+    """Releases that were rolled back here, and why."""
 
 
 def bucket(device: str, release: str) -> int:
@@ -124,6 +126,7 @@ def why_not(listed: ListedRelease, facts: Facts) -> str:
     reasons = (
         (listed.stopped is not None, f"stopped: {listed.stopped}"),
         (bool(unknown), f"it has bundles that the device file does not name: {', '.join(unknown)}"),
+        (listed.name in facts.rejected, f"it was rolled back here: {facts.rejected.get(listed.name)}"),
         ({one.sha256 for one in listed.bundles.values()} <= facts.digests, "it is active"),
         (bool(older), f"it is older than what is active: {', '.join(older)}"),
         (bool(missing), f"it comes after a newer {', '.join(missing)} than is active"),
@@ -163,6 +166,8 @@ def must_stop(known: ReleaseList, release: Release) -> str:
     """Why an update that is on its way must not go on: its release was stopped, or is not listed any more."""
     if known.stopped is not None:
         return f"stopped: {known.stopped}"
+    if release.name == BY_HAND:
+        return ""
     listed = next((one for one in known.releases if one.name == release.name), None)
     if listed is None or not set(listed.as_release().bundles) <= set(release.bundles):
         return "it is not in the list of releases any more"

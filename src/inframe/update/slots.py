@@ -11,16 +11,30 @@ A file is whole and safe before the status names it, and goes after the status n
 what nothing names is swept away at the next start.
 """
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from inframe.core.errors import UpdateError
 from inframe.trail.files import Files, make_folders, put
 from inframe.update import status as statuses
+from inframe.update import trust
 from inframe.update.checkpoints import Checkpoint, Passed, run_all
 from inframe.update.floor import Floor, below
 from inframe.update.sealed import refused
-from inframe.update.states import SLOT_MOVES, Excuse, Installed, Release, Slot, State, Status, Told, moved, noted
+from inframe.update.states import (
+    BY_HAND,
+    SLOT_MOVES,
+    Excuse,
+    Installed,
+    Release,
+    Slot,
+    State,
+    Status,
+    Told,
+    moved,
+    noted,
+    rejected,
+)
 
 STORE, DOWNLOAD = "store", "download"
 _VERIFIED = (State.VERIFIED, State.INSTALLED, State.CHECKED, State.SHADOW, State.TRIAL)
@@ -75,7 +89,7 @@ class Slots:
         active = self.status.active
         if active is not None:
             low = below(active.counters, floor)
-            if low and not self._is_excused(active, floor):
+            if low and not is_excused(active, floor, self.status.excuses):
                 found = ", ".join(f"{name} {active.counters[name]}" for name in low)
                 raise refused(
                     statuses.PATH, "slots.active", found, "no counter below the floor: the status is an old copy"
@@ -133,27 +147,27 @@ class Slots:
         for bundle in release.bundles:
             if self.path_of(bundle) is None:
                 raise refused(f"{DOWNLOAD}/{bundle.digest}", "file", "none, or not whole", f"{bundle.size} bytes")
-        self._move("fetch", release.name, release)
+        others = tuple(one for one in self.status.rejected if one[0] != release.name)
+        self._move("fetch", release.name, release, before=replace(self.status, rejected=others))
 
     def verify(self, excuse: Excuse | None = None) -> None:
         """`verify`; a release that is refused is rolled back, and the error raised. `excuse`: allows counters below the floor."""
         release = self._on_its_way("verify")
+        excuses = (*self.status.excuses, *([excuse] if excuse is not None else ()))
         try:
-            if excuse is not None:
-                self.status = replace(self.status, excuses=(*self.status.excuses, excuse))
-            self._allowed(release)
+            self._allowed(release, excuses)
             for bundle in release.bundles:
                 self._verified(bundle)
         except UpdateError as error:
             self.roll_back(str(error))
             raise
         told = release.name if excuse is None else f"{release.name}: {excuse.why}"
-        self._move("verify", told)
+        self._move("verify", told, before=replace(self.status, excuses=excuses))
 
-    def _allowed(self, release: Release) -> None:
+    def _allowed(self, release: Release, excuses: tuple[Excuse, ...]) -> None:
         floor = self._floor.read()
         low = below(release.counters, floor)
-        if low and not self._is_excused(release, floor):
+        if low and not is_excused(release, floor, excuses):
             name = low[0]
             expected = f"{floor[name]} or more, or an authorisation of this downgrade"
             raise refused(release.name, f"{name}.counter", release.counters[name], expected)
@@ -167,14 +181,6 @@ class Slots:
             if known.get((b.name, b.counter), b.digest) != b.digest:
                 expected = "another counter: a file with other bytes had this one"
                 raise refused(release.name, f"{b.name}.counter", b.counter, expected)
-
-    def _is_excused(self, release: Release, floor: dict[str, int]) -> bool:
-        low = set(below(release.counters, floor))
-        digests = {b.digest for b in release.bundles if b.name in low}
-        return any(
-            digests <= set(one.digests) and all(one.floor.get(name) == floor[name] for name in low)
-            for one in self.status.excuses
-        )
 
     def install(self) -> None:
         """`install`: into the store, by name only; the bytes stay where they are on the disk."""
@@ -227,10 +233,11 @@ class Slots:
         self._floor.raise_to(release.counters)
         self._sweep()
 
-    def roll_back(self, reason: str) -> None:
-        """`roll_back`: what was on its way is gone, and why is kept."""
+    def roll_back(self, reason: str, *, again: bool = False) -> None:
+        """`roll_back`: what was on its way is gone, and why is kept. `again`: it may be fetched again of itself."""
         release = self._on_its_way("roll_back")
-        self._move("roll_back", f"{release.name}: {reason}", reason=reason)
+        kept = self.status if again or release.name == BY_HAND else rejected(self.status, release.name, reason)
+        self._move("roll_back", f"{release.name}: {reason}", reason=reason, before=kept)
         for digest in release.digests:
             if self._files.size(f"{DOWNLOAD}/{digest}") is not None:
                 self._files.remove(f"{DOWNLOAD}/{digest}")
@@ -245,11 +252,9 @@ class Slots:
             raise UpdateError(problem)
         with_it = replace(self.status, excuses=(*self.status.excuses, excuse))
         floor = self._floor.read()
-        before, self.status = self.status, with_it
-        if below(previous.counters, floor) and not self._is_excused(previous, floor):
-            self.status = before
+        if below(previous.counters, floor) and not is_excused(previous, floor, with_it.excuses):
             raise refused("authorisation", "bundles", ", ".join(excuse.digests), "those of the previous release")
-        self._move("restore", f"{previous.name}: {excuse.why}", reason=excuse.why)
+        self._move("restore", f"{previous.name}: {excuse.why}", reason=excuse.why, before=with_it)
         self._sweep()
 
     def _restore(self, why: str) -> None:
@@ -257,8 +262,8 @@ class Slots:
         if previous is None:
             raise RuntimeError("nothing to restore")
         excuse = Excuse(why, previous.digests, floor)
-        self.status = replace(self.status, excuses=(*self.status.excuses, excuse))
-        self._move("restore", f"{previous.name}: {why}", reason=why)
+        with_it = replace(self.status, excuses=(*self.status.excuses, excuse))
+        self._move("restore", f"{previous.name}: {why}", reason=why, before=with_it)
         self._sweep()
 
     # --- events ------------------------------------------------------------------------------------------------------
@@ -285,11 +290,13 @@ class Slots:
             raise refused(statuses.PATH, "slots.trial", "an empty slot", f"a release in state {self.status.state}")
         return self.status.trial
 
-    def _move(self, name: str, text: str, release: Release | None = None, reason: str = "") -> None:
+    def _move(
+        self, name: str, text: str, release: Release | None = None, reason: str = "", before: Status | None = None
+    ) -> None:
         about = release or self.status.trial or self.status.previous
         data = {b.name: f"{b.counter} {b.digest}" for b in about.bundles} if about is not None else {}
         told = self._told(SLOT_MOVES[name].event, text, **data)
-        self._write(moved(self.status, name, told, release=release, reason=reason))
+        self._write(moved(before or self.status, name, told, release=release, reason=reason))
 
     def _told(self, name: str, text: str, **data: str) -> Told:
         return Told(name, self._wall_ns(), text, data)
@@ -314,10 +321,25 @@ class Slots:
 
 def _begin(files: Files, floor: Floor) -> None:
     """The first start of a device. A status that is gone while other things are there is no first start. Raises UpdateError."""
-    from inframe.update import trust
-
     if files.names(STORE) or files.names(DOWNLOAD):
         raise refused(statuses.PATH, "file", "none, beside bundles", "the status of the slots")
     floor.begin()
     trust.begin(files)
     put(files, statuses.PATH, statuses.encode(Status()))
+
+
+def is_excused(release: Release, floor: Mapping[str, int], excuses: Sequence[Excuse]) -> bool:
+    """Whether one excuse speaks for every bundle below the floor, at this very floor."""
+    low = set(below(release.counters, floor))
+    digests = {b.digest for b in release.bundles if b.name in low}
+    return any(
+        digests <= set(one.digests) and all(one.floor.get(name) == floor[name] for name in low) for one in excuses
+    )
+
+
+def shown(files: Files) -> dict[str, str]:
+    """What a device loads at its start: for each bundle's name its file, relative to the folder. Changes nothing and locks
+    nothing: `status` is replaced in one step. Raises UpdateError where it is damaged."""
+    raw = files.read(statuses.PATH)
+    release = statuses.decode(raw).shown if raw is not None else None
+    return {one.name: f"{STORE}/{one.digest}" for one in release.bundles} if release is not None else {}

@@ -110,6 +110,8 @@ class Status:
     """Counts the changes."""
     outbox: tuple[Told, ...] = ()
     """Not yet known to be in the trail: written with the change itself, so that a power cut can tell one twice, never not."""
+    rejected: tuple[tuple[str, str], ...] = ()
+    """Releases that were rolled back here, the newest MAX_REJECTED, and why: none is fetched again of itself."""
     history: tuple[Told, ...] = ()
     """The newest HISTORY moves; the trail has them all."""
 
@@ -192,6 +194,9 @@ SLOT_MOVES: dict[str, Move] = _moves(
     ),
 )
 
+BY_HAND = "by hand"
+"""The name of a release that came from files: none that a repository can give."""
+MAX_REJECTED = 50
 HISTORY = 100
 """Moves kept in the status."""
 MAX_OUTBOX = 200
@@ -210,6 +215,12 @@ def moved(before: Status, name: str, told: Told, *, release: Release | None = No
     if release is not None:
         slots[Slot.TRIAL] = release
     return replace(noted(before, told), state=move.after, reason=reason, slots=slots)
+
+
+def rejected(before: Status, name: str, reason: str) -> Status:
+    """The status with a release that is not to be fetched again."""
+    others = tuple(one for one in before.rejected if one[0] != name)
+    return replace(before, rejected=(*others, (name, reason))[-MAX_REJECTED:])
 
 
 def noted(before: Status, told: Told) -> Status:

@@ -21,6 +21,7 @@ def encode(status: Status) -> bytes:
             "excuses": [
                 {"why": one.why, "digests": list(one.digests), "floor": dict(one.floor)} for one in status.excuses
             ],
+            "rejected": [list(one) for one in status.rejected],
             "outbox": [_told(one) for one in status.outbox],
             "history": [_told(one) for one in status.history],
         },
@@ -38,6 +39,7 @@ def decode(raw: bytes) -> Status:
             slots=slots,
             excuses=tuple(Excuse(one["why"], tuple(one["digests"]), dict(one["floor"])) for one in content["excuses"]),
             sequence=int(content["sequence"]),
+            rejected=tuple((str(name), str(reason)) for name, reason in content["rejected"]),
             outbox=tuple(_to_told(one) for one in content["outbox"]),
             history=tuple(_to_told(one) for one in content["history"]),
         )
