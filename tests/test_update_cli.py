@@ -1,6 +1,8 @@
 """`inframe update` and `inframe release`, from an empty folder to a device that was updated, rolled back and downgraded."""
 
 import json
+import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -217,3 +219,14 @@ def test_without_an_update_section(root: Path) -> None:
     Path("plain.yaml").write_text((DEVICE % root).partition("update:")[0])
     with pytest.raises(ConfigError, match=r"plain\.yaml: update: found null, expected a device that takes updates"):
         run("update", "status", "plain.yaml")
+
+
+def test_a_device_that_only_runs_loads_nothing_of_it() -> None:
+    """What reads a network is loaded by the command that asks it: not by `run`, and so by no process that it starts."""
+    code = (
+        "import sys, inframe.cli, inframe.device, inframe.demo\n"
+        "print(sorted(m for m in sys.modules if m.partition('.')[0] in ('tuf', 'securesystemslib', 'urllib3')))\n"
+        "print(sorted(m for m in sys.modules if m.startswith('inframe.update')))"
+    )
+    said = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout
+    assert said == "[]\n['inframe.update_cli']\n"

@@ -221,7 +221,14 @@ EVENTS: dict[str, Event] = _table(
         "MODEL DAMAGED",
         "RC-07",
     ),
-    Event("UPDATE_EVENTS_LOST", "the trail could not be written for long", "the oldest go, counted", L, "", "RC-07"),
+    Event(
+        "UPDATE_EVENTS_LOST",
+        "the trail could not be written for long",
+        "the oldest events go, counted",
+        L,
+        "UPDATE RECORD INCOMPLETE",
+        "RC-07",
+    ),
     Event(
         "UNPARTITIONED",
         "the operating system refused a real-time request",
