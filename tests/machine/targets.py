@@ -99,6 +99,7 @@ def partition(ctx: ChildContext) -> None:
             "cores": [sorted(os.sched_getaffinity(tid)) for tid in tids],
             "status": {name: kernel.status_of("self", name) for name in fields},
             "oom": int(Path("/proc/self/oom_score_adj").read_text()),
+            "held": [str(entry.readlink()) for entry in Path("/proc/self/fd").iterdir() if entry.is_symlink()],
             "slack_ns": int(ctypes.CDLL(None).prctl(30, 0, 0, 0, 0)),
             "gc": gc.isenabled(),
             "frozen": gc.get_freeze_count(),

@@ -6,7 +6,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inframe.machine import kernel
-from inframe.machine.partition import CoreLayout, Partition, apply, begin, cores_for, cpu_list
+from inframe.machine.partition import DMA_LATENCY, CoreLayout, Partition, apply, begin, cores_for, cpu_list
 from tests.machine.conftest import Start
 
 LAST = max(os.sched_getaffinity(0))
@@ -97,7 +97,9 @@ def test_cpu_list(text: str, cpus: set[int]) -> None:
 def test_each_request_stands_or_is_reported(start: Start) -> None:
     found = start("partition", Partition("fifo", 42, frozenset({LAST}), True, 2000)).answer()
     gave_up = found["gave_up"]
-    assert set(gave_up) <= {"killed last when memory runs out", "locked memory", "real-time priority"}
+    asleep = "cores that don't sleep"
+    assert set(gave_up) <= {asleep, "killed last when memory runs out", "locked memory", "real-time priority"}
+    assert (str(DMA_LATENCY) in found["held"]) == (asleep not in gave_up)
     assert (found["policies"], found["priorities"]) == (
         ([os.SCHED_OTHER] * 2, [0, 0]) if "real-time priority" in gave_up else ([os.SCHED_FIFO] * 2, [42, 42])
     )
@@ -116,6 +118,7 @@ def test_background_processes_are_idle_and_killed_first(start: Start) -> None:
     found = start("partition", Partition("idle")).answer()
     assert found["gave_up"] == {}
     assert set(found["policies"]) == {os.SCHED_IDLE}
+    assert str(DMA_LATENCY) not in found["held"]
     assert found["oom"] == 500
 
 
@@ -172,4 +175,10 @@ def test_another_user_gives_up_and_goes_on() -> None:
     assert os.waitpid(pid, 0)[1] == 0
     assert "killed last when memory runs out" in gave_up
     # limits may be raised for everyone, and the test's own process may hold a socket
-    assert set(gave_up) <= {"network closed", "killed last when memory runs out", "locked memory", "real-time priority"}
+    assert set(gave_up) <= {
+        "cores that don't sleep",
+        "network closed",
+        "killed last when memory runs out",
+        "locked memory",
+        "real-time priority",
+    }

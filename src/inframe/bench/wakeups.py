@@ -4,11 +4,13 @@ import os
 import signal
 import statistics
 import time
+from contextlib import suppress
 
 import numpy as np
 
 from inframe.core.clock import NS_PER_MS, NS_PER_S, MonotonicClock
 from inframe.drivers.cameras.pace import sleep_until
+from inframe.machine.partition import stay_awake
 from inframe.pipeline import ring
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 from inframe.pipeline.worker import EARLY_NS
@@ -22,7 +24,11 @@ WARM = 20
 
 def round_trips(cores: tuple[int, int], rounds: int, real_time: bool = True) -> dict[str, float]:
     """Medians in µs: `pingpong` (bare eventfds) and `handoff` (through two rings), interleaved, between two processes on
-    these cores, at the priorities that display and worker have where that is permitted."""
+    these cores, with the priorities and the cores kept awake as for display and worker, where that is permitted."""
+    held = []
+    if real_time:
+        with suppress(OSError):
+            held.append(stay_awake())
     rings = [ring.create(f"bench{i}", 4, 4096) for i in range(2)]
     wakes = [ring.wake_fd() for _ in range(4)]
     child = os.fork()
@@ -41,7 +47,7 @@ def round_trips(cores: tuple[int, int], rounds: int, real_time: bool = True) -> 
         os.sched_setaffinity(0, before)
         os.kill(child, signal.SIGKILL)
         os.waitpid(child, 0)
-        for fd in (*rings, *wakes):
+        for fd in (*rings, *wakes, *held):
             os.close(fd)
     return {"pingpong": statistics.median(bare) / 1e3, "handoff": statistics.median(handed) / 1e3}
 

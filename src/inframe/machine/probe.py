@@ -114,6 +114,7 @@ def tried_real_time(answers: dict[str, Any]) -> list[Row]:
         ("locked memory", "granted"),
         ("memory limit", "granted"),
         ("killed last when memory runs out", "granted"),
+        ("cores that don't sleep", "granted"),
     )
     granted = [
         Row(what, "WARN", gave_up[what], NEEDS_PRIVILEGE) if what in gave_up else Row(what, "OK", good)
