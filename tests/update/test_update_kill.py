@@ -1,6 +1,6 @@
 """A real SIGKILL before the Nth system call of an update, on a real file system: strace's fault injection.
 
-INFRAME_KILLS=all pytest tests/update/test_kill.py -s        before every call (the suite takes one in SOME)
+INFRAME_KILLS=all pytest tests/update/test_update_kill.py -s        before every call (the suite takes one in SOME)
 """
 
 import os

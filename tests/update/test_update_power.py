@@ -2,7 +2,7 @@
 cut again while the next start recovers: what is active is always an old or a new release that verifies, the floor never falls,
 and no move is missing from what the trail will be told.
 
-INFRAME_CUTS=all pytest tests/update/test_power.py -s        every second cut (the suite takes one in SOME)
+INFRAME_CUTS=all pytest tests/update/test_update_power.py -s        every second cut (the suite takes one in SOME)
 """
 
 import os
