@@ -29,6 +29,7 @@ from inframe.pipeline.alerts import FLASHES, RAISED_AFTER
 from inframe.pipeline.mode import HARMLESS, REASONS
 from inframe.pipeline.palette import ALERT
 from inframe.table import PROCESSES, Role, partition_of
+from inframe.update.states import AT_REST, ON_ITS_WAY, SLOT_MOVES, State
 
 ROOT = Path(__file__).parents[1]
 BLOCK = re.compile(r"(<!-- generated: (\w+) -->\n).*?(<!-- /generated -->)", re.DOTALL)
@@ -55,6 +56,7 @@ PATTERNS = {
     r"^rtsp://[^\s]+$": "`rtsp://…`",
     r"^[^:]+(\.py)?:[A-Za-z_]\w*$": "`file.py:name` or `package.module:name`",
     r"^0x01[0-9a-fA-F]{6}$": '`"0x01…"`, eight hexadecimal digits',
+    r"^(https?|file)://[^\s?#]+$": "`https://…`, `http://…` or `file:///…`",
 }
 WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 
@@ -186,6 +188,17 @@ def sights() -> str:
     return table(("event", "frames within the window"), ((code(name), n) for name, n in RAISED_AFTER.items()))
 
 
+def moves() -> str:
+    """SLOT_MOVES."""
+    rows = []
+    for move in SLOT_MOVES.values():
+        before = "at rest" if move.before == AT_REST else "on its way" if move.before == ON_ITS_WAY else None
+        named = before or ("any" if set(move.before) == set(State) else ", ".join(sorted(move.before)))
+        slots = "; ".join(f"{slot} := {source or 'nothing'}" for slot, source in move.slots.items())
+        rows.append((code(move.name), named, move.after, slots or "-", move.needs))
+    return table(("move", "from", "to", "slots", "needs"), rows)
+
+
 def flashes() -> str:
     """FLASHES with their colours."""
     rows = []
@@ -254,6 +267,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "events": events,
     "sights": sights,
     "flashes": flashes,
+    "moves": moves,
     "reasons": reasons,
     "processes": processes,
     "limits": limits,

@@ -11,8 +11,10 @@ from inframe import __version__
 from inframe.bundle_cli import bundle
 from inframe.core.errors import AlreadyTold, ConfigError, InframeError, one_line
 from inframe.recording_cli import record, replay
+from inframe.release_cli import release
 from inframe.terminal import JsonFile, out, write_json
 from inframe.trail_cli import trail
+from inframe.update_cli import update
 
 app = typer.Typer(
     name="inframe",
@@ -124,6 +126,8 @@ app.command()(replay)
 app.add_typer(record)
 app.add_typer(trail)
 app.add_typer(bundle)
+app.add_typer(update)
+app.add_typer(release)
 
 
 def _version(value: bool) -> None:

@@ -40,7 +40,7 @@ def resolve(device: Device, path: Path) -> Device:
     trail = _resolve_trail(path, base, device.trail) if device.trail is not None else None
     streams = {name: _resolve_stream(path, base, name, stream) for name, stream in device.streams.items()}
     models = {name: _resolve_model(path, base, name, model) for name, model in device.models.items()}
-    policy = _resolve_policy(path, base, device)
+    policy = _resolve_policy(path, device)
     bundled = {name: _resolve_bundle(path, base, name, one, policy) for name, one in device.bundles.items()}
     models |= {name: model for name, (model, _) in bundled.items()}
     screens = tuple(
@@ -101,7 +101,7 @@ def _resolve_model(path: Path, base: Path, name: str, model: ModelConfig) -> Mod
     return model.model_copy(update=update)
 
 
-def _resolve_policy(path: Path, base: Path, device: Device) -> "Policy | None":
+def _resolve_policy(path: Path, device: Device) -> "Policy | None":
     """Whose signatures count; and that nothing is asked to run that nobody signed, unless the file allows it."""
     for name, model in device.models.items():
         if name in device.bundles:
@@ -109,13 +109,19 @@ def _resolve_policy(path: Path, base: Path, device: Device) -> "Policy | None":
         if not device.allow_unsigned:
             expected = "a signed bundle under bundles, or allow_unsigned: true (development)"
             raise ConfigError(path, f"models.{name}.file", f"{model.file}, which nobody signed", expected)
+    return policy_of(path, device, needed=bool(device.bundles))
+
+
+def policy_of(path: Path, device: Device, *, needed: bool) -> "Policy | None":
+    """Whose signatures a device's bundles must have; `needed`: there are bundles. None: anybody's, which the file allows. Raises
+    ConfigError."""
     if device.policy is not None:
         from inframe.bundle import Policy
 
         if isinstance(device.policy, PolicyConfig):
             return Policy.of(device.policy, path, "policy")
-        return Policy.load(base / device.policy)
-    if device.bundles and not device.allow_unsigned:
+        return Policy.load(path.parent / device.policy)
+    if needed and not device.allow_unsigned:
         raise ConfigError(
             path, "policy", "null", "whose signatures bundles must have, or allow_unsigned: true (development)"
         )

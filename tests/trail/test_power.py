@@ -12,7 +12,7 @@ from inframe.trail.read import Log
 from inframe.trail.records import EventLeaf
 from inframe.trail.verify import verify
 from inframe.trail.write import CLOSED, Writer
-from tests.trail.disks import Memory, PowerCutError
+from tests.disks import Memory, PowerCutError
 from tests.trail.made import KEY, SIGNER, WITNESS, Clock, event
 
 SEEDS = 4

@@ -25,8 +25,8 @@ from inframe.trail.tree import leaf_hash
 from inframe.trail.verify import verify
 from inframe.trail.witness import Witness, cosigned, request
 from inframe.trail.write import Writer
+from tests.disks import Memory
 from tests.trail import independent_verifier as other
-from tests.trail.disks import Memory
 from tests.trail.made import KEY, ORIGIN, PQ_SIGNER, SIGNER, WITNESS, Clock, event, leaf
 
 TAMPERINGS = int(os.environ.get("INFRAME_TAMPERINGS", "1200"))

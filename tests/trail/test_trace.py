@@ -22,8 +22,8 @@ from inframe.trail.read import Log
 from inframe.trail.records import EventKind, EventLeaf, EventRecord, FrameLeaf, FrameRecord
 from inframe.trail.salt import Salts, commitment, digest
 from inframe.trail.write import Writer
+from tests.disks import Memory
 from tests.trail import independent_verifier as other
-from tests.trail.disks import Memory
 from tests.trail.made import KEY, MODELS, PQ_SIGNER, SIGNER, WALL_0, WITNESS, Clock, frames
 
 FIRST, SECOND = b"procedure number", b"another one here"

@@ -12,7 +12,7 @@ from inframe.trail.note import Key, Scheme, Signer, verified
 from inframe.trail.read import Log
 from inframe.trail.witness import Witness, WitnessRefused, cosigned, request
 from inframe.trail.write import Writer
-from tests.trail.disks import Memory, PowerCutError
+from tests.disks import Memory, PowerCutError
 from tests.trail.made import KEY, ORIGIN, PQ_SIGNER, PQ_WITNESS, SIGNER, WITNESS, Clock, event
 
 KEYS = (WITNESS.key, PQ_WITNESS.key)

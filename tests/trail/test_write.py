@@ -20,8 +20,8 @@ from inframe.trail.tail import MAGIC
 from inframe.trail.tiles import entries_path, tile_path, width_at
 from inframe.trail.verify import verify
 from inframe.trail.write import CLOSED, Writer
+from tests.disks import Memory
 from tests.trail import independent_verifier as other
-from tests.trail.disks import Memory
 from tests.trail.made import KEY, PQ_SIGNER, SIGNER, Clock, event, leaf, seconds
 
 

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from inframe.core.part import (
     FUNCTION,
     NV_INDEX,
+    REPOSITORY,
     RTSP,
     Colour,
     Core,
@@ -316,6 +317,19 @@ class Trail(Part):
     counter: TrailCounter | None = None
 
 
+class UpdateConfig(Part):
+    """Where releases of signed models come from, and what must precede their being shown."""
+
+    folder: str = Field("out/update", description="where slots and downloads are kept")
+    repository: str = Field(
+        pattern=REPOSITORY, description="the folder that holds metadata/ and targets/, on a web server or a stick"
+    )
+    root: str = Field(description="file of the root metadata that this device begins with (1.root.json)")
+    bundles: tuple[Name, ...] = Field(min_length=1, description="the bundles that a release may have")
+    shadow: bool = Field(True, description="a release runs unseen beside the active one before its trial")
+    least_bytes_s: int = Field(1000, ge=1, description="a download that is slower, over 10 s, is given up and resumed")
+
+
 class Device(Part):
     """The whole of `device.yaml`."""
 
@@ -342,6 +356,7 @@ class Device(Part):
     trail: Trail | None = Field(Trail(), description="null: nothing is recorded")
 
     recording: RecordingConfig | None = Field(None, description="null: no recording")
+    update: UpdateConfig | None = Field(None, description="null: no updates")
 
     @model_validator(mode="after")
     def _references(self) -> Self:

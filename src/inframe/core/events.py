@@ -29,7 +29,7 @@ def _table(*rows: Event) -> dict[str, Event]:
     return table
 
 
-L, M, H = Priority.LOW, Priority.MEDIUM, Priority.HIGH
+N, L, M, H = Priority.NONE, Priority.LOW, Priority.MEDIUM, Priority.HIGH
 
 EVENTS: dict[str, Event] = _table(
     # the picture
@@ -178,6 +178,56 @@ EVENTS: dict[str, Event] = _table(
         L,
         "DEVICE FILE CHANGED ON DISK",
         "RC-04",
+    ),
+    # updates
+    Event("UPDATE_FETCHED", "a release is on this device, whole", "what is active goes on", N, "", "RC-07"),
+    Event("UPDATE_VERIFIED", "its signatures, names and counters hold", "what is active goes on", N, "", "RC-07"),
+    Event("UPDATE_INSTALLED", "it is where bundles are loaded from", "what is active goes on", N, "", "RC-07"),
+    Event("UPDATE_CHECKED", "it passed every checkpoint on this device", "what is active goes on", N, "", "RC-07"),
+    Event("UPDATE_SHADOW", "it runs beside the active release", "it is not shown", N, "", "RC-07"),
+    Event("UPDATE_TRIAL", "a release is on trial", "it is shown, and goes at the first violation", N, "", "RC-07"),
+    Event(
+        "UPDATE_COMMITTED", "a trial was confirmed", "it is the active release; the floor rises to it", N, "", "RC-07"
+    ),
+    Event(
+        "UPDATE_ROLLED_BACK",
+        "a release on its way failed, was stopped or was given up",
+        "what was active is shown; the reason is kept",
+        L,
+        "UPDATE ROLLED BACK",
+        "RC-07",
+    ),
+    Event(
+        "UPDATE_RESTORED",
+        "by authorisation, or since the active release does not verify",
+        "the previous release is active",
+        L,
+        "PREVIOUS MODEL RESTORED",
+        "RC-07",
+    ),
+    Event(
+        "UPDATE_REFUSED",
+        "the repository, a download or a bundle did not hold",
+        "what is active goes on",
+        L,
+        "UPDATE REFUSED",
+        "RC-07",
+    ),
+    Event(
+        "UPDATE_DAMAGED",
+        "the active release does not verify, and there is no other",
+        "no model runs",
+        M,
+        "MODEL DAMAGED",
+        "RC-07",
+    ),
+    Event(
+        "UPDATE_EVENTS_LOST",
+        "the trail could not be written for long",
+        "the oldest events go, counted",
+        L,
+        "UPDATE RECORD INCOMPLETE",
+        "RC-07",
     ),
     Event(
         "UNPARTITIONED",

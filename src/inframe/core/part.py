@@ -11,9 +11,10 @@ PATTERNS = {
     r"^[^:]+(\.py)?:[A-Za-z_]\w*$": "file.py:name or package.module:name",
     r"^[0-9a-f]{64}$": "a SHA-256: 64 hexadecimal digits",
     r"^0x01[0-9a-fA-F]{6}$": '"0x01…", eight hexadecimal digits, in quotes',
+    r"^(https?|file)://[^\s?#]+$": "https://…, http://… or file:///…",
 }
 """What each pattern of the schema asks for, as an error says it."""
-_NAME, _COLOUR, RTSP, FUNCTION, _SHA256, NV_INDEX = PATTERNS
+_NAME, _COLOUR, RTSP, FUNCTION, _SHA256, NV_INDEX, REPOSITORY = PATTERNS
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -7,12 +7,14 @@ from dataclasses import dataclass
 
 from inframe.core.budgets import RECOVER_NS, VIDEO_ONLY_NS
 from inframe.core.clock import NS_PER_S
+from inframe.core.events import EVENTS
 from inframe.core.types import Mode
 
 MISSES = 3
 """So many missed frames within the window are a reason; an isolated one is not."""
 
-HARMLESS = frozenset({"CLOCK_STEPPED", "CONFIG_CHANGED", "UNPARTITIONED"})
+_UPDATES = {name for name in EVENTS if name.startswith("UPDATE_")} - {"UPDATE_DAMAGED"}
+HARMLESS = frozenset({"CLOCK_STEPPED", "CONFIG_CHANGED", "UNPARTITIONED"} | _UPDATES)
 """Events that take nothing away from what the device does now. Every other one, also one added later, is DEGRADED."""
 
 

@@ -1,4 +1,4 @@
-"""Every touch of the disk by the trail goes through `Files`, so that a test can stand in its place and cut the power.
+"""Every touch of the disk by the trail and by updates goes through `Files`: a test can stand in its place and cut the power.
 
 What a power cut may leave of each call, and what the writer therefore assumes:
 
@@ -22,6 +22,14 @@ class Files(Protocol):
         """The whole file; None where there is none."""
         ...
 
+    def read_part(self, path: str, start: int, length: int) -> bytes:
+        """`length` bytes from byte `start` on; fewer at the end, none where there is no file."""
+        ...
+
+    def size(self, path: str) -> int | None:
+        """Bytes; None where there is no file."""
+        ...
+
     def names(self, path: str) -> list[str]:
         """The names in a folder, sorted; empty where there is none."""
         ...
@@ -36,6 +44,10 @@ class Files(Protocol):
 
     def append(self, path: str, data: bytes) -> None:
         """Add to the end of a file that exists."""
+        ...
+
+    def truncate(self, path: str, size: int) -> None:
+        """Cut a file that exists down to `size` bytes."""
         ...
 
     def sync(self, path: str) -> None:
@@ -80,6 +92,20 @@ class Disk:
         except (FileNotFoundError, NotADirectoryError):
             return None
 
+    def read_part(self, path: str, start: int, length: int) -> bytes:
+        try:
+            with (self.root / path).open("rb") as file:
+                file.seek(start)
+                return file.read(length)
+        except (FileNotFoundError, NotADirectoryError):
+            return b""
+
+    def size(self, path: str) -> int | None:
+        try:
+            return (self.root / path).stat().st_size
+        except (FileNotFoundError, NotADirectoryError):
+            return None
+
     def names(self, path: str) -> list[str]:
         try:
             return sorted(entry.name for entry in os.scandir(self.root / path))
@@ -94,6 +120,9 @@ class Disk:
 
     def append(self, path: str, data: bytes) -> None:
         self._put(path, data, os.O_APPEND)
+
+    def truncate(self, path: str, size: int) -> None:
+        os.truncate(self.root / path, size)
 
     def _put(self, path: str, data: bytes, flags: int) -> None:
         fd = os.open(self.root / path, os.O_WRONLY | os.O_CLOEXEC | flags, 0o640)
@@ -132,7 +161,7 @@ class Disk:
             fcntl.flock(fd, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except BlockingIOError:
             os.close(fd)
-            raise DeviceFault(f"{self.root}: another process writes this trail") from None
+            raise DeviceFault(f"{self.root}: another process writes here") from None
         self._lock = fd
 
     def unlock(self) -> None:

@@ -10,6 +10,7 @@ import json
 import os
 import re
 import secrets
+import time
 from hashlib import sha256
 from pathlib import Path
 
@@ -26,7 +27,8 @@ from inframe.trail.write import Now, Writer
 MAX_INBOX_FILES = 64
 MAX_INBOX_BYTES = 8192
 _LOG = re.compile(r"log(-[1-9]\d{0,5})?")
-_INBOX_KINDS = {kind.name: kind for kind in (EventKind.EXPORT, EventKind.WITNESS, EventKind.LOGIN, EventKind.PRUNE)}
+_INBOX = (EventKind.EXPORT, EventKind.WITNESS, EventKind.LOGIN, EventKind.PRUNE, EventKind.UPDATE)
+_INBOX_KINDS = {kind.name: kind for kind in _INBOX}
 
 
 class Home:
@@ -141,7 +143,8 @@ class Home:
             "who": event.who,
             "data": {**event.data},
         }
-        put(Disk(folder), f"{secrets.token_hex(8)}.json", json.dumps(told).encode())
+        name = f"{time.time_ns():020d}-{secrets.token_hex(4)}.json"  # taken over in the order in which they were left
+        put(Disk(folder), name, json.dumps(told).encode())
 
     def take_over(self, writer: Writer, at_ns: int) -> None:
         """Record what lies in the inbox. A file goes when its event is safe: a kill in between records it twice, never not."""

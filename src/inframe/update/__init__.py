@@ -1,0 +1,1 @@
+"""A model's way onto the device: fetched, verified, installed, checked, tried, committed or rolled back."""
