@@ -117,7 +117,7 @@ def counter() -> bytes:
         ],
         [*om.image(), om.value("h", (1,))],
         [om.value("y", (1,)), om.value("h_out", (1,))],
-        {"one": np.array([1], np.float32)},
+        {"offset": np.array([0.2], np.float32), "one": np.array([1], np.float32)},
     )
 
 
