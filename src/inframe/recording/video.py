@@ -60,7 +60,7 @@ class Encoder:
             self._picture[height:] = self._picture[height - 1]
             self._picture[:, width:] = self._picture[:, width - 1 : width]
             pixels = self._picture
-        frame: Any = av.VideoFrame.from_ndarray(pixels, format="rgb24")
+        frame: Any = av.VideoFrame.from_numpy_buffer(pixels, format="rgb24")
         if self._format != "rgb24":
             frame = frame.reformat(
                 format=self._format, dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG

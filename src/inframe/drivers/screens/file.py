@@ -63,7 +63,7 @@ class H264Screen:
         codec.color_primaries = codec.color_trc = codec.colorspace = BT709
         codec.color_range = ColorRange.MPEG
         # said although the process has one core: x264 would start a thread for each core of the machine
-        codec.options = {"preset": "veryfast", "tune": "zerolatency", "crf": "20", "threads": "1"}
+        codec.options = {"preset": "ultrafast", "tune": "zerolatency", "crf": "20", "threads": "1"}
 
     def show(self, pixels: Pixels, seq: int, shown_ns: int) -> None:  # noqa: ARG002  # the port's signature
         """See core.ports.Screen. Raises DeviceFault when the file can't be written; only `close` may follow."""
@@ -87,7 +87,7 @@ class H264Screen:
             self._first_ns = shown_ns
         ticks = (shown_ns - self._first_ns) * TICKS // NS_PER_S
         self._last = max(ticks, self._last + 1)  # a time stamp may not come twice
-        rgb = av.VideoFrame.from_ndarray(even, format="rgb24")
+        rgb = av.VideoFrame.from_numpy_buffer(even, format="rgb24")  # a copy would cost more than all else here
         frame = rgb.reformat(format="yuv420p", dst_colorspace=Colorspace.ITU709, dst_color_range=ColorRange.MPEG)
         frame.pts, frame.time_base = self._last, Fraction(1, TICKS)
         return frame
