@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -105,15 +105,6 @@ def children() -> set[int]:
     return {int(pid) for task in Path(f"/proc/{me}/task").iterdir() for pid in (task / "children").read_text().split()}
 
 
-@pytest.fixture
-def affinity() -> Iterator[None]:
-    """A device moves its parent to the background cores; the tests after it want all."""
-    before = os.sched_getaffinity(0)
-    yield
-    os.sched_setaffinity(0, before)
-
-
-@pytest.mark.usefixtures("affinity")
 def test_the_overlay_on_the_screen_is_of_the_very_frame_under_it(tmp_path: Path) -> None:
     """The camera codes its number into the picture. The model hands on what it saw; the screen shows a picture. For each
     picture shown with an overlay, the number that the model saw is the number in the picture on the screen."""
@@ -147,12 +138,11 @@ def test_the_overlay_on_the_screen_is_of_the_very_frame_under_it(tmp_path: Path)
     assert len(proven) == 40
 
 
-@pytest.mark.usefixtures("affinity")
 def test_every_process_is_ready_closed_in_and_gone_at_the_end(tmp_path: Path) -> None:
     path = write_device(
         tmp_path, screens=[{"kind": "web", "port": 0}], trail={"folder": "trail"}, recording={"folder": "rec"}
     )
-    before = children()
+    before, cores = children(), os.sched_getaffinity(0)
     shared_memory = set(Path("/dev/shm").iterdir())
     with open_device(path) as running:
         rows = names(running.device)
@@ -165,11 +155,11 @@ def test_every_process_is_ready_closed_in_and_gone_at_the_end(tmp_path: Path) ->
         assert len(children() - before) == len(rows)
         go_on_until(running, lambda: running.board.row("recorder").get(Count.FRAMES) > 10)
     assert children() == before
+    assert os.sched_getaffinity(0) == cores
     assert set(Path("/dev/shm").iterdir()) == shared_memory
     assert seqs(tmp_path / "trail")[:10] == list(range(1, 11))
 
 
-@pytest.mark.usefixtures("affinity")
 @pytest.mark.parametrize(
     ("kind", "event"), [("worker", "WORKER_LOST"), ("recorder", "RECORDER_LOST"), ("capture", "CAPTURE_LOST")]
 )
@@ -190,7 +180,6 @@ def test_a_killed_process_is_announced_and_replaced(tmp_path: Path, kind: str, e
     assert [(n.name, n.kind) for n in notices if n.kind == "died"] == [(name, "died")]
 
 
-@pytest.mark.usefixtures("affinity")
 def test_a_stream_that_ends_ends_the_device_with_every_frame_shown(tmp_path: Path) -> None:
     stream = {"camera": "synthetic", "width": WIDTH, "height": HEIGHT, "fps": 30, "frames": 30}
     with open_device(write_device(tmp_path, streams={"endoscope": stream})) as running:
@@ -206,7 +195,6 @@ def test_a_stream_that_ends_ends_the_device_with_every_frame_shown(tmp_path: Pat
     assert [record.seq for record in taken if record.seq] == list(range(1, 31))
 
 
-@pytest.mark.usefixtures("affinity")
 def test_input_that_a_process_refuses_ends_the_device(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     path = write_device(tmp_path)
     (tmp_path / "identity.onnx").write_bytes(b"not a model")

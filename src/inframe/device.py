@@ -60,12 +60,12 @@ class Running:
             specs(device, self.shared), self.clock, launch, self._notice, self._beat, self._proven
         )
         self._ended_ns = 0
+        self._own_cores = os.sched_getaffinity(0)
 
     def __enter__(self) -> Self:
-        if layout_of(self.device).background and self.device.real_time:
-            os.sched_setaffinity(
-                0, layout_of(self.device).background & os.sched_getaffinity(0) or os.sched_getaffinity(0)
-            )
+        background = layout_of(self.device).background & self._own_cores
+        if background and self.device.real_time:
+            os.sched_setaffinity(0, background)
         self.tell("START", "DEVICE", self.device.device, "", {"file_sha256": self._digest, **_machine()})
         for name, facts in self._bundles.items():
             self.tell("START", "BUNDLE_VERIFIED", f"the bundle of model {name} was verified", "", facts)
@@ -103,6 +103,9 @@ class Running:
         """End all processes, last row first; what does not end is killed. Shared memory goes with the last process that maps it."""
         self.tell("STOP", "DEVICE", self.device.device, "")
         self.supervisor.stop(STOP_S)
+        os.sched_setaffinity(
+            0, self._own_cores
+        )  # or the next device that is started here would know of the background only
         self._read_notes()
         for fd in self.shared.values():
             os.close(fd)
