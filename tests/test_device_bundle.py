@@ -3,7 +3,6 @@
 import hashlib
 import os
 import signal
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -36,14 +35,6 @@ from tests.drivers import onnx_models as om
 from tests.test_device import go_on_until, open_device
 
 STREAMS = {"endoscope": {"camera": "synthetic", "width": 64, "height": 48, "fps": 30}}
-
-
-@pytest.fixture(autouse=True)
-def affinity() -> Iterator[None]:
-    """A device moves its parent to the background cores; the tests after it want all."""
-    before = os.sched_getaffinity(0)
-    yield
-    os.sched_setaffinity(0, before)
 
 
 def write(folder: Path, bundle: dict[str, Any] | None = None, **changes: Any) -> Path:

@@ -10,8 +10,6 @@ from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-import pytest
-
 from inframe import audit, inquiry
 from inframe.device import Running
 from inframe.pipeline.board import Count
@@ -22,9 +20,8 @@ from inframe.trail.leaf import decode
 from inframe.trail.read import Log
 from inframe.trail.records import NO_DIGEST, EventKind, EventLeaf, EventRecord, FrameLeaf
 from inframe.trail.verify import verify
-from tests.test_device import affinity, go_on_until, open_device, run_program, write_device
+from tests.test_device import go_on_until, open_device, run_program, write_device
 
-__all__ = ["affinity"]
 VERIFIER = Path(__file__).parent / "trail" / "independent_verifier.py"
 KILLS = int(os.environ.get("INFRAME_DEVICE_KILLS", "1"))
 
@@ -48,7 +45,6 @@ def recorded(running: Running, frames: int) -> None:
     go_on_until(running, lambda: row.get(Count.FRAMES) >= enough)
 
 
-@pytest.mark.usefixtures("affinity")
 def test_a_device_whose_recorder_is_killed_has_every_frame_and_a_gap(tmp_path: Path) -> None:
     path = write_device(tmp_path, trail={"folder": "trail"})
     with open_device(path) as running:
@@ -79,7 +75,6 @@ def test_a_device_whose_recorder_is_killed_has_every_frame_and_a_gap(tmp_path: P
     assert len(salts) == 1, "one procedure, whichever recorder writes it"
 
 
-@pytest.mark.usefixtures("affinity")
 def test_what_a_running_device_recorded_is_traced_exported_and_checked_by_others(tmp_path: Path) -> None:
     path = write_device(tmp_path, trail={"folder": "trail"})
     with open_device(path) as running:
