@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from inframe import __version__
+from inframe.candidate_cli import candidate
 from inframe.core.errors import AlreadyTold, ConfigError, InframeError, one_line
 from inframe.recording_cli import record, replay
 from inframe.terminal import JsonFile, out, write_json
@@ -120,6 +121,7 @@ def chaos(
 
 
 app.command()(replay)
+app.add_typer(candidate)
 app.add_typer(record)
 app.add_typer(trail)
 

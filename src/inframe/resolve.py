@@ -11,6 +11,8 @@ from inframe.drivers.cameras.rtsp_session import without_password
 from inframe.pipeline.decide import make_plan
 
 RTSP_PORT = 554
+MAX_NAME = 80
+"""The kernel's limit for the name of a socket, less what leads to its folder."""
 MAX_LABEL_BYTES = 1 << 20
 
 
@@ -26,7 +28,10 @@ def resolve(device: Device, path: Path) -> Device:
     screens = tuple(
         s.model_copy(update={"path": str(base / s.path)}) if isinstance(s, FileScreen) else s for s in device.screens
     )
-    parts = {"streams": streams, "models": models, "screens": screens, "trail": trail}
+    update = device.update
+    if update is not None:
+        update = update.model_copy(update={"control": _free(path, base, "update.control", update.control)})
+    parts = {"streams": streams, "models": models, "screens": screens, "trail": trail, "update": update}
     resolved = device.model_copy(update={**parts, "recording": _resolve_recording(path, base, device.recording)})
     try:
         make_plan(resolved, {name: tuple(model.labels) for name, model in models.items()})
@@ -42,6 +47,19 @@ def _resolve_trail(path: Path, base: Path, trail: Trail) -> Trail:
     if key is not None and os.path.isdir(key):  # noqa: PTH112  # never raises
         raise ConfigError(path, "trail.key", trail.key, "a key file, or a name that is free")
     return trail.model_copy(update={"folder": folder, "key": key})
+
+
+def _free(path: Path, base: Path, field: str, found: str) -> str:
+    """A name for a socket: nothing else may be there."""
+    file = base / found
+    try:
+        if file.exists() and not file.is_socket():
+            raise ConfigError(path, field, found, "a socket, or a name that is free")
+    except OSError as error:
+        raise ConfigError(path, field, f"{found} ({error.strerror})", "a socket, or a name that is free") from None
+    if len(file.name.encode()) > MAX_NAME:
+        raise ConfigError(path, field, found, f"a name of at most {MAX_NAME} bytes")
+    return str(file)
 
 
 def _resolve_recording(path: Path, base: Path, config: RecordingConfig | None) -> RecordingConfig | None:

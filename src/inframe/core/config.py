@@ -6,7 +6,10 @@ nowhere else. Its JSON Schema is published by `inframe check --schema`.
 
 from typing import Annotated, Literal, Self
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
+
+from inframe.core.health import HealthRules
+from inframe.core.part import Fraction, Part
 
 PATTERNS = {
     r"^[a-z][a-z0-9_]{0,31}$": "a name: a-z, 0-9 and _, at most 32, a letter first",
@@ -18,18 +21,13 @@ PATTERNS = {
 _NAME, _COLOUR, _RTSP, _FUNCTION = PATTERNS
 
 Name = Annotated[str, Field(pattern=_NAME)]
-Fraction = Annotated[float, Field(ge=0, le=1)]
 Colour = Annotated[str, Field(pattern=_COLOUR)]
 PositiveMs = Annotated[float, Field(gt=0, le=60_000)]
 Labels = Annotated[tuple[Annotated[str, Field(min_length=1)], ...], Field(min_length=1)]
 Side = Annotated[int, Field(ge=1, le=8192)]
+MAX_PLACED = 8
+"""A byte of each record says which place of each worker is shown."""
 Core = Annotated[int, Field(ge=0, le=4095)]
-
-
-class Part(BaseModel):
-    """The base of every section: unknown keys are refused, values can't be changed after reading."""
-
-    model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
 # --- streams ---------------------------------------------------------------------------------------------------------
@@ -375,6 +373,13 @@ class Trail(Part):
     input_digests: bool = Field(True, description="a digest of each frame's pixels; takes a background core's time")
 
 
+class UpdateConfig(Part):
+    """Models can be changed while the device runs: each worker has two places, and a candidate is judged beside what is shown."""
+
+    control: str = Field("out/control", description="the socket at which the running device takes orders")
+    health: HealthRules = HealthRules()
+
+
 class Device(Part):
     """The whole of `device.yaml`."""
 
@@ -384,8 +389,8 @@ class Device(Part):
     deadline_ms: PositiveMs | None = Field(
         None, description="capture to screen; default: one frame period of the display's stream"
     )
-    models: dict[Name, ModelConfig] = {}
-    rules: dict[Name, Rule] = {}
+    models: dict[Name, ModelConfig] = Field({})
+    rules: dict[Name, Rule] = Field({})
     screens: tuple[ScreenConfig, ...] = (NoneScreen(kind="none"),)
     overlay: Overlay = Overlay()
     real_time: bool = Field(True, description="ask for real-time scheduling, own cores and locked memory")
@@ -394,6 +399,7 @@ class Device(Part):
     trail: Trail | None = Field(Trail(), description="null: nothing is recorded")
 
     recording: RecordingConfig | None = Field(None, description="null: no recording")
+    update: UpdateConfig | None = Field(None, description="null: models are changed by starting the device again")
 
     @model_validator(mode="after")
     def _references(self) -> Self:
@@ -409,6 +415,8 @@ class Device(Part):
                 raise ValueError(
                     f"rules.{name}.model: found {rule.model!r}, expected one of models: {', '.join(self.models)}"
                 )
+        if self.update is not None and len({model.worker for model in self.models.values()}) > MAX_PLACED:
+            raise ValueError(f"models: found more than {MAX_PLACED} workers, expected at most so many with update")
         return self
 
     @property

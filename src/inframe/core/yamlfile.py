@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal, Union, get_args, get_origin
 import yaml
 from pydantic import ValidationError
 
-from inframe.core.config import PATTERNS, Device, Part
+from inframe.core.config import PATTERNS, Device
 from inframe.core.errors import ConfigError
+from inframe.core.part import Part
 
 MAX_BYTES = 1 << 18
 """A thousand times a usual device file; PyYAML reads it in some seconds at worst."""

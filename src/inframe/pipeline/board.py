@@ -18,6 +18,7 @@ COUNTERS = 24
 _ROW = 1 + COUNTERS
 _CONTROLS = struct.Struct("<dqqqq")
 _WORD = 8
+_SHOWN = 5  # the word that says which place of each worker is shown
 _FIRST_ROW = 8  # the controls have the words before it
 
 
@@ -95,6 +96,14 @@ class Board:
             if since:
                 present[name] = min(since)
         return present
+
+    def shown(self) -> int:
+        """Which place of each worker is shown, a bit for each; see `places`."""
+        return self._words[_SHOWN]
+
+    def set_shown(self, word: int) -> None:
+        """Show these places from the next frame on. The parent's alone to call."""
+        self._words[_SHOWN] = word
 
     def controls(self) -> Controls:
         """What people have set."""

@@ -12,7 +12,10 @@ from inframe.core.types import Mode
 MISSES = 3
 """So many missed frames within the window are a reason; an isolated one is not."""
 
-HARMLESS = frozenset({"CLOCK_STEPPED", "CONFIG_CHANGED", "UNPARTITIONED"})
+CANDIDATE = frozenset(
+    {"CANDIDATE_PROPOSED", "CANDIDATE_SHOWN", "CANDIDATE_TAKEN_BACK", "CANDIDATE_KEPT", "SHADOW_LOST"}
+)
+HARMLESS = frozenset({"CLOCK_STEPPED", "CONFIG_CHANGED", "UNPARTITIONED"}) | CANDIDATE
 """Events that take nothing away from what the device does now. Every other one, also one added later, is DEGRADED."""
 
 

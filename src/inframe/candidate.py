@@ -1,0 +1,339 @@
+"""A candidate on a running device: starts it beside the model shown, lets it be measured, shows it, and takes it back.
+
+    propose   a second worker is started at the free place; the process `shadow` compares both
+    switch    one word on the board: from the next frame on the display takes results from the candidate's ring
+    back      the same word the other way round, then the candidate ends; by itself when a health rule is violated
+    keep      the worker before it ends
+
+All of it is called by the parent, beside the frame path; the moment of a change is the display's next look at that word.
+"""
+
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+
+from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock
+from inframe.core.config import Device, ModelConfig, UpdateConfig
+from inframe.core.errors import ConfigError, UpdateError
+from inframe.core.health import Health, Move, Phase, after, not_yet, violated
+from inframe.machine.partition import Partition, reschedule
+from inframe.machine.supervise import Notice, Supervisor
+from inframe.pipeline.board import Board, Count
+from inframe.pipeline.loop import awaited
+from inframe.pipeline.places import NAMES, ROOM, bits, place, row_name, worker_and_place
+from inframe.pipeline.results import bound
+from inframe.pipeline.ring import RingReader
+from inframe.pipeline.shadow import read_measured
+from inframe.recorder.batch import digest_of
+from inframe.table import Shared, spec_of, unseen
+
+SHOWN_NS = 5 * NS_PER_S
+"""That a candidate was taken back is announced for so long."""
+_COUNTS = (Count.FRAMES, Count.OVER_BUDGET, Count.INVALID, Count.FAILED)
+TRIAL_SLOT = "trial"
+Tell = Callable[[str, str, Mapping[str, str]], None]
+
+
+def fit(device: Device, models: Mapping[str, ModelConfig]) -> None:
+    """Whether these may take the place of the device's models of the same names while it runs: what the display, the rules and the
+    rings were set up for must be the same. `models` are resolved. Raises ConfigError."""
+    if not models:
+        raise ConfigError("candidate", "models", "none", "at least one")
+    for name, model in models.items():
+        if name not in device.models:
+            raise ConfigError(model.file, f"models.{name}", repr(name), f"one of: {', '.join(device.models)}")
+        _fit(device, name, device.models[name], model)
+
+
+def _fit(device: Device, name: str, now: ModelConfig, model: ModelConfig) -> None:
+    for key in ("stream", "worker", "every", "max_age_ms", "required", "labels", "colours"):
+        if getattr(model, key) != getattr(now, key):
+            raise ConfigError(
+                model.file, f"models.{name}.{key}", getattr(model, key), f"{getattr(now, key)}, as it runs"
+            )
+    same: tuple[tuple[str, object, object], ...] = (
+        ("decode.kind", _kind(model), _kind(now)),
+        ("decode.full_scale", getattr(model.decode, "full_scale", 1.0), getattr(now.decode, "full_scale", 1.0)),
+    )
+    for key, found, wanted in same:
+        if found != wanted:
+            raise ConfigError(model.file, f"models.{name}.{key}", found, f"{wanted}, as it runs")
+    if awaited({name: model}, device.deadline_ns) != awaited({name: now}, device.deadline_ns):
+        expected = "one within the frame's deadline" if awaited({name: now}, device.deadline_ns) else "one beyond it"
+        raise ConfigError(model.file, f"models.{name}.budget_ms", model.budget_ms, f"{expected}, as it runs")
+    if bound(model) > ROOM * bound(now):
+        size = f"at most {ROOM} times the pixels of {now.preprocess.size[0]}x{now.preprocess.size[1]}"
+        raise ConfigError(model.file, f"models.{name}.preprocess.size", model.preprocess.size, size)
+
+
+def _kind(model: ModelConfig) -> str:
+    return getattr(model.decode, "returns", None) or model.decode.kind
+
+
+@dataclass
+class _One:
+    """The candidate there is."""
+
+    device: Device
+    """With the candidate's models."""
+    models: tuple[str, ...]
+    workers: tuple[str, ...]
+    places: Mapping[str, int]
+    """The candidate's place of each worker."""
+    generation: int
+    since_ns: int
+    base: Mapping[str, tuple[int, ...]]
+    crashes: int = 0
+    recent: deque[bool] = field(default_factory=deque)
+    """Of the latest frames on trial: whether a result was missing."""
+    shown: tuple[int, int] = (0, 0)
+    """What the display had counted last: frames, and those with all results in time."""
+    missed: int = 0
+    frames: int = 0
+
+    @property
+    def rows(self) -> list[str]:
+        return [row_name(worker, self.places[worker]) for worker in self.workers]
+
+    @property
+    def before(self) -> list[str]:
+        return [row_name(worker, 1 - self.places[worker]) for worker in self.workers]
+
+
+class Candidates:
+    """At most one candidate at a time, for one or several models that change together. Call `step` after each look at the
+    table of processes, and `notice` with what that told."""
+
+    def __init__(
+        self,
+        device: Device,
+        shared: Shared,
+        board: Board,
+        clock: Clock,
+        tell: Tell,
+        kept: Callable[[], None] = lambda: None,
+        give: Callable[[int, Partition], str | None] = reschedule,
+    ) -> None:
+        """`tell(event, text, data)` writes into the trail; `kept` is called when what is shown for good has changed; `give`
+        changes a running process's scheduling class."""
+        self.device = device
+        """As it is shown now."""
+        self.supervisor: Supervisor
+        """Set before the first call: it tells its notices to us."""
+        self._shared, self._board, self._clock, self._tell = shared, board, clock, tell
+        self._kept, self._give = kept, give
+        self._measured = RingReader(shared["measured.read"]) if device.update is not None else None
+        self._one: _One | None = None
+        self._phase = Phase.NONE
+        self._generation = 0
+        self._back_ns = 0
+        self.last: tuple[str, Health] = "", Health()
+        """Why the last candidate ended, and how it then was."""
+
+    # --- what is asked of it
+
+    def propose(self, models: Mapping[str, ModelConfig]) -> None:
+        """Start a candidate in shadow: these models instead of those of the same names, resolved; the others of their workers run
+        beside them as they are. Raises ConfigError for models that don't fit, UpdateError where there is a candidate already."""
+        config = self._config("propose")
+        phase = after(self._phase, "propose")
+        fit(self.device, models)
+        device = self.device.model_copy(update={"models": {**self.device.models, **models}})
+        workers = tuple(sorted({device.models[name].worker for name in models}))
+        word, known = self._board.shown(), bits(device)
+        places = {worker: 1 - place(word, known[worker]) for worker in workers}
+        self._generation += 1
+        one = _One(device, tuple(models), workers, places, self._generation, self._clock.now(), {})
+        ending = [name for name in (*one.rows, "shadow") if self.supervisor.has(name)]
+        if ending:
+            raise UpdateError(f"candidate: propose: found {', '.join(ending)} still ending, expected a free place")
+        one.recent = deque(maxlen=config.health.window)
+        one.base = {row: self._counts(row) for row in one.rows}
+        for name in one.rows:
+            self._board.row(name).clear()
+            self.supervisor.put(unseen(spec_of(device, name, self._shared)))
+        shadow = spec_of(device, "shadow", self._shared)
+        sides = {name: places[device.models[name].worker] for name in models}
+        self.supervisor.put(replace(shadow, args={**shadow.args, "places": sides, "generation": one.generation}))
+        self._one, self._phase = one, phase
+        self._tell("CANDIDATE_PROPOSED", "in shadow", self._about(one))
+
+    def switch(self) -> None:
+        """Show the candidate from the next frame on. Raises UpdateError before it was compared for long enough, or where there is
+        none in shadow."""
+        one, phase = self._moved("switch")
+        why = not_yet(self._config("switch").health, self.health())
+        if why is not None:
+            raise UpdateError(f"candidate: switch: {why}")
+        self._turn(one, to_candidate=True)
+        display = self._board.row("display")
+        one.shown = display.get(Count.FRAMES), display.get(Count.IN_TIME)
+        one.since_ns, self._phase = self._clock.now(), phase
+        self._board.row("device").raise_fault("CANDIDATE_SHOWN", one.since_ns)
+        self._tell("CANDIDATE_SHOWN", "on trial, from the next frame on", self._about(one) | self._figures())
+
+    def back(self, why: str = "on command") -> None:
+        """End the candidate. On trial what was shown before is shown again from the next frame on. Raises UpdateError where
+        there is none."""
+        one, phase = self._moved("back")
+        if self._phase is Phase.TRIAL:
+            self._turn(one, to_candidate=False)
+        now, health = self._clock.now(), self.health()
+        self.last = why, health
+        data = self._about(one) | self._figures() | {"why": why, "phase": self._phase.name}
+        self._end(phase, one.rows)
+        self._back_ns = now
+        self._board.row("device").raise_fault("CANDIDATE_TAKEN_BACK", now)
+        self._tell("CANDIDATE_TAKEN_BACK", why, data)
+
+    def keep(self) -> None:
+        """The candidate is what is shown now; the worker before it ends. Raises UpdateError where none is on trial."""
+        one, phase = self._moved("keep")
+        self.last = "kept", self.health()
+        data = self._about(one) | self._figures()
+        self.device = one.device
+        self._end(phase, one.before)
+        self._tell("CANDIDATE_KEPT", "it stays", data)
+        self._kept()
+
+    def health(self) -> Health:
+        """What is known of the candidate; all zero without one."""
+        one = self._one
+        if one is None or self._measured is None:
+            return Health()
+        counts = [self._since(one, row) for row in one.rows]
+        runs, over, invalid, failed = (sum(column) for column in zip(*counts, strict=True))
+        return Health(
+            self._phase,
+            one.models,
+            one.since_ns,
+            all(self._board.row(row).get(Count.READY_NS) for row in one.rows),
+            one.crashes,
+            runs,
+            over,
+            invalid + failed,
+            one.frames,
+            one.missed,
+            sum(one.recent),
+            read_measured(self._measured, one.generation),
+        )
+
+    # --- what happens to it
+
+    def step(self) -> None:
+        """Look once at the candidate's health, and take it back where it violates a rule."""
+        now, row = self._clock.now(), self._board.row("device")
+        if self._back_ns and now - self._back_ns > SHOWN_NS:
+            self._back_ns = 0
+            row.clear_fault("CANDIDATE_TAKEN_BACK")
+        if self._one is None:
+            return
+        if self._phase is Phase.TRIAL:
+            self._count_shown(self._one)
+        why = violated(self._config("back").health, self.health())
+        if why is not None:
+            self.back(why)
+
+    def notice(self, notice: Notice) -> None:
+        """Something happened to a process."""
+        if self._one is not None and notice.name in self._one.rows and notice.kind == "died":
+            self._one.crashes += 1
+
+    def counts(self, row: str) -> bool:
+        """Whether a process's absence is the device's trouble: not that of one which isn't shown."""
+        kind, _, what = row.partition(".")
+        if kind == "worker" and self.device.update is not None:
+            worker, own = worker_and_place(what)
+            return place(self._board.shown(), bits(self.device)[worker]) == own
+        return kind != "shadow" or self._one is not None
+
+    def loaded(self, row: str, model: str) -> dict[str, str]:
+        """What the trail is told of a model that a worker has loaded, beyond what the worker says."""
+        if self.device.update is None:
+            return {}
+        kind, _, what = row.partition(".")
+        data = {"place": NAMES[worker_and_place(what)[1]]} if kind == "worker" else {}
+        if self._one is not None and row in self._one.rows:
+            preprocess = digest_of(self._one.device.models[model].preprocess)
+            data |= {"slot": TRIAL_SLOT, "preprocess": preprocess.hex()}
+        elif model in self.device.models:
+            data["preprocess"] = digest_of(self.device.models[model].preprocess).hex()
+        return data
+
+    # --- within
+
+    def _turn(self, one: _One, *, to_candidate: bool) -> None:
+        """The word is one store: all models change between the same two frames. Who is shown next gets its priority first, who was
+        shown loses it last."""
+        known, word = bits(one.device), self._board.shown()
+        for worker in one.workers:
+            target = one.places[worker] if to_candidate else 1 - one.places[worker]
+            word = word & ~(1 << known[worker]) | target << known[worker]
+        first, last = (one.rows, one.before) if to_candidate else (one.before, one.rows)
+        ours, theirs = (one.device, self.device) if to_candidate else (self.device, one.device)
+        for name in first:
+            self._reschedule(ours, name, seen=True)
+        self._board.set_shown(word)
+        for name in last:
+            self._reschedule(theirs, name, seen=False)
+
+    def _reschedule(self, device: Device, name: str, *, seen: bool) -> None:
+        spec = spec_of(device, name, self._shared)
+        spec = spec if seen else unseen(spec)
+        pid = self.supervisor.pid(name)
+        if pid is not None and device.real_time:
+            self._give(pid, spec.partition)
+        self.supervisor.put(spec)
+
+    def _end(self, phase: Phase, rows: list[str]) -> None:
+        for name in (*rows, "shadow"):
+            self.supervisor.drop(name)
+        self._board.row("device").clear_fault("CANDIDATE_SHOWN")
+        self._one, self._phase = None, phase
+
+    def _config(self, move: Move) -> UpdateConfig:
+        if self.device.update is None:
+            raise UpdateError(f"candidate: {move}: found a device file without update, expected `update:`")
+        return self.device.update
+
+    def _moved(self, move: Move) -> tuple[_One, Phase]:
+        """The candidate, and the phase after the move."""
+        phase = after(self._phase, move)
+        if self._one is None:
+            raise RuntimeError(f"phase {self._phase.name} without a candidate")
+        return self._one, phase
+
+    def _counts(self, row: str) -> tuple[int, ...]:
+        return tuple(self._board.row(row).get(count) for count in _COUNTS)
+
+    def _since(self, one: _One, row: str) -> list[int]:
+        return [now - before for now, before in zip(self._counts(row), one.base[row], strict=True)]
+
+    def _count_shown(self, one: _One) -> None:
+        """Which of the frames shown since the last look lacked a result."""
+        display = self._board.row("display")
+        now = display.get(Count.FRAMES), display.get(Count.IN_TIME)
+        frames, in_time = (max(0, after - before) for after, before in zip(now, one.shown, strict=True))
+        in_time = min(frames, in_time)
+        one.shown, one.frames, one.missed = now, one.frames + frames, one.missed + frames - in_time
+        one.recent.extend([False] * in_time + [True] * (frames - in_time))
+
+    def _about(self, one: _One) -> dict[str, str]:
+        files = {name: one.device.models[name].file for name in one.models}
+        return {"models": ", ".join(one.models), "files": ", ".join(files.values())}
+
+    def _figures(self) -> dict[str, str]:
+        """What was measured, for the trail."""
+        health = self.health()
+        measured = health.measured
+        return {
+            "for_ms": str((self._clock.now() - health.since_ns) // NS_PER_MS),
+            "compared": str(measured.compared),
+            "disagreement": f"{measured.disagreement:.4f}",
+            "recent": f"{measured.recent:.4f}",
+            "p99_ms": f"{measured.p99_ms:.1f}",
+            "runs": str(health.runs),
+            "crashes": str(health.crashes),
+            "invalid": str(health.invalid),
+            "missed": f"{health.missed} of {health.shown}",
+        }

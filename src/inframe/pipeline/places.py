@@ -1,0 +1,119 @@
+"""Each worker of a device with `update:` has two places, a and b: two rows of the process table, two rings for each model.
+
+One word on the board says which place of each worker is shown, a bit for each. The display reads it once per frame, before it looks
+for results: so all models change between two frames, together, and what changes is only in which ring it looks. Both rings are
+mapped from the start; nothing is loaded, allocated or waited for.
+
+    worker.w    ─► results.m     ─┐   bit of w = 0
+                                  ├─► display
+    worker.w.b  ─► results.m.b   ─┘   bit of w = 1
+
+The worker whose place is shown wakes the display with its results; the other one's come in without waking anybody. No wake-up is
+lost at the change: a worker publishes first and then reads the word, the display reads the word first and then looks.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+
+from inframe.core.config import Device
+from inframe.core.types import Frame, Results
+from inframe.pipeline.board import Board, Count, Row
+from inframe.pipeline.loop import ModelResults
+from inframe.pipeline.ring import RingReader
+
+A, B = 0, 1
+PLACES = (A, B)
+NAMES = ("a", "b")
+_SUFFIX = ("", ".b")
+ROOM = 4
+"""A result ring of a device with `update:` has so many times the room that its model needs: for a candidate with an input of twice
+the side. Memory that is not written to costs nothing."""
+SLOTS = 8
+"""And so many slots: whoever compares both places runs when nothing else wants to."""
+
+
+def row_name(worker: str, place: int) -> str:
+    """The row of the process table for a place of a worker."""
+    return f"worker.{worker}{_SUFFIX[place]}"
+
+
+def ring_name(model: str, place: int) -> str:
+    """The ring of a model's results for a place of its worker."""
+    return f"results.{model}{_SUFFIX[place]}"
+
+
+def worker_and_place(what: str) -> tuple[str, int]:
+    """The worker and the place of a row, from what stands behind "worker." in its name."""
+    worker, dot, _ = what.partition(".")
+    return worker, B if dot else A
+
+
+def bits(device: Device) -> dict[str, int]:
+    """The bit of each worker in the word of the places shown."""
+    return {worker: bit for bit, worker in enumerate(sorted({model.worker for model in device.models.values()}))}
+
+
+def model_bits(device: Device) -> dict[str, int]:
+    """The bit of each model's worker."""
+    known = bits(device)
+    return {name: known[model.worker] for name, model in device.models.items()}
+
+
+def place(word: int, bit: int) -> int:
+    """The place that the word says is shown."""
+    return word >> bit & 1
+
+
+def places_of(device: Device) -> tuple[int, ...]:
+    """The places that this device has."""
+    return PLACES if device.update is not None else (A,)
+
+
+def readers(fds: Mapping[str, int], models: Mapping[str, object], place: int) -> dict[str, RingReader]:
+    """The results of each model at a place, from a process's descriptors."""
+    return {name: RingReader(fds[ring_name(name, place)]) for name in models}
+
+
+@dataclass
+class PlacedResults(ModelResults):
+    """The newest output of each model, from the place that is shown."""
+
+    board: Board = field(kw_only=True)
+    places: tuple[Mapping[str, RingReader], Mapping[str, RingReader]] = field(kw_only=True)
+    model_bits: Mapping[str, int] = field(kw_only=True)
+    changed: Callable[[int], None] = field(kw_only=True)
+    """Told of the new word, before the frame that it holds for is decided."""
+    _word: int = -1
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        self._current = dict(self.rings)
+        self.rings = self._current
+
+    def await_for(self, frame: Frame, until_ns: int) -> Results:
+        """See ModelResults."""
+        word = self.board.shown()
+        if word != self._word:
+            self._turn(word)
+        return super().await_for(frame, until_ns)
+
+    def _turn(self, word: int) -> None:
+        self._word = word
+        for name in self._current:
+            self._current[name] = self.places[place(word, self.model_bits[name])][name]
+        self.changed(word)
+
+
+def is_up(board: Board, device: Device) -> Callable[[str], bool]:
+    """Whether the worker that is shown for a model has been set up."""
+    known = bits(device)
+    rows: dict[str, tuple[int, list[Row]]] = {
+        name: (known[m.worker], [board.row(row_name(m.worker, one)) for one in places_of(device)])
+        for name, m in device.models.items()
+    }
+
+    def is_ready(model: str) -> bool:
+        bit, workers = rows[model]
+        return workers[place(board.shown(), bit)].get(Count.READY_NS) != 0
+
+    return is_ready
