@@ -199,7 +199,7 @@ def test_a_candidate_that_crashes_on_trial_is_taken_back(tmp_path: Path, how: st
         assert running.board.row("display").get(Count.VERDICT) in (Verdict.SHOW, Verdict.HOLD)
     shown = [one for one in see.taken if one.seq >= first]
     assert [one.seq for one in shown] == list(range(first, first + len(shown)))
-    assert [places for places, _ in groupby(one.places for one in shown)] == [0, 1, 0]
+    assert [word for word, _ in groupby(one.places for one in shown)] == [0, 1, 0]
 
 
 def ask_from_outside(folder: Path, running: Running, order: dict[str, Any]) -> None:

@@ -8,6 +8,7 @@
 All of it is called by the parent, beside the frame path; the moment of a change is the display's next look at that word.
 """
 
+import math
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
@@ -17,7 +18,7 @@ from inframe.core.config import Device, ModelConfig, UpdateConfig
 from inframe.core.errors import ConfigError, UpdateError
 from inframe.core.health import Health, Move, Phase, after, not_yet, violated
 from inframe.machine.partition import Partition, reschedule
-from inframe.machine.supervise import Notice, Supervisor
+from inframe.machine.supervise import Notice, ProcessSpec, Supervisor
 from inframe.pipeline.board import Board, Count
 from inframe.pipeline.loop import awaited
 from inframe.pipeline.places import NAMES, ROOM, bits, place, row_name, worker_and_place
@@ -151,7 +152,7 @@ class Candidates:
         one.base = {row: self._counts(row) for row in one.rows}
         for name in one.rows:
             self._board.row(name).clear()
-            self.supervisor.put(unseen(spec_of(device, name, self._shared)))
+            self.supervisor.put(self._row(one, name, seen=False))
         shadow = spec_of(device, "shadow", self._shared)
         sides = {name: places[device.models[name].worker] for name in models}
         self.supervisor.put(replace(shadow, args={**shadow.args, "places": sides, "generation": one.generation}))
@@ -192,6 +193,8 @@ class Candidates:
         self.last = "kept", self.health()
         data = self._about(one) | self._figures()
         self.device = one.device
+        for name in one.rows:
+            self.supervisor.put(spec_of(one.device, name, self._shared))  # restarted from now on as often as any worker
         self._end(phase, one.before)
         self._tell("CANDIDATE_KEPT", "it stays", data)
         self._kept()
@@ -270,20 +273,27 @@ class Candidates:
             target = one.places[worker] if to_candidate else 1 - one.places[worker]
             word = word & ~(1 << known[worker]) | target << known[worker]
         first, last = (one.rows, one.before) if to_candidate else (one.before, one.rows)
-        ours, theirs = (one.device, self.device) if to_candidate else (self.device, one.device)
         for name in first:
-            self._reschedule(ours, name, seen=True)
+            self._reschedule(one, name, seen=True)
         self._board.set_shown(word)
         for name in last:
-            self._reschedule(theirs, name, seen=False)
+            self._reschedule(one, name, seen=False)
 
-    def _reschedule(self, device: Device, name: str, *, seen: bool) -> None:
-        spec = spec_of(device, name, self._shared)
-        spec = spec if seen else unseen(spec)
-        pid = self.supervisor.pid(name)
-        if pid is not None and device.real_time:
+    def _reschedule(self, one: _One, name: str, *, seen: bool) -> None:
+        spec, pid = self._row(one, name, seen=seen), self.supervisor.pid(name)
+        if pid is not None and self.device.real_time:
             self._give(pid, spec.partition)
         self.supervisor.put(spec)
+
+    def _row(self, one: _One, name: str, *, seen: bool) -> ProcessSpec:
+        """The row of a worker of the candidate, or of one before it. A candidate is started again as often as it may crash:
+        without that limit the table's first look at its death would start what the next one ends."""
+        own = name in one.rows
+        spec = spec_of(one.device if own else self.device, name, self._shared)
+        if own:
+            limit = self._config("propose").health.crashes
+            spec = replace(spec, restarts=replace(spec.restarts, limit=limit, within_s=math.inf))
+        return spec if seen else unseen(spec)
 
     def _end(self, phase: Phase, rows: list[str]) -> None:
         for name in (*rows, "shadow"):
