@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from inframe.chaos import camera, trail
+from inframe.chaos import camera, candidates, trail
 from inframe.chaos.faults import FAULTS, CanNot, Fault, release, small_disk
 from inframe.chaos.stage import FPS, TRAIL, Stage
 from inframe.core.clock import NS_PER_MS, NS_PER_S
@@ -43,6 +44,8 @@ class Outcome:
     """NOMINAL again and the fault's alert gone."""
     alert: str | None = None
     alert_ms: float | None = None
+    back_ms: float | None = None
+    """From the last picture with the candidate's overlay to the first one with the overlay of the model before it."""
     skipped: str | None = None
     bars: str = "held"
     """"held", "skipped", or what was not held."""
@@ -50,7 +53,7 @@ class Outcome:
 
 def break_and_show(out: Console, only: list[str] | None) -> dict[str, Any]:
     """Run the campaign, print the table, return the report: {"faults": [...], "held": bool}."""
-    every = (*FAULTS, *camera.FAULTS)
+    every = (*FAULTS, *candidates.FAULTS, *camera.FAULTS)
     chosen = [fault for fault in every if not only or fault.name in only]
     unknown = set(only or ()) - {fault.name for fault in every}
     if unknown:
@@ -73,7 +76,7 @@ def run_all(faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that devices and hogs are ended in order
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="inframe-chaos-") as name:
-        plain = [fault for fault in faults if not fault.camera]
+        plain = [fault for fault in faults if not (fault.camera or fault.candidate)]
         if plain:
             folder = Path(name) / "device"
             (folder / TRAIL).mkdir(parents=True)
@@ -83,6 +86,11 @@ def run_all(faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
                 outcomes.append(_judge_trail(folder, outcomes))
             finally:
                 release(folder / TRAIL)
+        changes = [fault for fault in faults if fault.candidate]
+        if changes:
+            folder = Path(name) / "candidates"
+            folder.mkdir(parents=True)
+            outcomes += _on_stage(Stage.start(folder, {"camera": "synthetic"}, candidates.UPDATE), changes, tick)
         own = [fault for fault in faults if fault.camera]
         if own:
             folder = Path(name) / "camera"
@@ -163,8 +171,18 @@ def judge(
         alert[0] if alert is not None else None,
         (alert[1] - struck) / NS_PER_MS if alert is not None else None,
     )
+    outcome.back_ms = _back_ms(frames)
     outcome.bars = "; ".join(_broken_bars(fault, outcome)) or "held"
     return outcome
+
+
+def _back_ms(frames: list[Shown]) -> float | None:
+    """The greatest, of all the times that a candidate was taken back."""
+    with_overlay = [r for r in frames if r.verdict is Verdict.SHOW and r.shown_ns]
+    turns = [
+        after.shown_ns - before.shown_ns for before, after in pairwise(with_overlay) if before.places > after.places
+    ]
+    return max(turns) / NS_PER_MS if turns else None
 
 
 def _due(frames: list[Shown], struck: int, end: int) -> range:
@@ -186,6 +204,8 @@ def _broken_bars(fault: Fault, outcome: Outcome) -> list[str]:
     broken = []
     if outcome.frames_lost and not (fault.camera or fault.path):
         broken.append(f"{outcome.frames_lost} frames lost")
+    if fault.candidate and outcome.overlay_off_ms > PERIOD_NS / NS_PER_MS:
+        broken.append(f"{round(outcome.overlay_off_ms * NS_PER_MS / PERIOD_NS)} frames without an overlay")
     if outcome.wrongly_shown:
         broken.append(f"{outcome.wrongly_shown} overlays that were not the frame's")
     if fault.alerts and outcome.alert is None:
@@ -201,11 +221,11 @@ def _broken_bars(fault: Fault, outcome: Outcome) -> list[str]:
 
 def _show(out: Console, outcomes: list[Outcome]) -> None:
     table = Table(title="inframe chaos: one fault at a time, ms from the strike")
-    for column in ("fault", "frames", "lost", "overlay off", "recovered", "alert", "after", "bars"):
+    for column in ("fault", "frames", "lost", "overlay off", "recovered", "alert", "after", "back", "bars"):
         table.add_column(column, justify="left" if column in ("fault", "alert", "bars") else "right", overflow="fold")
     for one in outcomes:
         if one.skipped is not None:
-            table.add_row(one.name, "-", "-", "-", "-", "-", "-", f"SKIPPED: {one.skipped}")
+            table.add_row(one.name, "-", "-", "-", "-", "-", "-", "-", f"SKIPPED: {one.skipped}")
             continue
         times = [_ms(value) for value in (one.overlay_off_ms, one.recovered_ms)]
         style = None if one.bars == "held" else "bold red"
@@ -216,6 +236,7 @@ def _show(out: Console, outcomes: list[Outcome]) -> None:
             *times,
             one.alert or "-",
             _ms(one.alert_ms),
+            _ms(one.back_ms),
             one.bars,
             style=style,
         )

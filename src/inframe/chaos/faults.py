@@ -40,6 +40,8 @@ class Fault:
     """The picture's own process: frames are lost until it is back, and are reported."""
     ai: bool = False
     """The model's: the overlay must go, and never be wrong."""
+    candidate: bool = False
+    """A change of the model: at most one frame may be without an overlay."""
 
 
 class CanNot(Exception):  # says what this machine does not permit

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -32,7 +32,7 @@ TRAIL = "trail"
 NOMINAL_LIMIT_S = 20.0
 
 
-def device_for(folder: Path, camera: dict[str, Any]) -> Path:
+def device_for(folder: Path, camera: dict[str, Any], update: Mapping[str, Any] | None = None) -> Path:
     """A device file in `folder`: the reference device on `camera`, its model's decoder breakable, recorder and page running."""
     reference = device_file()
     device = resolve(read_device(reference), reference)
@@ -47,6 +47,7 @@ def device_for(folder: Path, camera: dict[str, Any]) -> Path:
         "trail": {"folder": str(folder / TRAIL), "key": str(folder / "key")},
     }
     changes["worker_memory_mb"] = WORKER_MB
+    changes["update"] = None if update is None else {"control": str(folder / "control"), **update}
     path = folder / "device.yaml"
     path.write_text(yaml.safe_dump(values | changes, sort_keys=False), "utf-8")
     return path
@@ -72,12 +73,12 @@ class Stage:
     reader: RecordReader | None = None
 
     @staticmethod
-    def start(folder: Path, camera: dict[str, Any]) -> "Stage":
+    def start(folder: Path, camera: dict[str, Any], update: Mapping[str, Any] | None = None) -> "Stage":
         """Start the device of `device_for`; use `close` at the end."""
         control = folder / "misdeed"
         control.write_bytes(b"\0")
         os.environ[model.CONTROL] = str(control)
-        path = device_for(folder, camera)
+        path = device_for(folder, camera, update)
         device: Device = resolve(read_device(path), path)
         notices: list[Notice] = []
         running = Running(device, path, notices.append).__enter__()
@@ -134,7 +135,8 @@ class Stage:
         return bool(self.running.board.faults()) or any(key in EVENTS for key in alerts)
 
     def _all_ready(self) -> bool:
-        return all(self.row(name).get(Count.READY_NS) for name in self.running.board.names if name != "device")
+        rows = [name for name in self.running.board.names if self.running.supervisor.has(name)]
+        return all(self.row(name).get(Count.READY_NS) for name in rows)
 
     def mode(self) -> Mode:
         """The device's mode now."""
