@@ -17,7 +17,7 @@ from inframe.machine.partition import Partition
 from inframe.machine.supervise import Notice, ProcessSpec, Supervisor
 from inframe.pipeline import ring, shadow
 from inframe.pipeline.board import Board, Count, create_board
-from inframe.pipeline.places import bits, place, row_name
+from inframe.pipeline.places import bits, on_trial, place, row_name
 from inframe.pipeline.ring import RingWriter
 from inframe.table import names, specs
 from tests.machine.test_supervise import Fake
@@ -265,6 +265,18 @@ def test_missed_results_count_on_trial_and_within_the_window() -> None:
     assert world.shown["fast"] == 0
 
 
+def test_a_frame_for_which_the_model_before_stood_in_is_a_missed_one() -> None:
+    world = World()
+    world.trial("organs")
+    assert on_trial(world.board.shown(), bits(world.device)["fast"])
+    assert not on_trial(world.board.shown(), bits(world.device)["slow"])
+    world.board.row("display").add(Count.STOOD_IN, 2)
+    world.show(5, 5)
+    assert world.candidate.health().missed == 2
+    world.candidate.keep()
+    assert world.board.shown() == 1 << bits(world.device)["fast"]
+
+
 def test_what_is_measured_of_another_candidate_does_not_count() -> None:
     world = World()
     world.trial("organs")
@@ -426,9 +438,13 @@ class Lives(RuleBasedStateMachine):
 
     @invariant()
     def it_is_the_kept_one_or_the_one_on_trial(self) -> None:
-        on_trial = self.world.candidate.health().phase is Phase.TRIAL
-        assert self.world.shown == (self.trial if on_trial else self.kept)
-        assert ("CANDIDATE_SHOWN" in self.world.board.faults()) == on_trial
+        on_trial_now = self.world.candidate.health().phase is Phase.TRIAL
+        assert self.world.shown == (self.trial if on_trial_now else self.kept)
+        stands_in = {w for w, bit in bits(self.world.device).items() if on_trial(self.world.board.shown(), bit)}
+        assert stands_in == (
+            {w for w in WORKERS if self.trial and self.trial[w] != self.kept[w]} if on_trial_now else set()
+        )
+        assert ("CANDIDATE_SHOWN" in self.world.board.faults()) == on_trial_now
 
 
 TestLives = Lives.TestCase

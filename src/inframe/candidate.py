@@ -19,9 +19,9 @@ from inframe.core.errors import ConfigError, UpdateError
 from inframe.core.health import Health, Move, Phase, after, not_yet, violated
 from inframe.machine.partition import Partition, reschedule
 from inframe.machine.supervise import Notice, ProcessSpec, Supervisor
-from inframe.pipeline.board import Board, Count
+from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.loop import awaited
-from inframe.pipeline.places import NAMES, ROOM, bits, place, row_name, worker_and_place
+from inframe.pipeline.places import NAMES, ROOM, SHOWN, STAND_IN, bits, place, row_name, worker_and_place
 from inframe.pipeline.results import bound
 from inframe.pipeline.ring import RingReader
 from inframe.pipeline.shadow import read_measured
@@ -88,7 +88,7 @@ class _One:
     recent: deque[bool] = field(default_factory=deque)
     """Of the latest frames on trial: whether a result was missing."""
     shown: tuple[int, int] = (0, 0)
-    """What the display had counted last: frames, and those with all results in time."""
+    """What the display had counted last: frames, and those with all results in time, none of which stood in."""
     missed: int = 0
     frames: int = 0
 
@@ -168,7 +168,7 @@ class Candidates:
             raise UpdateError(f"candidate: switch: {why}")
         self._turn(one, to_candidate=True)
         display = self._board.row("display")
-        one.shown = display.get(Count.FRAMES), display.get(Count.IN_TIME)
+        one.shown = _shown(display)
         one.since_ns, self._phase = self._clock.now(), phase
         self._board.row("device").raise_fault("CANDIDATE_SHOWN", one.since_ns)
         self._tell("CANDIDATE_SHOWN", "on trial, from the next frame on", self._about(one) | self._figures())
@@ -193,6 +193,7 @@ class Candidates:
         self.last = "kept", self.health()
         data = self._about(one) | self._figures()
         self.device = one.device
+        self._board.set_shown(self._board.shown() & SHOWN)  # nobody is left to stand in
         for name in one.rows:
             self.supervisor.put(spec_of(one.device, name, self._shared))  # restarted from now on as often as any worker
         self._end(phase, one.before)
@@ -271,7 +272,8 @@ class Candidates:
         known, word = bits(one.device), self._board.shown()
         for worker in one.workers:
             target = one.places[worker] if to_candidate else 1 - one.places[worker]
-            word = word & ~(1 << known[worker]) | target << known[worker]
+            bit, stands_in = 1 << known[worker], 1 << known[worker] << STAND_IN
+            word = word & ~(bit | stands_in) | target << known[worker] | (stands_in if to_candidate else 0)
         first, last = (one.rows, one.before) if to_candidate else (one.before, one.rows)
         for name in first:
             self._reschedule(one, name, seen=True)
@@ -322,7 +324,7 @@ class Candidates:
     def _count_shown(self, one: _One) -> None:
         """Which of the frames shown since the last look lacked a result."""
         display = self._board.row("display")
-        now = display.get(Count.FRAMES), display.get(Count.IN_TIME)
+        now = _shown(display)
         frames, in_time = (max(0, after - before) for after, before in zip(now, one.shown, strict=True))
         in_time = min(frames, in_time)
         one.shown, one.frames, one.missed = now, one.frames + frames, one.missed + frames - in_time
@@ -347,3 +349,8 @@ class Candidates:
             "invalid": str(health.invalid),
             "missed": f"{health.missed} of {health.shown}",
         }
+
+
+def _shown(display: Row) -> tuple[int, int]:
+    """The frames that the display has shown, and those for which the places shown said all in time."""
+    return display.get(Count.FRAMES), display.get(Count.IN_TIME) - display.get(Count.STOOD_IN)

@@ -9,7 +9,7 @@ from inframe.core.clock import NS_PER_MS, NS_PER_S
 from inframe.core.types import Frame, Masks, Steps, Verdict
 from inframe.pipeline import loop, places, results, ring
 from inframe.pipeline.board import Board, Count, create_board
-from inframe.pipeline.places import PlacedResults, bits, is_up, place, ring_name, row_name, worker_and_place
+from inframe.pipeline.places import STAND_IN, PlacedResults, bits, is_up, place, ring_name, row_name, worker_and_place
 from inframe.pipeline.ring import RingReader, RingWriter
 from tests.pipeline import script
 from tests.pipeline.test_loop import PERIOD, World, device
@@ -36,6 +36,7 @@ class Placed(World):
         rows = ("display", "worker.worker", "worker.worker.b")
         self.board = Board(create_board(len(rows)), rows)
         self.words: list[int] = []
+        self.stood: list[int] = []
         self.spoke: dict[int, str] = {}
 
     def speak(self, seq: int, of: str) -> None:
@@ -64,6 +65,7 @@ class Placed(World):
             places=({"m": self.results}, {"m": self.seen}),
             model_bits={"m": 0},
             changed=self.words.append,
+            stood_in=lambda: self.stood.append(1),
         )
         incoming = loop.Incoming(
             "endoscope",
@@ -129,6 +131,27 @@ def test_a_place_that_says_nothing_costs_its_own_frames_only() -> None:
     assert world.lost == 0
     verdicts = {seq: decision.verdict for seq, decision, _ in world.shown}
     assert [verdicts[WARM + seq] for seq in (6, 7, 8)] == [Verdict.SHOW, Verdict.WITHHOLD, Verdict.SHOW]
+
+
+def test_on_trial_the_place_before_stands_in_and_the_record_says_so() -> None:
+    """The candidate dies at frame 7; the parent is slow and turns back before frame 10 only."""
+    world = run({before(5): 1 | 1 << STAND_IN, before(10): 0}, {"b": set(range(7, 13))})
+    assert story(world) == "aaaabbaaaaaa"
+    assert world.words == [0, 1, 0]
+    assert len(world.stood) == 3
+    assert world.lost == 0
+
+
+def test_who_stands_in_speaks_of_this_very_frame_or_not_at_all() -> None:
+    world = run({before(5): 1 | 1 << STAND_IN}, {"b": {7, 8}, "a": {7}})
+    assert story(world) == "aaaabb-abbbb"
+    assert len(world.stood) == 1
+
+
+def test_a_candidate_in_shadow_never_stands_in() -> None:
+    world = run({}, {"a": {7, 8}})
+    assert story(world) == "aaaaaa--aaaa"
+    assert world.stood == []
 
 
 def test_what_was_told_of_a_frame_is_not_told_again_by_the_other_place() -> None:

@@ -14,7 +14,7 @@ from enum import IntEnum
 from inframe.core.events import EVENT_INDEX
 from inframe.core.types import Audio, Controls
 
-COUNTERS = 24
+COUNTERS = 25
 _ROW = 1 + COUNTERS
 _CONTROLS = struct.Struct("<dqqqq")
 _WORD = 8
@@ -63,6 +63,8 @@ class Count(IntEnum):
     """recorder: the newest of what the parent told that is safely written."""
     TAKEN = 23
     """recording: the newest record that is in its file."""
+    STOOD_IN = 24
+    """display: frames on trial for which the model before the candidate stood in."""
 
 
 class Board:
@@ -98,7 +100,7 @@ class Board:
         return present
 
     def shown(self) -> int:
-        """Which place of each worker is shown, a bit for each; see `places`."""
+        """Which place of each worker is shown and which may stand in, a bit for each; see `places`."""
         return self._words[_SHOWN]
 
     def set_shown(self, word: int) -> None:

@@ -77,6 +77,7 @@ def main(ctx: ChildContext) -> None:
             places=(readers[0], readers[1]),
             model_bits=places.model_bits(device),
             changed=records.turn,
+            stood_in=lambda: journal.row.add(Count.STOOD_IN),
         )
     start.ready(ctx, journal.row, clock, gc_off=True)
     loop.run(incoming, results, plan, status, surface, journal, journal)

@@ -8,6 +8,10 @@ mapped from the start; nothing is loaded, allocated or waited for.
                                   ├─► display
     worker.w.b  ─► results.m.b   ─┘   bit of w = 1
 
+On trial the word has a second bit for the worker: the place that is not shown may stand in. Where the candidate has not spoken of a
+frame when it has to be drawn, what the place before it says of that very frame is shown, and the frame's record says so. So even a
+candidate that dies costs no frame its overlay, however late the parent notices it.
+
 The worker whose place is shown wakes the display with its results; the other one's come in without waking anybody. No wake-up is
 lost at the change: a worker publishes first and then reads the word, the display reads the word first and then looks.
 """
@@ -16,15 +20,18 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
 from inframe.core.config import Device
-from inframe.core.types import Frame, Results
+from inframe.core.types import Frame, Missed, MissedReason, Result, Results
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.loop import ModelResults
+from inframe.pipeline.results import read_newest
 from inframe.pipeline.ring import RingReader
 
 A, B = 0, 1
 PLACES = (A, B)
 NAMES = ("a", "b")
 _SUFFIX = ("", ".b")
+SHOWN, STAND_IN = 0xFF, 8
+"""The bits of the places shown; how far above them those are by which a place may stand in."""
 ROOM = 4
 """A result ring of a device with `update:` has so many times the room that its model needs: for a candidate with an input of twice
 the side. Memory that is not written to costs nothing."""
@@ -74,6 +81,11 @@ def readers(fds: Mapping[str, int], models: Mapping[str, object], place: int) ->
     return {name: RingReader(fds[ring_name(name, place)]) for name in models}
 
 
+def on_trial(word: int, bit: int) -> bool:
+    """Whether the word lets the place that is not shown stand in."""
+    return bool(word >> STAND_IN >> bit & 1)
+
+
 @dataclass
 class PlacedResults(ModelResults):
     """The newest output of each model, from the place that is shown."""
@@ -82,8 +94,11 @@ class PlacedResults(ModelResults):
     places: tuple[Mapping[str, RingReader], Mapping[str, RingReader]] = field(kw_only=True)
     model_bits: Mapping[str, int] = field(kw_only=True)
     changed: Callable[[int], None] = field(kw_only=True)
-    """Told of the new word, before the frame that it holds for is decided."""
+    """Told which places are shown, before the frame that it holds for is decided."""
+    stood_in: Callable[[], None] = field(kw_only=True, default=lambda: None)
+    """Told of each frame for which a place stood in."""
     _word: int = -1
+    _told_word: int = -1
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -95,13 +110,38 @@ class PlacedResults(ModelResults):
         word = self.board.shown()
         if word != self._word:
             self._turn(word)
-        return super().await_for(frame, until_ns)
+        results = super().await_for(frame, until_ns)
+        if word >> STAND_IN:
+            results, word = self._stand_in(frame, results, word)
+        if word & SHOWN != self._told_word:
+            self._told_word = word & SHOWN
+            self.changed(self._told_word)
+        return results
 
     def _turn(self, word: int) -> None:
         self._word = word
         for name in self._current:
             self._current[name] = self.places[place(word, self.model_bits[name])][name]
-        self.changed(word)
+
+    def _stand_in(self, frame: Frame, results: Results, word: int) -> tuple[Results, int]:
+        """For each worker on trial that did not say all that it had to: what the place before it says, if that is all there."""
+        for bit in {self.model_bits[name] for name in results}:
+            due = {name: said for name, said in results.items() if self.model_bits[name] == bit and self._is_due(said)}
+            if not on_trial(word, bit) or all(
+                isinstance(said, Result) and said.seq == frame.seq for said in due.values()
+            ):
+                continue
+            side, labels = self.places[1 - place(word, bit)], self.plan.labels
+            other = {name: read_newest(side[name], name, len(labels[name]), frame.seq) for name in due}
+            found = {name: said for name, said in other.items() if isinstance(said, Result) and said.seq == frame.seq}
+            if len(found) == len(due):
+                results, word = {**results, **found}, word ^ 1 << bit
+                self.stood_in()
+        return results, word
+
+    @staticmethod
+    def _is_due(said: Result | Missed) -> bool:
+        return not (isinstance(said, Missed) and said.reason is MissedReason.NOT_DUE)
 
 
 def is_up(board: Board, device: Device) -> Callable[[str], bool]:

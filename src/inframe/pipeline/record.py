@@ -105,7 +105,7 @@ class RecordWriter:
 
     def turn(self, places: int) -> None:
         """From the next record on these places are shown."""
-        self.places = places & 0xFF
+        self.places = places
 
     def write(self, frame: Frame | NoSignal, results: Results, decision: Decision, shown_ns: int) -> None:
         """Publish the record of one frame."""
