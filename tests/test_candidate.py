@@ -111,7 +111,7 @@ class World:
         self.candidate.propose(changed(self.candidate.device, *models))
         self.step()
 
-    def measure(self, compared: int = 20, **measured: float) -> None:
+    def measure(self, compared: int = 20, **measured: Any) -> None:
         shadow.publish(self.measured, self.number, Measured(compared, **measured), self.clock.now())
 
     def trial(self, *models: str) -> None:

@@ -177,7 +177,7 @@ def test_a_candidate_that_disagrees_on_live_video_ends_in_shadow(tmp_path: Path)
 def test_a_candidate_that_crashes_on_trial_is_taken_back(tmp_path: Path, how: str) -> None:
     (tmp_path / "crash.py").write_text(CRASH.format(at=80 if how == "crash" else -1))
     path = write(tmp_path, shadow_frames=10, window=10, missed=1.0)
-    function = {"kind": "function", "function": "crash.py:decode", "returns": "heat"}
+    function: dict[str, Any] = {"kind": "function", "function": "crash.py:decode", "returns": "heat"}
     function["size"] = [WIDTH // CELL, HEIGHT // CELL]
     with open_device(path) as running:
         see = Watching(running)

@@ -83,8 +83,9 @@ class Orders:
             except BlockingIOError:
                 return
             answer = json.dumps(self.answer(data)).encode()
-            with suppress(OSError):  # whoever asked is gone, or does not read: no reason to wait
-                self._socket.sendto(answer, sender)
+            if sender is not None:  # one without a name can't be answered
+                with suppress(OSError):  # whoever asked is gone, or does not read: no reason to wait
+                    self._socket.sendto(answer, sender)
 
     def answer(self, data: bytes) -> dict[str, Any]:
         """Carry out one order; the answer says `error` where it was refused, else how the candidate is."""

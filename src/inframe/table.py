@@ -62,6 +62,8 @@ PROCESSES: dict[str, Role] = {
 """A running process is called "role" or "role.what". Its network is "none" but for a camera on the network (its configured
 address) and a web screen (loopback)."""
 
+UNSEEN_HANG_MS = 3000
+"""A worker that is not shown may be kept waiting by whatever else runs; silence is no sign of a fault before."""
 OPTIONAL = 10
 """So much lower is the priority of a worker whose models are all `required: false`."""
 
@@ -117,8 +119,8 @@ def unseen(spec: ProcessSpec) -> ProcessSpec:
     """The row of a worker that is not shown: it gets the time that the others leave, on the same cores. At real-time priority,
     even a lower one, a slow candidate would use up the 95 % that the kernel grants real-time tasks, and the display would
     wait for it."""
-    scheduling: Scheduling = "other"
-    return replace(spec, partition=replace(spec.partition, scheduling=scheduling, priority=0))
+    partition = replace(spec.partition, scheduling="other", priority=0)
+    return replace(spec, partition=partition, hang_ms=max(spec.hang_ms or 0, UNSEEN_HANG_MS))
 
 
 def spec_of(device: Device, name: str, shared: Shared, procedure: str = "") -> ProcessSpec:

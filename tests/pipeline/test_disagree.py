@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
+from numpy.typing import NDArray
 
 from inframe.core.types import Boxes, Heat, Masks, Output, Scores
 from inframe.pipeline.disagree import disagreement
@@ -61,7 +62,7 @@ CORNERS = st.lists(st.tuples(*[st.floats(0, 1, width=32)] * 4, st.integers(0, 2)
 
 
 @given(CLASSES, CLASSES)
-def test_of_any_masks(a: np.ndarray, b: np.ndarray) -> None:  # type: ignore[type-arg]
+def test_of_any_masks(a: NDArray[np.uint8], b: NDArray[np.uint8]) -> None:
     assert disagreement(Masks(a), Masks(a)) == 0.0
     share = disagreement(Masks(a), Masks(b))
     assert 0.0 <= share == disagreement(Masks(b), Masks(a)) <= 1.0

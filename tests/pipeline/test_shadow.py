@@ -26,7 +26,7 @@ class Desk:
         memories = [ring.create("results", SLOTS, results.bound(device.models["organs"])) for _ in range(2)]
         self.candidate, self.before = (RingWriter(memory, ()) for memory in memories)
         self.say(self.candidate, 1, 0)  # from before it was proposed
-        self.pair = Pair.of(device, "organs", *(RingReader(memory) for memory in memories), window)
+        self.pair = Pair.of(device, "organs", RingReader(memories[0]), RingReader(memories[1]), window)
 
     def say(self, side: RingWriter, seq: int, organ: float | MissedReason, ms: float = 5) -> None:
         """Of frame `seq`: this share is organ, after so many ms."""

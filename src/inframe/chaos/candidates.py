@@ -23,8 +23,14 @@ def _candidate(stage: Stage, function: str) -> dict[str, ModelConfig]:
 
 
 def _wait(stage: Stage, what: str, condition: Callable[[], bool]) -> None:
-    if not stage.watch(LIMIT_S, condition):
-        raise DeviceFault(f"the candidate is not {what} after {LIMIT_S:g} s: {stage.running.health()}")
+    running, before = stage.running, stage.running.candidate.last
+
+    def over() -> bool:
+        return condition() or running.candidate.last is not before
+
+    stage.watch(LIMIT_S, over)
+    if not condition():
+        raise DeviceFault(f"the candidate is not {what}: {running.candidate.last[0] or running.health()}")
 
 
 def _propose(stage: Stage, function: str) -> None:
