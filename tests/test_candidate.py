@@ -387,14 +387,18 @@ class Lives(RuleBasedStateMachine):
     def ending(self) -> list[str]:
         return ["shadow", *(row_name(worker, 1 - at) for worker, at in self.kept.items())]
 
-    @rule(compared=st.sampled_from([0, 9, 19, 20]), recent=st.sampled_from([0.0, 0.1, 0.11]))
+    @rule(compared=st.sampled_from([20, 20, 20, 9]), recent=st.sampled_from([0.0, 0.0, 0.1, 0.11]))
     def measure(self, compared: int, recent: float) -> None:
         if self.world.number:
             self.world.measure(compared, recent=recent)
         self.world.step()
 
-    @rule()
-    def switch(self) -> None:
+    @rule(well=st.booleans())
+    def switch(self, well: bool) -> None:
+        """`well`: it is ready and compared."""
+        if well and self.world.number:
+            self.world.measure()
+            self.world.step()
         try:
             self.world.candidate.switch()
         except UpdateError:
@@ -416,6 +420,7 @@ class Lives(RuleBasedStateMachine):
             return
         assert self.trial is not None
         self.kept = self.trial
+        self.world.step()
 
     @rule(ms=st.sampled_from([10, 200, 2000]))
     def wait(self, ms: int) -> None:

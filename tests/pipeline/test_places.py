@@ -5,10 +5,12 @@ from typing import Any
 
 import numpy as np
 
+from inframe.core.budgets import DRAW_NS, STAND_IN_NS
 from inframe.core.clock import NS_PER_MS, NS_PER_S
-from inframe.core.types import Frame, Masks, Steps, Verdict
+from inframe.core.types import Frame, Masks, Missed, MissedReason, Result, Steps, Verdict
 from inframe.pipeline import loop, places, results, ring
 from inframe.pipeline.board import Board, Count, create_board
+from inframe.pipeline.decide import make_plan
 from inframe.pipeline.places import STAND_IN, PlacedResults, bits, is_up, place, ring_name, row_name, worker_and_place
 from inframe.pipeline.ring import RingReader, RingWriter
 from tests.pipeline import script
@@ -39,13 +41,13 @@ class Placed(World):
         self.stood: list[int] = []
         self.spoke: dict[int, str] = {}
 
-    def speak(self, seq: int, of: str) -> None:
+    def speak(self, seq: int, of: str, after_ns: int = READ_MS * NS_PER_MS) -> None:
         """The place a or b speaks of frame `seq`; b's mask is of another size, to tell them apart."""
         at = moment(seq)
         masks = Masks(np.ones((8, 8) if of == "a" else (4, 4), np.uint8))
         steps = Steps(at, at, at, at)
         writer = self.outputs if of == "a" else self.other
-        self.at(at + READ_MS * NS_PER_MS, lambda: results.write(writer, WARM + seq, at, masks, steps, at))
+        self.at(at + after_ns, lambda: results.write(writer, WARM + seq, at, masks, steps, at))
 
     def show(self, frame: Any, decision: Any, controls: Any) -> int:
         if isinstance(frame, Frame):
@@ -87,8 +89,9 @@ class Placed(World):
         return [payload[: 16 * 16 * 3].reshape(16, 16, 3) for payload in self.reader.payloads]
 
 
-def run(turns: dict[int, int], silent: dict[str, set[int]] | None = None) -> Placed:
-    """`turns`: the word that is set at so many ns. `silent`: the frames of which a place says nothing."""
+def run(turns: dict[int, int], silent: dict[str, set[int]] | None = None, late: dict[int, int] | None = None) -> Placed:
+    """`turns`: the word that is set at so many ns. `silent`: the frames of which a place says nothing. `late`: those of which b
+    speaks so long after the capture."""
     world = Placed(device(max_age_ms=0))
     quiet = silent or {}
     for at, word in turns.items():
@@ -98,6 +101,8 @@ def run(turns: dict[int, int], silent: dict[str, set[int]] | None = None) -> Pla
         for of in ("a", "b"):
             if seq not in quiet.get(of, set()):
                 world.speak(seq, of)
+    for seq, after in (late or {}).items():
+        world.speak(seq, "b", after)
     world.go(moment(13))
     return world
 
@@ -140,6 +145,16 @@ def test_on_trial_the_place_before_stands_in_and_the_record_says_so() -> None:
     assert world.words == [0, 1, 0]
     assert len(world.stood) == 3
     assert world.lost == 0
+    taken = {seq: after for seq, _, after in world.shown}
+    limit = world.device.deadline_ns - DRAW_NS - STAND_IN_NS + world.draw_ns
+    assert [taken[WARM + seq] <= limit for seq in (7, 8, 9)] == [True] * 3
+
+
+def test_without_a_stand_in_the_candidate_has_all_the_time_there_is() -> None:
+    late = device().deadline_ns - DRAW_NS - NS_PER_MS
+    for quiet, expected in (({7}, "b"), (set[int](), "a")):
+        world = run({before(5): 1 | 1 << STAND_IN}, {"b": {7}, "a": quiet}, {7: late})
+        assert story(world)[6] == expected
 
 
 def test_who_stands_in_speaks_of_this_very_frame_or_not_at_all() -> None:
@@ -152,6 +167,39 @@ def test_a_candidate_in_shadow_never_stands_in() -> None:
     world = run({}, {"a": {7, 8}})
     assert story(world) == "aaaaaa--aaaa"
     assert world.stood == []
+
+
+def test_only_the_worker_on_trial_is_stood_in_for() -> None:
+    """Two workers; the first is on trial and speaks, the second is not and is silent: its other place may hold a candidate in
+    shadow, or what was left there long ago."""
+    world = Placed(device(max_age_ms=0))
+    one = script.device({"m": script.model(worker="v"), "n": script.model(worker="w")})
+    memories = [ring.create("results", 4, results.capacity(1 << 10)) for _ in range(4)]
+    writers, (am, an, bm, bn) = (
+        [RingWriter(memory, ()) for memory in memories],
+        [RingReader(memory) for memory in memories],
+    )
+    told = PlacedResults(
+        make_plan(one, dict.fromkeys(one.models, script.LABELS)),
+        {"m": am, "n": an},
+        world.clock,
+        lambda _until: False,
+        frozenset({"m", "n"}),
+        board=world.board,
+        places=({"m": am, "n": an}, {"m": bm, "n": bn}),
+        model_bits={"m": 0, "n": 1},
+        changed=world.words.append,
+    )
+    frame = Frame("endoscope", 7, 70, 90, script.PIXELS)
+    for writer in (writers[2], writers[3]):  # place b of both speaks
+        results.write(writer, 7, 70, Masks(np.ones((4, 4), np.uint8)), Steps(70, 70, 70, 70), 71)
+    world.board.set_shown(0b01 | 0b01 << STAND_IN)  # m: the candidate at b, on trial; n: at a, no trial
+    said = told.await_for(frame, 80)
+    assert isinstance(said["m"], Result)
+    assert said["n"] == Missed("n", 7, MissedReason.LATE)
+    world.board.set_shown(0b01 | 0b11 << STAND_IN)  # now n's other place may
+    assert isinstance(told.await_for(frame, 80)["n"], Result)
+    assert world.words == [0b01, 0b11]
 
 
 def test_what_was_told_of_a_frame_is_not_told_again_by_the_other_place() -> None:

@@ -19,9 +19,11 @@ lost at the change: a worker publishes first and then reads the word, the displa
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 
+from inframe.core.budgets import STAND_IN_NS
 from inframe.core.config import Device
 from inframe.core.types import Frame, Missed, MissedReason, Result, Results
 from inframe.pipeline.board import Board, Count, Row
+from inframe.pipeline.gate import looks_at
 from inframe.pipeline.loop import ModelResults
 from inframe.pipeline.results import read_newest
 from inframe.pipeline.ring import RingReader
@@ -99,17 +101,20 @@ class PlacedResults(ModelResults):
     """Told of each frame for which a place stood in."""
     _word: int = -1
     _told_word: int = -1
+    _seq: int = 0
 
     def __post_init__(self) -> None:
         super().__post_init__()
         self._current = dict(self.rings)
         self.rings = self._current
+        self._wait, self.wait = self.wait, self._wait_on_trial
 
     def await_for(self, frame: Frame, until_ns: int) -> Results:
         """See ModelResults."""
         word = self.board.shown()
         if word != self._word:
             self._turn(word)
+        self._seq = frame.seq
         results = super().await_for(frame, until_ns)
         if word >> STAND_IN:
             results, word = self._stand_in(frame, results, word)
@@ -122,6 +127,24 @@ class PlacedResults(ModelResults):
         self._word = word
         for name in self._current:
             self._current[name] = self.places[place(word, self.model_bits[name])][name]
+
+    def _wait_on_trial(self, until_ns: int) -> bool:
+        """Wait, but with a stand-in at hand not to the last moment."""
+        if not self._word >> STAND_IN:
+            return self._wait(until_ns)
+        early_ns = until_ns - STAND_IN_NS
+        if self.clock.now() < early_ns and self._wait(early_ns):
+            return True
+        return self._wait(until_ns) if not self._is_at_hand() else False
+
+    def _is_at_hand(self) -> bool:
+        """Whether all that may stand in have spoken of this frame, where they had to."""
+        newest = (
+            self.places[1 - place(self._word, bit)][name].latest()
+            for name, bit in self.model_bits.items()
+            if name in self._current and on_trial(self._word, bit) and looks_at(self._every[name], self._seq)
+        )
+        return all(header is not None and header.tag >= self._seq for header in newest)
 
     def _stand_in(self, frame: Frame, results: Results, word: int) -> tuple[Results, int]:
         """For each worker on trial that did not say all that it had to: what the place before it says, if that is all there."""
