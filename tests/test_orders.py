@@ -9,11 +9,13 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+import yaml
 from hypothesis import given
 from hypothesis import strategies as st
 
+from inframe import candidate_cli
 from inframe.core.config import ModelConfig
-from inframe.core.errors import DeviceFault, UpdateError
+from inframe.core.errors import ConfigError, DeviceFault, UpdateError
 from inframe.core.health import Health, Phase
 from inframe.orders import AT_ONCE, Orders, ask
 from tests.pipeline import script
@@ -147,3 +149,43 @@ def test_whatever_comes_is_answered(data: bytes) -> None:
     answer = one.answer(data)
     assert set(answer) in ({"error"}, {"health", "last"})
     assert json.dumps(answer)
+
+
+def device_file(folder: Path, **changes: Any) -> Path:
+    """A device file whose socket is `control` beside it; one whose model says other things where there are changes."""
+    values = script.device({"organs": script.model(**changes)}).model_dump(mode="json")
+    (folder / "organs.onnx").write_bytes(b"")
+    path = folder / ("other.yaml" if changes else "device.yaml")
+    path.write_text(yaml.safe_dump(values | {"update": {"control": "control"}}))
+    return path
+
+
+def test_the_commands(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path, other = device_file(tmp_path), device_file(tmp_path, budget_ms=15)
+    orders = Orders(tmp_path / "control", Obedient())
+    report = tmp_path / "report.json"
+    for command in (
+        lambda: candidate_cli.status(path, report),
+        lambda: candidate_cli.propose(path, other),
+        lambda: candidate_cli.back(path),
+        lambda: candidate_cli.keep(path),
+    ):
+        asked(orders, lambda command=command: command() or True)  # type: ignore[misc]
+    assert obedient(orders).done == ["propose", "back", "keep"]
+    assert obedient(orders).models["organs"].budget_ms == 15
+    assert json.loads(report.read_text())["health"]["phase"] == Phase.SHADOW
+    assert "candidate: SHADOW" in capsys.readouterr().out
+    assert "found phase NONE" in str(asked(orders, lambda: candidate_cli.switch(path)))
+    orders.close()
+
+
+def test_what_a_person_can_get_wrong(tmp_path: Path) -> None:
+    path = device_file(tmp_path)
+    with pytest.raises(ConfigError, match="models: found the same as in"):
+        candidate_cli.propose(path, path)
+    with pytest.raises(ConfigError, match=r"models\.organs\.every: found 2, expected 1, as it runs"):
+        candidate_cli.propose(path, device_file(tmp_path, every=2))
+    values = yaml.safe_load(path.read_text()) | {"update": None}
+    path.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError, match="update: found nothing, expected `update:`"):
+        candidate_cli.status(path)
