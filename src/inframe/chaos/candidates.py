@@ -30,7 +30,8 @@ def _wait(stage: Stage, what: str, condition: Callable[[], bool]) -> None:
 
     stage.watch(LIMIT_S, over)
     if not condition():
-        raise DeviceFault(f"the candidate is not {what}: {running.candidate.last[0] or running.health()}")
+        ended = running.candidate.last is not before
+        raise DeviceFault(f"the candidate is not {what}: {running.candidate.last[0] if ended else running.health()}")
 
 
 def _propose(stage: Stage, function: str) -> None:
