@@ -11,7 +11,7 @@ from inframe.core.types import Frame, Masks, Missed, MissedReason, Result, Steps
 from inframe.pipeline import loop, places, results, ring
 from inframe.pipeline.board import Board, Count, create_board
 from inframe.pipeline.decide import make_plan
-from inframe.pipeline.places import STAND_IN, PlacedResults, bits, is_up, place, ring_name, row_name, worker_and_place
+from inframe.pipeline.places import STAND_IN, UNSIGNED, PlacedResults, bits, is_up, place, ring_name, row_name, worker_and_place
 from inframe.pipeline.ring import RingReader, RingWriter
 from tests.pipeline import script
 from tests.pipeline.test_loop import PERIOD, World, device
@@ -39,6 +39,8 @@ class Placed(World):
         self.board = Board(create_board(len(rows)), rows)
         self.words: list[int] = []
         self.stood: list[int] = []
+        self.unsigned: list[tuple[int, bool]] = []
+        """After so many frames it was said whether nobody signed what may be shown."""
         self.spoke: dict[int, str] = {}
 
     def speak(self, seq: int, of: str, after_ns: int = READ_MS * NS_PER_MS) -> None:
@@ -68,6 +70,7 @@ class Placed(World):
             model_bits={"m": 0},
             changed=self.words.append,
             stood_in=lambda: self.stood.append(1),
+            unsigned=lambda unsigned: self.unsigned.append((len(self.spoke), unsigned)),
         )
         incoming = loop.Incoming(
             "endoscope",
@@ -220,7 +223,7 @@ def test_names_and_bits() -> None:
 
 
 def test_who_is_waited_for_at_the_start_is_the_worker_that_is_shown() -> None:
-    one = script.device({"x": script.model(worker="w")}).model_copy(update={"update": object()})
+    one = script.device({"x": script.model(worker="w")}).model_copy(update={"candidate": object()})
     rows = ("worker.w", "worker.w.b")
     board = Board(create_board(2), rows)
     up = is_up(board, one)
