@@ -179,11 +179,10 @@ class Running:
         present: dict[str, bool] = {}
         for name in names(self.device):
             role = role_of(name)
-            if not self.candidate.counts(name):
-                continue
-            away = name in self._away and name not in given_up
-            present[role.lost] = present.get(role.lost, False) or away
-            present[role.given_up] = present.get(role.given_up, False) or name in given_up
+            counts = self.candidate.counts(name)
+            away, gone = name in self._away and name not in given_up, name in given_up
+            present[role.lost] = present.get(role.lost, False) or (counts and away)
+            present[role.given_up] = present.get(role.given_up, False) or (counts and gone)
         for event in ("CLOCK_STEPPED", "CONFIG_CHANGED"):
             present[event] = event in self._events and now - self._events[event] < EVENT_SHOWN_NS
         self._row.set_faults(present, now)

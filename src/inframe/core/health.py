@@ -84,7 +84,8 @@ class Measured:
 
     compared: int = 0
     lost: int = 0
-    """Results of the candidate that could not be compared: overwritten before they were read, or the other one said nothing."""
+    """Runs of the candidate that could not be compared: it said nothing (its frame was overwritten while it ran), its result was
+    overwritten before it was read, or the other one said nothing."""
     disagreement: float = 0.0
     """Mean over all; see `pipeline.disagree` for what it is of each kind of output."""
     recent: float = 0.0

@@ -158,7 +158,7 @@ class Side:
         for seq in range(first, newest + 1):
             header = self.ring.header(seq)
             said = self.read(self.ring, header) if header is not None else None
-            lost += said is None
+            lost += not isinstance(said, Result)
             if isinstance(said, Result):
                 taken.append(said)
                 self.waiting[said.seq] = said
