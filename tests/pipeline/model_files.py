@@ -76,6 +76,19 @@ def noise(seed: int = 0, size: tuple[int, int] = FRAME) -> Pixels:
     return np.random.default_rng(seed).integers(0, 256, (size[1], size[0], 3), np.uint8)
 
 
+def quotient() -> bytes:
+    """One number per frame, 1 / mean: infinite on black."""
+    return om.model(
+        [
+            om.node("ReduceMean", "x", "mean", axes=[1, 2, 3], keepdims=0),
+            om.node("Div", "one mean", "y"),
+        ],
+        om.image(),
+        [om.value("y", (1,))],
+        {"one": np.array([1], np.float32)},
+    )
+
+
 def logarithm() -> bytes:
     """One number per frame, log(mean - 0.2): finite on grey and white, NaN on black."""
     return om.model(

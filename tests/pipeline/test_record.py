@@ -118,7 +118,7 @@ def test_the_fields_of_a_device_are_those_that_its_decisions_can_name() -> None:
     assert fields.models == tuple(model.name for model in plan.models) == ("a", "c")
     assert [name for name, _, _ in fields.rules] == [rule.name for rule in plan.rules] == ["r", "t"]
     assert set(plan.alerts) <= set(fields.alerts)
-    assert {name for name, event in EVENTS.items() if event.priority > Priority.NONE} <= set(fields.alerts)
+    assert {event.name for event in EVENTS.values() if event.priority > Priority.NONE} <= set(fields.alerts)
 
 
 @given(st.binary(min_size=FIELDS.layout.size, max_size=FIELDS.layout.size))
