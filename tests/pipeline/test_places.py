@@ -11,7 +11,17 @@ from inframe.core.types import Frame, Masks, Missed, MissedReason, Result, Steps
 from inframe.pipeline import loop, places, results, ring
 from inframe.pipeline.board import Board, Count, create_board
 from inframe.pipeline.decide import make_plan
-from inframe.pipeline.places import STAND_IN, UNSIGNED, PlacedResults, bits, is_up, place, ring_name, row_name, worker_and_place
+from inframe.pipeline.places import (
+    STAND_IN,
+    UNSIGNED,
+    PlacedResults,
+    bits,
+    is_up,
+    place,
+    ring_name,
+    row_name,
+    worker_and_place,
+)
 from inframe.pipeline.ring import RingReader, RingWriter
 from tests.pipeline import script
 from tests.pipeline.test_loop import PERIOD, World, device
@@ -124,6 +134,13 @@ def test_the_change_is_between_two_frames_and_costs_none() -> None:
     assert story(world) == "aaaabbbbaaaa"
     assert world.words == [0, 1, 0]
     assert world.lost == 0
+
+
+def test_that_nobody_signed_is_said_with_the_change_and_is_no_trial() -> None:
+    world = run({before(5): 1 | UNSIGNED, before(9): 0}, {"b": {7}})
+    assert story(world) == "aaaabb-baaaa"
+    assert world.words == [0, 1, 0]
+    assert world.unsigned == [(0, False), (WARM + 4, True), (WARM + 8, False)]
 
 
 def test_a_change_while_a_frame_is_waited_for_holds_from_the_next_one_on() -> None:
