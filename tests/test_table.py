@@ -8,7 +8,7 @@ from inframe.core.config import Device
 from inframe.machine.partition import CoreLayout
 from inframe.machine.supervise import ProcessSpec
 from inframe.resolve import addresses
-from inframe.table import PROCESSES, layout_of, names, partition_of, specs
+from inframe.table import PROCESSES, UNSEEN_HANG_MS, layout_of, names, partition_of, spec_of, specs, unseen
 from tests.pipeline import script
 
 SIZE = {"width": 64, "height": 48, "fps": 30}
@@ -172,6 +172,10 @@ def test_each_ring_has_one_writer() -> None:
     }
 
 
+def placed(bit: int) -> dict[str, int]:
+    return {"place": 0, "bit": bit}
+
+
 def test_the_arguments_of_each() -> None:
     args = {
         name: {k: v for k, v in spec.args.items() if k not in ("device", "rows")}
@@ -186,8 +190,8 @@ def test_the_arguments_of_each() -> None:
     one = rows(device())
     assert one["recording"].args["procedure"] == one["recorder"].args["procedure"], "one procedure has one id"
     assert args["display"]["models"] == ["a", "b"]
-    assert args["worker.slow"] == {"models": ["b", "c"], "streams": ["endoscope", "room"], "threads": 3}
-    assert args["worker.worker"] == {"models": ["a"], "streams": ["endoscope"], "threads": 1}
+    assert args["worker.slow"] == {"models": ["b", "c"], "streams": ["endoscope", "room"], "threads": 3, **placed(0)}
+    assert args["worker.worker"] == {"models": ["a"], "streams": ["endoscope"], "threads": 1, **placed(1)}
     assert args["capture.room"] == {"stream": "room", "readers": ["display", "worker.slow"]}
     assert args["capture.endoscope"]["recording"] == "recording"
     assert (args["console.1"], args["screen.2"]) == ({"screen": 1}, {"screen": 2})
@@ -270,3 +274,37 @@ def test_without_real_time_nothing_is_asked_but_limits_and_the_closed_network() 
         assert partition.network == {"capture.room": "camera", "console.1": "loopback"}.get(name, "none")
         assert partition.memory_limit_mb == (2048 if name.startswith("worker") else None)
     assert rows(device(real_time=False))["capture.room"].partition.addresses
+
+
+def test_with_update_each_worker_has_two_places_of_which_one_is_started() -> None:
+    one, shared = device(candidate={}), Anything()
+    added = {"worker.slow.b", "worker.worker.b", "shadow"}
+    assert set(names(one)) == {*EXPECTED, *added}
+    started = {spec.name: spec for spec in specs(one, shared)}
+    assert set(started) == set(EXPECTED)
+    by_fd = {fd: key for key, fd in shared.items()}
+    wired = {name: {key: by_fd[fd] for key, fd in spec.fds.items()} for name, spec in started.items()}
+    for name in ("display", "recorder", "recording"):
+        assert wired[name]["results.a.b"] == "results.a.b.read"
+    assert wired["capture.endoscope"]["wake.worker.worker.b"] == "wake.worker.worker.b"
+    assert started["capture.endoscope"].args["readers"] == ["display", "worker.slow", "worker.worker"]
+    assert "results.b.b" not in wired["worker.slow"]
+
+
+def test_a_place_is_wired_to_its_own_rings() -> None:
+    one, shared = device(candidate={}), Anything()
+    spec = spec_of(one, "worker.slow.b", shared)
+    by_fd = {fd: key for key, fd in shared.items()}
+    assert {by_fd[fd] for fd in spec.fds.values()} >= {
+        "results.b.b",
+        "results.c.b",
+        "wake.worker.slow.b",
+        "wake.display",
+    }
+    assert not {"results.b", "results.c"} & {by_fd[fd] for fd in spec.fds.values()}
+    assert {key: spec.args[key] for key in ("models", "place", "bit")} == {"models": ["b", "c"], "place": 1, "bit": 0}
+    assert spec.partition == spec_of(one, "worker.slow", shared).partition
+    behind = unseen(spec)
+    assert (behind.partition.scheduling, behind.partition.priority) == ("other", 0)
+    assert (behind.partition.cores, behind.partition.lock_memory) == (spec.partition.cores, spec.partition.lock_memory)
+    assert behind.hang_ms == UNSEEN_HANG_MS

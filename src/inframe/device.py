@@ -8,18 +8,22 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self
 
+from inframe.candidate import Candidates
 from inframe.core.clock import NS_PER_MS, NS_PER_S, MonotonicClock
-from inframe.core.config import Device
+from inframe.core.config import BundleConfig, Device, ModelConfig
 from inframe.core.errors import AlreadyTold, DeviceFault
+from inframe.core.health import Health
 from inframe.core.types import Controls
 from inframe.drivers.screens.web import listen
 from inframe.machine.launch import launch
 from inframe.machine.supervise import Notice, Supervisor
-from inframe.pipeline import bundled, happened, record, results, ring, watched
+from inframe.orders import Orders
+from inframe.pipeline import bundled, happened, places, record, results, ring, shadow, watched
 from inframe.pipeline.board import Board, Count, create_board
 from inframe.pipeline.happened import MODEL_LOADED, Happened
+from inframe.pipeline.places import A, ring_name
 from inframe.pipeline.start import LOADED, NOTE_BYTES
-from inframe.table import layout_of, names, role_of, specs
+from inframe.table import PROCESSES, layout_of, names, role_of, specs
 
 FRAME_SLOTS = 4
 SCREEN_SLOTS, FILE_SLOTS = 4, 6
@@ -49,16 +53,19 @@ class Running:
         self.board.set_controls(Controls(device.overlay.opacity, device.overlay.on))
         self._on_notice = on_notice
         self._happened = ring.RingWriter(self.shared["happened"], ())
-        self._loaded: dict[str, Happened] = {}
+        self._loaded: dict[tuple[str, str], Happened] = {}
         self._away: dict[str, int] = {}
         self._events: dict[str, int] = {}
         self._row = self.board.row("device")
         self._digest = self._seen_digest = _digest(path)
         self._watched_ns = self.clock.now()
         self._wall_ns = _wall_offset()
+        self.candidate = Candidates(device, self.shared, self.board, self.clock, self._told, self._retell)
         self.supervisor = Supervisor(
             specs(device, self.shared), self.clock, launch, self._notice, self._beat, self._proven
         )
+        self.candidate.supervisor = self.supervisor
+        self._orders = Orders(Path(device.candidate.control), self.candidate) if device.candidate is not None else None
         self._ended_ns = 0
         self._own_cores = os.sched_getaffinity(0)
 
@@ -79,6 +86,27 @@ class Running:
         """Tell the recorder of an event; `kind` is one of the trail's."""
         happened.write(self._happened, Happened(kind, self.clock.now(), name, text, who, data or {}))
 
+    def propose(self, models: Mapping[str, ModelConfig], bundles: Mapping[str, BundleConfig] | None = None) -> None:
+        """Start these models (by name, resolved) and those in these bundles in shadow beside those shown. See `candidate`;
+        raises ConfigError, BundleError, UpdateError."""
+        self.candidate.propose(models, bundles or {})
+
+    def switch(self) -> None:
+        """Show the candidate from the next frame on. Raises UpdateError before it was compared for long enough."""
+        self.candidate.switch()
+
+    def back(self, why: str = "on command") -> None:
+        """End the candidate; what was shown before is shown again from the next frame on. Raises UpdateError."""
+        self.candidate.back(why)
+
+    def keep(self) -> None:
+        """End the worker before the candidate. Raises UpdateError where none is on trial."""
+        self.candidate.keep()
+
+    def health(self) -> Health:
+        """What was measured of the candidate."""
+        return self.candidate.health()
+
     def __exit__(
         self, kind: type[BaseException] | None, value: BaseException | None, trace: TracebackType | None
     ) -> None:
@@ -91,6 +119,9 @@ class Running:
         """
         self.supervisor.reconcile()
         now = self.clock.now()
+        self.candidate.step()
+        if self._orders is not None:
+            self._orders.step()
         self._row.beat(now)
         self._read_notes()
         self._post_faults(now)
@@ -102,11 +133,14 @@ class Running:
     def stop(self) -> None:
         """End all processes, last row first; what does not end is killed. Shared memory goes with the last process that maps it."""
         self.tell("STOP", "DEVICE", self.device.device, "")
+        if self._orders is not None:
+            self._orders.close()
         self.supervisor.stop(STOP_S)
         os.sched_setaffinity(
             0, self._own_cores
         )  # or the next device that is started here would know of the background only
         self._read_notes()
+        self.candidate.close()
         for fd in self.shared.values():
             os.close(fd)
         self.shared.clear()
@@ -115,19 +149,22 @@ class Running:
 
     def _notice(self, notice: Notice) -> None:
         row = self.board.row(notice.name)
+        self.candidate.notice(notice)
         self.tell(
-            "START" if notice.kind == "started" else "FAULT",
+            {"started": "START", "finished": "STOP"}.get(notice.kind, "FAULT"),
             f"PROCESS_{notice.kind.upper()}",
             notice.detail,
             notice.name,
         )
         if notice.kind == "started" and notice.name == "recorder":
-            for loaded in self._loaded.values():  # for a recorder that comes after one that knew
-                happened.write(self._happened, loaded._replace(again=True))
+            self._retell()  # for a recorder that comes after one that knew
         if notice.kind == "died":
             row.clear()  # what it said of itself died with it
         if notice.kind in ("died", "hung"):
             self._away[notice.name] = notice.at_ns
+        if notice.kind == "finished" and role_of(notice.name) in (PROCESSES["worker"], PROCESSES["shadow"]):
+            row.clear()
+            self._loaded = {key: loaded for key, loaded in self._loaded.items() if key[0] != notice.name}
         self._on_notice(notice)
 
     def _beat(self, name: str) -> int:
@@ -140,14 +177,15 @@ class Running:
         """Raise and clear the events that the parent is the one to know of."""
         given_up = {spec.name for spec in self.supervisor.over()} & set(self._away)
         for name, since in list(self._away.items()):
-            if name not in given_up and self._is_back(name, since):
+            if name not in given_up and (self._is_back(name, since) or not self.supervisor.has(name)):
                 del self._away[name]
         present: dict[str, bool] = {}
         for name in names(self.device):
             role = role_of(name)
-            away = name in self._away and name not in given_up
-            present[role.lost] = present.get(role.lost, False) or away
-            present[role.given_up] = present.get(role.given_up, False) or name in given_up
+            counts = self.candidate.counts(name)
+            away, gone = name in self._away and name not in given_up, name in given_up
+            present[role.lost] = present.get(role.lost, False) or (counts and away)
+            present[role.given_up] = present.get(role.given_up, False) or (counts and gone)
         for event in ("CLOCK_STEPPED", "CONFIG_CHANGED"):
             present[event] = event in self._events and now - self._events[event] < EVENT_SHOWN_NS
         self._row.set_faults(present, now)
@@ -190,8 +228,21 @@ class Running:
         sha256, slot, engine = (*why.split(" ", 2), "", "")[:3]
         data = {"model": what.removeprefix(LOADED), "sha256": sha256, "slot": slot, "engine": engine}
         loaded = Happened("START", self.clock.now(), MODEL_LOADED, "a model was loaded", process, data)
-        self._loaded[data["model"]] = loaded
-        happened.write(self._happened, loaded)
+        self._loaded[process, data["model"]] = loaded
+        self._say_loaded(loaded)
+
+    def _told(self, name: str, text: str, data: Mapping[str, str]) -> None:
+        self.tell("UPDATE", name, text, "device", data)
+
+    def _retell(self) -> None:
+        """Which models are loaded, again: in the slots that they have now."""
+        for loaded in self._loaded.values():
+            self._say_loaded(loaded._replace(again=True))
+
+    def _say_loaded(self, loaded: Happened) -> None:
+        """With what is known here of the place that the worker has."""
+        known = self.candidate.loaded(loaded.who, loaded.data["model"], loaded.data["slot"])
+        happened.write(self._happened, loaded._replace(data={**loaded.data, **known}))
 
     # --- its end -----------------------------------------------------------------------------------------------------
 
@@ -216,7 +267,7 @@ def _share(device: Device) -> dict[str, int]:
     shared: dict[str, int] = {"board": create_board(1 + len(names(device)))}
     shown = device.streams[device.display]
     rings = {f"frames.{name}": (FRAME_SLOTS, s.width * s.height * 3) for name, s in device.streams.items()}
-    rings |= {f"results.{name}": (RESULT_SLOTS, results.bound(model)) for name, model in device.models.items()}
+    rings |= _result_rings(device)
     rings |= {
         "screen": (
             FILE_SLOTS if any(s.kind == "file" for s in device.screens) else SCREEN_SLOTS,
@@ -234,6 +285,18 @@ def _share(device: Device) -> dict[str, int]:
     shared |= {f"listener.console.{i}": listen(s).detach() for i, s in enumerate(device.screens) if s.kind == "web"}
     shared["notes.read"], shared["notes"] = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
     return shared
+
+
+def _result_rings(device: Device) -> dict[str, tuple[int, int]]:
+    """Slots and payload bytes. What a candidate may need is laid out with the device, so that nothing is mapped later."""
+    if device.candidate is None:
+        return {ring_name(name, A): (RESULT_SLOTS, results.bound(model)) for name, model in device.models.items()}
+    rings = {
+        ring_name(name, place): (places.SLOTS, places.ROOM * results.bound(model))
+        for name, model in device.models.items()
+        for place in places.PLACES
+    }
+    return {**rings, "measured": (shadow.SLOTS, shadow.BYTES)}
 
 
 def _wall_offset() -> int:

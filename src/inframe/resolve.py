@@ -19,13 +19,15 @@ from inframe.core.config import (
 from inframe.core.errors import ConfigError
 from inframe.core.part import PolicyConfig
 from inframe.drivers.cameras.rtsp_session import without_password
-from inframe.pipeline.bundled import model_in, must_be
+from inframe.pipeline.bundled import used_as
 from inframe.pipeline.decide import make_plan
 
 if TYPE_CHECKING:
     from inframe.bundle import Policy
 
 RTSP_PORT = 554
+MAX_NAME = 80
+"""The kernel's limit for the name of a socket, less what leads to its folder."""
 MAX_LABEL_BYTES = 1 << 20
 
 
@@ -46,7 +48,10 @@ def resolve(device: Device, path: Path) -> Device:
     screens = tuple(
         s.model_copy(update={"path": str(base / s.path)}) if isinstance(s, FileScreen) else s for s in device.screens
     )
-    parts = {"streams": streams, "models": models, "screens": screens, "trail": trail}
+    candidate = device.candidate
+    if candidate is not None:
+        candidate = candidate.model_copy(update={"control": _free(path, base, "candidate.control", candidate.control)})
+    parts = {"streams": streams, "models": models, "screens": screens, "trail": trail, "candidate": candidate}
     parts |= {"bundles": {name: bundle for name, (_, bundle) in bundled.items()}}
     parts |= {"policy": policy.config() if policy is not None else None}
     resolved = device.model_copy(update={**parts, "recording": _resolve_recording(path, base, device.recording)})
@@ -64,6 +69,19 @@ def _resolve_trail(path: Path, base: Path, trail: Trail) -> Trail:
     if key is not None and os.path.isdir(key):  # noqa: PTH112  # never raises
         raise ConfigError(path, "trail.key", trail.key, "a key file, or a name that is free")
     return trail.model_copy(update={"folder": folder, "key": key})
+
+
+def _free(path: Path, base: Path, field: str, found: str) -> str:
+    """A name for a socket: nothing else may be there."""
+    file = base / found
+    try:
+        if file.exists() and not file.is_socket():
+            raise ConfigError(path, field, found, "a socket, or a name that is free")
+    except OSError as error:
+        raise ConfigError(path, field, f"{found} ({error.strerror})", "a socket, or a name that is free") from None
+    if len(file.name.encode()) > MAX_NAME:
+        raise ConfigError(path, field, found, f"a name of at most {MAX_NAME} bytes")
+    return str(file)
 
 
 def _resolve_recording(path: Path, base: Path, config: RecordingConfig | None) -> RecordingConfig | None:
@@ -136,13 +154,7 @@ def _resolve_bundle(
 
     whole = config.model_copy(update={"file": _file(path, base, f"bundles.{name}.file", config.file)})
     with open_bundle(Path(whole.file), policy or UNSIGNED) as bundle:
-        must_be(bundle, whole)
-        inside, model = model_in(bundle, whole)
-        settings = {key: getattr(model, key) for key in type(model).model_fields}
-        settings |= {"file": whole.file, "colours": {**model.colours, **config.colours}}
-        used = {"stream": config.stream, "engine": config.engine, "worker": config.worker}
-        resolved = ModelConfig.model_validate({**settings, **used})
-        return resolved, whole.model_copy(update={"model": inside, "digest": bundle.digest})
+        return used_as(bundle, whole)
 
 
 def _labels(path: Path, base: Path, field: str, found: str) -> tuple[str, ...]:

@@ -3,7 +3,7 @@
 import secrets
 import time
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from inframe.core.budgets import HANG_NS
 from inframe.core.clock import NS_PER_MS
@@ -13,6 +13,7 @@ from inframe.machine.partition import CoreLayout, Partition, Scheduling, cores_f
 from inframe.machine.seccomp import Network
 from inframe.machine.supervise import ProcessSpec, Restarts
 from inframe.pipeline.loop import woken_by
+from inframe.pipeline.places import A, B, bits, places_of, ring_name, row_name, worker_and_place
 from inframe.resolve import addresses
 from inframe.trail.salt import SALT_BYTES
 
@@ -52,6 +53,7 @@ PROCESSES: dict[str, Role] = {
         "inframe.recorder.main:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP", "display"
     ),
     "recording": Role("inframe.recording.process:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP"),
+    "shadow": Role("inframe.pipeline.shadow:main", "other", 0, 10_000, BESIDE, "SHADOW_LOST", "SHADOW_LOST"),
     "screen": Role("inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "SCREEN_LOST", "PROCESS_GIVEN_UP"),
     "console": Role(
         "inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "CONSOLE_LOST", "PROCESS_GIVEN_UP", "display"
@@ -60,6 +62,8 @@ PROCESSES: dict[str, Role] = {
 """A running process is called "role" or "role.what". Its network is "none" but for a camera on the network (its configured
 address) and a web screen (loopback)."""
 
+UNSEEN_HANG_MS = 3000
+"""A worker that is not shown may be kept waiting by whatever else runs; silence is no sign of a fault before."""
 OPTIONAL = 10
 """So much lower is the priority of a worker whose models are all `required: false`."""
 
@@ -73,8 +77,9 @@ def role_of(process: str) -> Role:
 
 
 def names(device: Device) -> tuple[str, ...]:
-    """The processes that this device runs, in the order in which they are started."""
-    workers = sorted({model.worker for model in device.models.values()})
+    """The processes that this device may run, in the order in which they are started; with `candidate:` also those of a candidate,
+    which is started later. They are its rows on the board."""
+    workers = [row_name(worker, place) for place in places_of(device) for worker in bits(device)]
     screens = [
         f"{'console' if s.kind == 'web' else 'screen'}.{i}" for i, s in enumerate(device.screens) if s.kind != "none"
     ]
@@ -82,9 +87,10 @@ def names(device: Device) -> tuple[str, ...]:
     return (
         "display",
         *(f"capture.{s}" for s in device.streams),
-        *(f"worker.{w}" for w in workers),
+        *workers,
         *recorder,
         *(["recording"] if device.recording is not None else []),
+        *(["shadow"] if device.candidate is not None else []),
         *screens,
     )
 
@@ -99,11 +105,27 @@ def layout_of(device: Device) -> CoreLayout:
 
 def specs(device: Device, shared: Shared) -> list[ProcessSpec]:
     """The rows of this device. `device` is resolved."""
-    layout, procedure = layout_of(device), secrets.token_hex(16)
-    return [_spec(device, name, shared, layout, procedure) for name in names(device)]
+    procedure = secrets.token_hex(16)
+    return [spec_of(device, name, shared, procedure) for name in names(device) if not of_candidate(name)]
 
 
-def _spec(device: Device, name: str, shared: Shared, layout: CoreLayout, procedure: str) -> ProcessSpec:
+def of_candidate(name: str) -> bool:
+    """Whether the row is not started with the device, but with a candidate."""
+    kind, _, what = name.partition(".")
+    return kind == "shadow" or (kind == "worker" and worker_and_place(what)[1] == B)
+
+
+def unseen(spec: ProcessSpec) -> ProcessSpec:
+    """The row of a worker that is not shown: it gets the time that the others leave, on the same cores. At real-time priority,
+    even a lower one, a slow candidate would use up the 95 % that the kernel grants real-time tasks, and the display would
+    wait for it."""
+    partition = replace(spec.partition, scheduling="other", priority=0)
+    return replace(spec, partition=partition, hang_ms=max(spec.hang_ms or 0, UNSEEN_HANG_MS))
+
+
+def spec_of(device: Device, name: str, shared: Shared, procedure: str = "") -> ProcessSpec:
+    """The row `name` of this device."""
+    layout = layout_of(device)
     role = role_of(name)
     kind, _, what = name.partition(".")
     wiring = WIRING.get(kind, _screen)
@@ -131,10 +153,21 @@ Wiring = tuple[dict[str, object], dict[str, str]]
 """A process's own arguments, and which shared things it gets under which name."""
 
 
+def shown_models(device: Device) -> list[str]:
+    """The models that look at the displayed stream."""
+    return [key for key, model in device.models.items() if model.stream == device.display]
+
+
+def _results(device: Device, models: list[str]) -> dict[str, str]:
+    """The rings of these models' results, to read."""
+    rings = [ring_name(key, place) for key in models for place in places_of(device)]
+    return {name: f"{name}.read" for name in rings}
+
+
 def _display(device: Device, name: str, what: str) -> Wiring:
-    models = [key for key, model in device.models.items() if model.stream == device.display]
+    models = shown_models(device)
     fds = {"frames": f"frames.{device.display}.read", "screen": "screen", "records": "records", "wake": "wake.display"}
-    fds |= {f"results.{key}": f"results.{key}.read" for key in models}
+    fds |= _results(device, models)
     fds |= {f"wake.{row}": f"wake.{row}" for row in names(device) if row.startswith(("screen.", "console."))}
     if device.recording is not None:
         fds["status"] = "status"
@@ -144,11 +177,12 @@ def _display(device: Device, name: str, what: str) -> Wiring:
 
 
 def _capture(device: Device, name: str, what: str) -> Wiring:
-    workers = {f"worker.{model.worker}" for model in device.models.values() if model.stream == what}
+    workers = {model.worker for model in device.models.values() if model.stream == what}
+    rows = [row_name(worker, place) for worker in sorted(workers) for place in places_of(device)]
     wakes_display = what == device.display and _woken_by(device) == "frames"
-    readers = [*sorted(workers), *(["display"] if wakes_display else [])]
+    readers = [*rows, *(["display"] if wakes_display else [])]
     fds = {"ring": f"frames.{what}"} | {f"wake.{reader}": f"wake.{reader}" for reader in readers}
-    args: dict[str, object] = {"stream": what, "readers": ["display", *sorted(workers)]}
+    args: dict[str, object] = {"stream": what, "readers": ["display", *(row_name(w, A) for w in sorted(workers))]}
     if what == device.display and device.recording is not None:
         args["recording"] = "recording"
     return args, fds
@@ -160,27 +194,31 @@ def _woken_by(device: Device) -> str:
 
 
 def _worker(device: Device, name: str, what: str) -> Wiring:
-    models = [key for key, model in device.models.items() if model.worker == what]
+    worker, place = worker_and_place(what)
+    models = [key for key, model in device.models.items() if model.worker == worker]
     streams = sorted({device.models[key].stream for key in models})
     fds = {"wake": f"wake.{name}", "wake.display": "wake.display"}
-    fds |= {f"results.{key}": f"results.{key}" for key in models}
+    fds |= {ring_name(key, place): ring_name(key, place) for key in models}
     fds |= {f"ring.{key}": f"frames.{key}.read" for key in streams}
     fds |= {f"bundle.{key}": f"bundle.{key}" for key in models if key in device.bundles}
     threads = max(device.models[key].engine.threads for key in models)
-    return {"models": models, "streams": streams, "threads": threads}, fds
+    args = {"models": models, "streams": streams, "threads": threads, "place": place, "bit": bits(device)[worker]}
+    return args, fds
+
+
+def _shadow(device: Device, name: str, what: str) -> Wiring:
+    return {}, {"measured": "measured", **_results(device, list(device.models))}
 
 
 def _recorder(device: Device, name: str, what: str) -> Wiring:
-    models = [key for key, model in device.models.items() if model.stream == device.display]
     fds = {"records": "records.read", "happened": "happened.read", "frames": f"frames.{device.display}.read"}
-    fds |= {f"results.{key}": f"results.{key}.read" for key in models}
+    fds |= _results(device, shown_models(device))
     return {"salt": secrets.token_hex(SALT_BYTES), "clock_state": clock_state()}, fds
 
 
 def _recording(device: Device, name: str, what: str) -> Wiring:
-    models = [key for key, model in device.models.items() if model.stream == device.display]
     fds = {"frames": f"frames.{device.display}.read", "records": "records.read", "status": "status.read"}
-    fds |= {f"results.{key}": f"results.{key}.read" for key in models}
+    fds |= _results(device, shown_models(device))
     return {"started": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())}, fds
 
 
@@ -197,6 +235,7 @@ WIRING = {
     "worker": _worker,
     "recorder": _recorder,
     "recording": _recording,
+    "shadow": _shadow,
 }
 
 
@@ -227,13 +266,14 @@ def _hang_ms(device: Device, role: Role, kind: str, what: str) -> int:
     beats between frames, and may wait for a model until a frame's deadline."""
     if kind == "display":
         return max(role.hang_ms, 2 * device.deadline_ns // NS_PER_MS)
-    budgets = sum(model.budget_ms for model in device.models.values() if kind == "worker" and model.worker == what)
+    worker = worker_and_place(what)[0]
+    budgets = sum(model.budget_ms for model in device.models.values() if kind == "worker" and model.worker == worker)
     return max(role.hang_ms, int(2 * budgets))
 
 
 def _is_optional(device: Device, kind: str, what: str) -> bool:
     """A worker that no picture depends on gives way to those that one does."""
-    own = [model for model in device.models.values() if model.worker == what]
+    own = [model for model in device.models.values() if model.worker == worker_and_place(what)[0]]
     return kind == "worker" and bool(own) and not any(model.required for model in own)
 
 

@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from inframe.chaos import camera
+from inframe.chaos import camera, candidates
 from inframe.chaos.faults import FAULTS
 from inframe.doctor import examine
 from inframe.drivers.screens.window import KEYS
@@ -35,7 +35,10 @@ def test_an_old_table_is_noticed() -> None:
 
 def test_faults() -> None:
     said = [(name, lasts, alert) for name, _, lasts, alert in rows(DOCS / "chaos.md", "fault", "what is done")]
-    known = [(f.name, f"{f.lasts_s:g} s", " or ".join(f.alerts) or "-") for f in (*FAULTS, *camera.FAULTS)]
+    known = [
+        (f.name, f"{f.lasts_s:g} s", " or ".join(f.alerts) or "-")
+        for f in (*FAULTS, *candidates.FAULTS, *camera.FAULTS)
+    ]
     assert said == known
 
 

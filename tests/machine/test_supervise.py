@@ -14,6 +14,7 @@ from inframe.core.errors import DeviceFault
 from inframe.machine import launch as real
 from inframe.machine.partition import Partition
 from inframe.machine.supervise import (
+    END_NS,
     REFUSED_INPUT,
     Action,
     Notice,
@@ -315,3 +316,60 @@ def test_real_processes_hang_die_and_end() -> None:
     assert notices[3].detail == "ended by SIGKILL"
     assert supervisor.stop(0.0) in (("deaf", "hangs"), ("deaf",))
     assert all(process.poll() is not None for process in processes)
+
+
+def test_a_row_that_is_put_is_started_and_one_that_is_dropped_ends_for_good() -> None:
+    world = World(replace(SPEC, name="a", hang_ms=None))
+    world.step()
+    world.supervisor.put(replace(SPEC, name="b", hang_ms=None))
+    world.step()
+    assert world.started == ["a", "b"]
+    world.supervisor.drop("b")
+    assert world.fakes["b"].signals == [signal.SIGTERM]
+    assert world.supervisor.has("b"), "until it has ended"
+    with pytest.raises(RuntimeError, match="b is still ending"):
+        world.supervisor.put(replace(SPEC, name="b"))
+    world.step()
+    world.step(10_000)
+    assert world.kinds("b") == ["started", "finished"]
+    assert not world.supervisor.has("b")
+    assert world.supervisor.over() == ()
+    world.supervisor.put(replace(SPEC, name="b", hang_ms=None))
+    world.step()
+    assert world.started == ["a", "b", "b"]
+
+
+def test_a_dropped_process_that_does_not_listen_is_killed() -> None:
+    world = World(replace(SPEC, hang_ms=None))
+    world.deaf.add("worker")
+    world.step()
+    world.supervisor.drop("worker")
+    world.step(END_NS // NS_PER_MS)
+    assert world.fakes["worker"].signals == [signal.SIGTERM]
+    world.step(1)
+    world.step()
+    assert world.fakes["worker"].signals == [signal.SIGTERM, signal.SIGKILL]
+    assert world.kinds() == ["started", "finished"]
+    assert not world.supervisor.has("worker")
+
+
+def test_a_dropped_row_is_not_started_again_whatever_ends_it() -> None:
+    world = World(SPEC)
+    world.step()
+    world.fakes["worker"].exit_code = 70
+    world.supervisor.drop("worker")
+    world.step(10_000)
+    assert world.started == ["worker"]
+    world.supervisor.drop("nobody")
+    assert not world.supervisor.has("nobody")
+
+
+def test_another_row_of_the_same_name_leaves_its_process_alone() -> None:
+    world = World(replace(SPEC, hang_ms=None))
+    world.step()
+    world.supervisor.put(replace(SPEC, hang_ms=None, partition=Partition("fifo", 5)))
+    world.step()
+    assert world.started == ["worker"]
+    world.fakes["worker"].exit_code = -9
+    world.step()
+    assert world.started == ["worker", "worker"]

@@ -61,6 +61,7 @@ def device(models: Mapping[str, Any] | None = None, rules: Mapping[str, Any] | N
                 "ultrasound": {"camera": "synthetic", "width": 640, "height": 480, "fps": fps},
             },
             "display": "endoscope",
+            "allow_unsigned": True,
             "models": {"organs": model()} if models is None else models,
             "rules": rules or {},
         }

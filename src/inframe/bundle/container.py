@@ -7,7 +7,7 @@
 
 There is one encoding of each bundle, and no place for a byte that means nothing. Links, modes, owners, times, compression,
 padding, comments and a second table of contents can't be expressed, so nobody has to refuse them
-(docs/decisions/0012-bundle-file.md). Sizes are not signed by themselves: a wrong one gives another digest.
+(docs/decisions/0013-bundle-file.md). Sizes are not signed by themselves: a wrong one gives another digest.
 """
 
 import json

@@ -5,6 +5,7 @@ import sys
 import tempfile
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from inframe.chaos import camera, recording, trail
+from inframe.chaos import camera, candidates, recording, trail
 from inframe.chaos.faults import FAULTS, CanNot, Fault, release, small_disk
 from inframe.chaos.stage import FPS, RECORDING, TRAIL, Stage
 from inframe.core.clock import NS_PER_MS, NS_PER_S
@@ -44,6 +45,8 @@ class Outcome:
     """NOMINAL again and the fault's alert gone."""
     alert: str | None = None
     alert_ms: float | None = None
+    back_ms: float | None = None
+    """From the last picture with the candidate's overlay to the first one with the overlay of the model before it."""
     skipped: str | None = None
     bars: str = "held"
     """"held", "skipped", or what was not held."""
@@ -51,7 +54,7 @@ class Outcome:
 
 def break_and_show(out: Console, only: list[str] | None) -> dict[str, Any]:
     """Run the campaign, print the table, return the report: {"faults": [...], "held": bool}."""
-    every = (*FAULTS, *camera.FAULTS)
+    every = (*FAULTS, *candidates.FAULTS, *camera.FAULTS)
     chosen = [fault for fault in every if not only or fault.name in only]
     unknown = set(only or ()) - {fault.name for fault in every}
     if unknown:
@@ -70,11 +73,11 @@ def break_and_show(out: Console, only: list[str] | None) -> dict[str, Any]:
 
 
 def run_all(faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
-    """The outcomes of `faults`, those of the recording and of the camera on devices of their own."""
+    """The outcomes of `faults`, those of the recording, of candidates and of the camera on devices of their own."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that devices and hogs are ended in order
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="inframe-chaos-") as name:
-        for run in (_plain, _recording, _camera):
+        for run in (_plain, _recording, _candidates, _camera):
             own = [fault for fault in faults if _device_of(fault) is run]
             if own:
                 folder = Path(name) / run.__name__
@@ -84,7 +87,8 @@ def run_all(faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
 
 
 def _device_of(fault: Fault) -> "Run":
-    return _camera if fault.camera else _recording if fault.recording else _plain
+    own = ((fault.camera, _camera), (fault.recording, _recording), (fault.candidate, _candidates))
+    return next((run for asked, run in own if asked), _plain)
 
 
 def _plain(folder: Path, faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
@@ -102,6 +106,10 @@ def _recording(folder: Path, faults: list[Fault], tick: Callable[[str], None]) -
     outcomes = _on_stage(Stage.start(folder, SYNTHETIC, recording=True), faults, tick)
     broken = recording.broken_bars(folder / RECORDING, _struck(outcomes))
     return [*outcomes, Outcome("recording_afterwards", bars="; ".join(broken) or "held")]
+
+
+def _candidates(folder: Path, faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
+    return _on_stage(Stage.start(folder, SYNTHETIC, candidate=candidates.CANDIDATE), faults, tick)
 
 
 def _camera(folder: Path, faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
@@ -181,8 +189,18 @@ def judge(
         alert[0] if alert is not None else None,
         (alert[1] - struck) / NS_PER_MS if alert is not None else None,
     )
+    outcome.back_ms = _back_ms(frames)
     outcome.bars = "; ".join(_broken_bars(fault, outcome)) or "held"
     return outcome
+
+
+def _back_ms(frames: list[Shown]) -> float | None:
+    """The greatest, of all the times that a candidate was taken back."""
+    with_overlay = [r for r in frames if r.verdict is Verdict.SHOW and r.shown_ns]
+    turns = [
+        after.shown_ns - before.shown_ns for before, after in pairwise(with_overlay) if before.places > after.places
+    ]
+    return max(turns) / NS_PER_MS if turns else None
 
 
 def _due(frames: list[Shown], struck: int, end: int) -> range:
@@ -204,6 +222,8 @@ def _broken_bars(fault: Fault, outcome: Outcome) -> list[str]:
     broken = []
     if outcome.frames_lost and not (fault.camera or fault.path):
         broken.append(f"{outcome.frames_lost} frames lost")
+    if fault.candidate and outcome.overlay_off_ms > PERIOD_NS / NS_PER_MS:
+        broken.append(f"{round(outcome.overlay_off_ms * NS_PER_MS / PERIOD_NS)} frames without an overlay")
     if outcome.wrongly_shown:
         broken.append(f"{outcome.wrongly_shown} overlays that were not the frame's")
     if fault.alerts and outcome.alert is None:
@@ -219,11 +239,11 @@ def _broken_bars(fault: Fault, outcome: Outcome) -> list[str]:
 
 def _show(out: Console, outcomes: list[Outcome]) -> None:
     table = Table(title="inframe chaos: one fault at a time, ms from the strike")
-    for column in ("fault", "frames", "lost", "overlay off", "recovered", "alert", "after", "bars"):
+    for column in ("fault", "frames", "lost", "overlay off", "recovered", "alert", "after", "back", "bars"):
         table.add_column(column, justify="left" if column in ("fault", "alert", "bars") else "right", overflow="fold")
     for one in outcomes:
         if one.skipped is not None:
-            table.add_row(one.name, "-", "-", "-", "-", "-", "-", f"SKIPPED: {one.skipped}")
+            table.add_row(one.name, "-", "-", "-", "-", "-", "-", "-", f"SKIPPED: {one.skipped}")
             continue
         times = [_ms(value) for value in (one.overlay_off_ms, one.recovered_ms)]
         style = None if one.bars == "held" else "bold red"
@@ -234,6 +254,7 @@ def _show(out: Console, outcomes: list[Outcome]) -> None:
             *times,
             one.alert or "-",
             _ms(one.alert_ms),
+            _ms(one.back_ms),
             one.bars,
             style=style,
         )

@@ -42,6 +42,8 @@ class Fault:
     """The model's: the overlay must go, and never be wrong."""
     recording: bool = False
     """The recording's: on a device that records."""
+    candidate: bool = False
+    """A change of the model: at most one frame may be without an overlay."""
 
 
 class CanNot(Exception):  # says what this machine does not permit

@@ -2,7 +2,7 @@
 
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -34,9 +34,11 @@ RECORDING = "recording"
 NOMINAL_LIMIT_S = 20.0
 
 
-def device_for(folder: Path, camera: dict[str, Any], recording: bool = False) -> Path:
+def device_for(
+    folder: Path, camera: dict[str, Any], *, recording: bool = False, candidate: Mapping[str, Any] | None = None
+) -> Path:
     """A device file in `folder`: the reference device on `camera`, its model's decoder breakable, recorder and page running;
-    with a `recording` only if asked, as its encoder takes a quarter of a core."""
+    with a `recording` only if asked, as its encoder takes a quarter of a core, and a second place for a `candidate` likewise."""
     reference = device_file()
     device = resolve(read_device(reference), reference)
     values = device.model_dump(mode="json")
@@ -50,6 +52,7 @@ def device_for(folder: Path, camera: dict[str, Any], recording: bool = False) ->
         "trail": {"folder": str(folder / TRAIL), "key": str(folder / "key")},
         "recording": {"folder": str(folder / RECORDING)} if recording else None,
         "worker_memory_mb": WORKER_MB,
+        "candidate": {"control": str(folder / "control"), **candidate} if candidate is not None else None,
     }
     path = folder / "device.yaml"
     path.write_text(yaml.safe_dump(values | changes, sort_keys=False), "utf-8")
@@ -76,12 +79,14 @@ class Stage:
     reader: RecordReader | None = None
 
     @staticmethod
-    def start(folder: Path, camera: dict[str, Any], recording: bool = False) -> "Stage":
+    def start(
+        folder: Path, camera: dict[str, Any], *, recording: bool = False, candidate: Mapping[str, Any] | None = None
+    ) -> "Stage":
         """Start the device of `device_for`; use `close` at the end."""
         control = folder / "misdeed"
         control.write_bytes(b"\0")
         os.environ[model.CONTROL] = str(control)
-        path = device_for(folder, camera, recording)
+        path = device_for(folder, camera, recording=recording, candidate=candidate)
         device: Device = resolve(read_device(path), path)
         notices: list[Notice] = []
         running = Running(device, path, notices.append).__enter__()
@@ -138,7 +143,8 @@ class Stage:
         return bool(self.running.board.faults()) or any(key in EVENTS for key in alerts)
 
     def _all_ready(self) -> bool:
-        return all(self.row(name).get(Count.READY_NS) for name in self.running.board.names if name != "device")
+        rows = [name for name in self.running.board.names if self.running.supervisor.has(name)]
+        return all(self.row(name).get(Count.READY_NS) for name in rows)
 
     def mode(self) -> Mode:
         """The device's mode now."""

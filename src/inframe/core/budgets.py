@@ -6,6 +6,10 @@ DRAW_NS = 7 * NS_PER_MS
 """Kept back from a frame's deadline for decide, overlay and hand-off to the screen. Measured on the reference machine:
 its p99 under load is 5 ms at 1280x720 (docs/performance.md)."""
 
+STAND_IN_NS = 6 * NS_PER_MS
+"""On trial the picture waits so much less for a candidate whose stand-in has spoken: a process that dies on the display's core
+holds that up too, for some milliseconds (measured: a frame was 5 ms late without this)."""
+
 NO_SIGNAL_REDRAW_NS = 100 * NS_PER_MS
 """How often the NO SIGNAL card is redrawn, so that its clock and its alert go on."""
 

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from inframe.core.health import CandidateConfig
 from inframe.core.part import (
     FUNCTION,
     NV_INDEX,
@@ -25,6 +26,9 @@ from inframe.core.part import (
     Side,
 )
 from inframe.core.rule import Rule
+
+MAX_PLACED = 8
+"""A byte of each record says which place of each worker is shown."""
 
 # --- streams ---------------------------------------------------------------------------------------------------------
 
@@ -354,9 +358,9 @@ class Device(Part):
     cores: Cores | None = None
     worker_memory_mb: int = Field(2048, ge=128, le=1 << 20, description="memory limit of each worker")
     trail: Trail | None = Field(Trail(), description="null: nothing is recorded")
-
     recording: RecordingConfig | None = Field(None, description="null: no recording")
     update: UpdateConfig | None = Field(None, description="null: no updates")
+    candidate: CandidateConfig | None = Field(None, description="null: models are changed by starting the device again")
 
     @model_validator(mode="after")
     def _references(self) -> Self:
@@ -373,6 +377,8 @@ class Device(Part):
                 raise ValueError(
                     f"rules.{name}.model: found {rule.model!r}, expected one of models: {', '.join(known)}"
                 )
+        if self.candidate is not None and len({model.worker for model in self.models.values()}) > MAX_PLACED:
+            raise ValueError(f"models: found more than {MAX_PLACED} workers, expected at most so many with candidate")
         return self
 
     @property

@@ -109,6 +109,47 @@ EVENTS: dict[str, Event] = _table(
         "AI OFF",
         "RC-03",
     ),
+    # a candidate, beside the model shown
+    Event(
+        "CANDIDATE_PROPOSED",
+        "a candidate is started; it runs in shadow",
+        "never shown; its disagreement with the model shown is measured",
+        Priority.NONE,
+        "",
+        "RC-07",
+    ),
+    Event(
+        "CANDIDATE_SHOWN",
+        "the candidate is shown, on trial",
+        "the model before it goes on running, unseen",
+        L,
+        "AI MODEL ON TRIAL",
+        "RC-07",
+    ),
+    Event(
+        "CANDIDATE_TAKEN_BACK",
+        "a health rule is violated, or on command",
+        "the candidate ends; on trial the model before it is shown from the next frame on",
+        L,
+        "AI MODEL TAKEN BACK",
+        "RC-07",
+    ),
+    Event(
+        "CANDIDATE_KEPT",
+        "the candidate is kept after its trial",
+        "the model before it ends",
+        Priority.NONE,
+        "",
+        "RC-07",
+    ),
+    Event(
+        "SHADOW_LOST",
+        "the process that measures a candidate died or hung",
+        "restarted; it begins to count anew",
+        Priority.NONE,
+        "",
+        "RC-07",
+    ),
     # everything beside the frame path
     Event(
         "RECORDER_LOST",

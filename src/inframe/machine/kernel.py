@@ -100,9 +100,12 @@ def can_lock_beyond(limit: int) -> bool:
         _libc.munmap(address, size)
 
 
-def threads() -> set[int]:
-    """The thread ids of this process, native libraries' threads included."""
-    return {int(entry.name) for entry in Path("/proc/self/task").iterdir()}
+def threads(pid: int | str = "self") -> set[int]:
+    """The thread ids of a process, native libraries' threads included. Raises ProcessLookupError where it is gone."""
+    try:
+        return {int(entry.name) for entry in Path(f"/proc/{pid}/task").iterdir()}
+    except FileNotFoundError:
+        raise ProcessLookupError(pid) from None
 
 
 def status_of(pid: int | str, field: str) -> str:

@@ -277,6 +277,19 @@ def _schedule(partition: Partition) -> None:
         raise OSError(error.errno, _why_no_schedule(partition, error)) from error
 
 
+def reschedule(pid: int, partition: Partition) -> str | None:
+    """Give the scheduling class of `partition` to a process that runs already, all its threads; why it was refused, or None."""
+    policy, parameter = _POLICIES[partition.scheduling], os.sched_param(partition.priority)
+    try:
+        for thread in kernel.threads(pid):
+            os.sched_setscheduler(thread, policy, parameter)
+    except ProcessLookupError:
+        return None  # it has just ended, and its next start is by its row
+    except OSError as error:
+        return _why_no_schedule(partition, error)
+    return None
+
+
 def _why_no_schedule(partition: Partition, error: OSError) -> str:
     asked = f"{partition.scheduling} {partition.priority} refused"
     if partition.scheduling == "fifo" and kernel.real_time_runtime_us() == 0:

@@ -81,6 +81,9 @@ class Process(Protocol):
 Launch = Callable[[ProcessSpec], Process]
 """Starts a row's process. Raises DeviceFault where the machine can't."""
 
+END_NS = NS_PER_S
+"""A dropped row's process that is still there after so long is killed."""
+
 Kind = Literal["started", "died", "hung", "finished", "gave_up", "refused"]
 
 
@@ -120,12 +123,16 @@ class ProcessState:
     started_ns: int = 0
     deaths_ns: tuple[int, ...] = ()
     """The deaths that still count, oldest first."""
+    dropped_ns: int | None = None
+    """When it was told to end for good: its row goes with it."""
 
 
 def decide(spec: ProcessSpec, state: ProcessState, beat_ns: int, now: int) -> Action:
     """The step due for one row. `beat_ns`: its last heartbeat, ns of the same clock, 0 for none. Pure."""
     if state.over:
         return Action.NOTHING
+    if state.dropped_ns is not None:
+        return Action.KILL if not state.killed and now - state.dropped_ns > END_NS else Action.NOTHING
     if state.running:
         return Action.KILL if not state.killed and _hangs(spec, state, beat_ns, now) else Action.NOTHING
     if not state.deaths_ns:
@@ -207,11 +214,13 @@ class Supervisor:
         if self._stopped:
             raise RuntimeError("reconcile after stop")
         for spec in self._specs:
+            if spec.name not in self._states:
+                continue
             if not self._states[spec.name].proven and self._proven(spec.name):
                 self._update(spec, proven=True)
             self._reap(spec)
             # ends: each step uses up a restart, or is the last
-            while (action := self._due(spec)) is not Action.NOTHING:
+            while spec.name in self._states and (action := self._due(spec)) is not Action.NOTHING:
                 self._do(spec, action)
 
     def _due(self, spec: ProcessSpec) -> Action:
@@ -228,6 +237,32 @@ class Supervisor:
             self._update(spec, over=True)
             restarts = spec.restarts
             self._tell(spec, "gave_up", f"more than {restarts.limit} restarts within {restarts.within_s:g} s")
+
+    def put(self, spec: ProcessSpec) -> None:
+        """A row from now on: a new one, or in place of the one of its name, whose process runs on and whose next start is by the
+        new row. Raises RuntimeError while that name's last process is still ending."""
+        state = self._states.setdefault(spec.name, ProcessState())
+        if state.dropped_ns is not None:
+            raise RuntimeError(f"{spec.name} is still ending")
+        known = {one.name: one for one in self._specs} | {spec.name: spec}
+        self._specs = tuple(known.values())
+
+    def drop(self, name: str) -> None:
+        """End a row's process for good and forget the row once it has ended. Returns at once."""
+        process = self._processes.get(name)
+        if process is None:
+            self._forget(name)
+            return
+        self._states[name] = replace(self._states[name], dropped_ns=self._clock.now())
+        process.send(signal.SIGTERM)
+
+    def has(self, name: str) -> bool:
+        """Whether there is a row of this name, one that is still ending included."""
+        return name in self._states
+
+    def _forget(self, name: str) -> None:
+        self._specs = tuple(spec for spec in self._specs if spec.name != name)
+        self._states.pop(name, None)
 
     def pid(self, name: str) -> int | None:
         """The process id of a row, None while it does not run."""
@@ -271,6 +306,12 @@ class Supervisor:
         exit_code = process.poll()
         if exit_code is None:
             return
+        if self._states[spec.name].dropped_ns is not None:
+            self._tell(spec, "finished", "ended as it was told")
+            del self._processes[spec.name]
+            process.close()
+            self._forget(spec.name)
+            return
         self._states[spec.name] = died(spec, self._states[spec.name], exit_code, self._clock.now())
         if exit_code == 0:
             self._tell(spec, "finished", exit_reason(exit_code))
@@ -294,6 +335,10 @@ class Supervisor:
         self._tell(spec, "started", f"restart {len(self._states[spec.name].deaths_ns)}")
 
     def _kill(self, spec: ProcessSpec) -> None:
+        if self._states[spec.name].dropped_ns is not None:
+            self._processes[spec.name].send(signal.SIGKILL)
+            self._update(spec, killed=True)
+            return
         beat = self._heartbeat(spec.name)
         since = max(beat, self._states[spec.name].started_ns)
         self._tell(spec, "hung", f"no heartbeat for {(self._clock.now() - since) // NS_PER_MS} ms: killed")

@@ -14,10 +14,11 @@ from enum import IntEnum
 from inframe.core.events import EVENT_INDEX
 from inframe.core.types import Audio, Controls
 
-COUNTERS = 24
+COUNTERS = 25
 _ROW = 1 + COUNTERS
 _CONTROLS = struct.Struct("<dqqqq")
 _WORD = 8
+_SHOWN = 5  # the word that says which place of each worker is shown
 _FIRST_ROW = 8  # the controls have the words before it
 
 
@@ -62,6 +63,8 @@ class Count(IntEnum):
     """recorder: the newest of what the parent told that is safely written."""
     TAKEN = 23
     """recording: the newest record that is in its file."""
+    STOOD_IN = 24
+    """display: frames on trial for which the model before the candidate stood in."""
 
 
 class Board:
@@ -95,6 +98,14 @@ class Board:
             if since:
                 present[name] = min(since)
         return present
+
+    def shown(self) -> int:
+        """Which place of each worker is shown and which may stand in, a bit for each; see `places`."""
+        return self._words[_SHOWN]
+
+    def set_shown(self, word: int) -> None:
+        """Show these places from the next frame on. The parent's alone to call."""
+        self._words[_SHOWN] = word
 
     def controls(self) -> Controls:
         """What people have set."""

@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from inframe import __version__
-from inframe.core.config import BundleConfig, Device
+from inframe.core.config import BundleConfig, Device, ModelConfig
 from inframe.core.errors import BundleError
 from inframe.core.part import PolicyConfig
 
@@ -53,6 +53,18 @@ def must_be(bundle: "Bundle", config: BundleConfig) -> None:
         raise BundleError(config.file, "digest", bundle.digest, config.digest)
 
 
+def used_as(bundle: "Bundle", config: BundleConfig) -> tuple[ModelConfig, BundleConfig]:
+    """The bundle's model with the device's own settings; and where it came from, for those who open it again. Raises
+    BundleError."""
+    must_be(bundle, config)
+    inside, model = model_in(bundle, config)
+    settings = {key: getattr(model, key) for key in type(model).model_fields}
+    settings |= {"file": config.file, "colours": {**model.colours, **config.colours}}
+    used = {"stream": config.stream, "engine": config.engine, "worker": config.worker}
+    resolved = ModelConfig.model_validate({**settings, **used})
+    return resolved, config.model_copy(update={"model": inside, "digest": bundle.digest})
+
+
 def model_in(bundle: "Bundle", config: BundleConfig) -> "tuple[str, BundledModel]":
     """The model that is asked for, with its name in the bundle, if this device can run it. Raises BundleError."""
     from inframe.bundle.manifest import problems
@@ -86,7 +98,17 @@ def share(device: Device) -> tuple[dict[str, int], dict[str, Mapping[str, str]]]
     facts: dict[str, Mapping[str, str]] = {}
     for name in device.bundles:
         with open_bundle_of(device, name) as bundle:
-            shared[f"bundle.{name}"] = fcntl.fcntl(bundle.fd, fcntl.F_DUPFD_CLOEXEC, 3)
-            signed_by = ", ".join(bundle.signed_by) or "nobody: UNSIGNED"
-            facts[name] = {"model": name, "bundle": bundle.name, "sha256": bundle.digest, "signed_by": signed_by}
+            shared[f"bundle.{name}"] = descriptor_of(bundle)
+            facts[name] = facts_of(bundle, name)
     return shared, facts
+
+
+def descriptor_of(bundle: "Bundle") -> int:
+    """A descriptor of its sealed memory, which stays when the bundle is closed."""
+    return fcntl.fcntl(bundle.fd, fcntl.F_DUPFD_CLOEXEC, 3)
+
+
+def facts_of(bundle: "Bundle", name: str) -> Mapping[str, str]:
+    """What the record should know of the bundle of the model `name`."""
+    signed_by = ", ".join(bundle.signed_by) or "nobody: UNSIGNED"
+    return {"model": name, "bundle": bundle.name, "sha256": bundle.digest, "signed_by": signed_by}

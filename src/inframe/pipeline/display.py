@@ -19,7 +19,7 @@ from inframe.core.types import (
     Verdict,
 )
 from inframe.machine.child import ChildContext
-from inframe.pipeline import loop, record, ring, start
+from inframe.pipeline import loop, places, record, ring, start
 from inframe.pipeline.alerts import audible
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.decide import Plan, due, make_plan
@@ -46,12 +46,12 @@ def main(ctx: ChildContext) -> None:
         Board(ctx.fds["board"], tuple(ctx.args["rows"])),
         RingReader(ctx.fds["frames"]),
     )
-    readers = {name: RingReader(ctx.fds[f"results.{name}"]) for name in models}
+    readers = [places.readers(ctx.fds, models, place) for place in places.places_of(device)]
     records_ring = RingWriter(ctx.fds["records"], ())
     records = record.RecordWriter(records_ring, record.fields_of(device))
     notes = RingWriter(ctx.fds["status"], ()) if "status" in ctx.fds else None
     status = Watched(board, notes, lambda: records_ring.seq)
-    journal = BoardJournal(board.row(ctx.name), plan, records, [frames, *readers.values()], clock, board.controls)
+    journal = BoardJournal(board.row(ctx.name), plan, records, _all(frames, readers), clock, board.controls)
 
     def wait(until_ns: int) -> bool:
         return ring.wait(ctx.fds["wake"], until_ns, clock)
@@ -63,17 +63,29 @@ def main(ctx: ChildContext) -> None:
         overlay_of(device, labels), screen, (stream.width, stream.height), incoming, clock, journal.draw_failed
     )
     surface.warm_up()
-    workers = {name: board.row(f"worker.{model.worker}") for name, model in models.items()}
-    results = loop.ModelResults(
-        plan,
-        readers,
-        clock,
-        wait,
-        loop.awaited(models, device.deadline_ns),
-        lambda name: workers[name].get(Count.READY_NS) != 0,
-    )
+    waited = loop.awaited(models, device.deadline_ns)
+    results = loop.ModelResults(plan, readers[0], clock, wait, waited, places.is_up(board, device))
+    if device.candidate is not None:
+        results = places.PlacedResults(
+            plan,
+            readers[0],
+            clock,
+            wait,
+            waited,
+            places.is_up(board, device),
+            board=board,
+            places=(readers[0], readers[1]),
+            model_bits=places.model_bits(device),
+            changed=records.turn,
+            stood_in=lambda: journal.row.add(Count.STOOD_IN),
+            unsigned=surface.overlay.say_unsigned,
+        )
     start.ready(ctx, journal.row, clock, gc_off=True)
     loop.run(incoming, results, plan, status, surface, journal, journal)
+
+
+def _all(frames: RingReader, results: list[dict[str, RingReader]]) -> list[RingReader]:
+    return [frames, *(reader for side in results for reader in side.values())]
 
 
 def _incoming(

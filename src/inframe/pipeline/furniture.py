@@ -51,7 +51,8 @@ class Furniture:
         self._row = round(lettering.size * 1.9)
         self._device = lettering.plate(device[:40], QUIET)
         self._watermark = lettering.plate(watermark, SMALL) if watermark else None
-        self._unsigned = lettering.plate("UNSIGNED", NOTICE) if unsigned else None
+        self._unsigned = lettering.plate("UNSIGNED", NOTICE)
+        self.unsigned = unsigned
         self._edge = _striped(width, max(4, height // 90)), _striped(max(2, height // 180), height)
         self._modes = {m: lettering.plate(MODES[m], MODE if m is Mode.NOMINAL else NOTICE) for m in Mode}
         self._prepare(texts)
@@ -67,7 +68,7 @@ class Furniture:
         mode = self._modes[decision.mode]
         stamp(into, mode, margin, margin)
         x = margin + mode.width + margin // 2
-        if self._unsigned is not None:
+        if self.unsigned:
             stamp(into, self._unsigned, x, margin)
             x += self._unsigned.width + margin // 2
         if self._width >= 3 * self._device.width:

@@ -14,7 +14,8 @@ MISSES = 3
 """So many missed frames within the window are a reason; an isolated one is not."""
 
 _UPDATES = {name for name in EVENTS if name.startswith("UPDATE_")} - {"UPDATE_DAMAGED"}
-HARMLESS = frozenset({"CLOCK_STEPPED", "CONFIG_CHANGED", "UNPARTITIONED"} | _UPDATES)
+_CANDIDATES = {"CANDIDATE_PROPOSED", "CANDIDATE_SHOWN", "CANDIDATE_TAKEN_BACK", "CANDIDATE_KEPT", "SHADOW_LOST"}
+HARMLESS = frozenset({"CLOCK_STEPPED", "CONFIG_CHANGED", "UNPARTITIONED"} | _UPDATES | _CANDIDATES)
 """Events that take nothing away from what the device does now. Every other one, also one added later, is DEGRADED."""
 
 

@@ -115,6 +115,10 @@ class Overlay:
         np.copyto(into, source)
         self.draw_over(into, source, decision, controls, now_ns)
 
+    def say_unsigned(self, unsigned: bool) -> None:
+        """From the next picture on: whether each says so beside the mode."""
+        self._furniture.unsigned = unsigned
+
     def draw_over(self, into: Pixels, source: Pixels, decision: Decision, controls: Controls, now_ns: int) -> None:
         """The same where `into` holds the frame already."""
         canvas = _Canvas(bottom=self._furniture.band_top(decision.alerts))

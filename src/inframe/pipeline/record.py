@@ -53,6 +53,8 @@ class Shown(NamedTuple):
     findings: tuple[Finding, ...]
     alerts: Mapping[str, Presence]
     """Those that are not OFF, by rule or event name."""
+    places: int = 0
+    """Which place of each worker was shown, a bit for each; see `places`."""
 
     def is_own(self, model: str) -> bool:
         """Whether the model's result is of this very frame."""
@@ -72,10 +74,10 @@ class Fields:
 
     @property
     def layout(self) -> struct.Struct:
-        """Sequence number, four times, flags, verdict, mode; each model's frame, steps and state; each rule's since and value
-        (0: no finding); each alert's presence."""
+        """Sequence number, four times, flags, verdict, mode, places; each model's frame, steps and state; each rule's since and
+        value (0: no finding); each alert's presence."""
         models, rules = len(self.models), len(self.rules)
-        return struct.Struct(f"<5q3B{5 * models}q{models}B{'qd' * rules}{len(self.alerts)}s")
+        return struct.Struct(f"<5q4B{5 * models}q{models}B{'qd' * rules}{len(self.alerts)}s")
 
 
 def fields_of(device: Device) -> Fields:
@@ -98,6 +100,12 @@ class RecordWriter:
         self._no_findings = _NO_FINDING * len(fields.rules)
         self._no_alerts = bytes(len(fields.alerts))
         self._header = Header(0, size=self._layout.size)
+        self.places = 0
+        """See Shown; whoever turns to another place says so here."""
+
+    def turn(self, places: int) -> None:
+        """From the next record on these places are shown."""
+        self.places = places
 
     def write(self, frame: Frame | NoSignal, results: Results, decision: Decision, shown_ns: int) -> None:
         """Publish the record of one frame."""
@@ -112,6 +120,7 @@ class RecordWriter:
             *head,
             decision.verdict,
             decision.mode,
+            self.places,
             *runs,
             *states,
             *(self._findings(decision) if decision.findings else self._no_findings),
@@ -178,7 +187,7 @@ class RecordReader:
 
     def _parse(self, data: bytes) -> Shown | None:
         """The record; None where its bytes, which have no checksum, mean nothing."""
-        seq, captured, deadline, shown, age, flags, verdict, mode, *rest = self._layout.unpack(data)
+        seq, captured, deadline, shown, age, flags, verdict, mode, places, *rest = self._layout.unpack(data)
         fields = self._fields
         n, m = len(fields.models), len(fields.rules)
         times, states, found = rest[: 5 * n], rest[5 * n : 6 * n], rest[6 * n : 6 * n + 2 * m]
@@ -196,7 +205,7 @@ class RecordReader:
             for i, (name, text, priority) in enumerate(fields.rules)
             if found[2 * i]
         )
-        return Shown(seq, captured, deadline, shown, age, *kinds, runs if seq else {}, findings, alerts)
+        return Shown(seq, captured, deadline, shown, age, *kinds, runs if seq else {}, findings, alerts, places)
 
 
 def _run(state: int, numbers: list[int]) -> Run | MissedReason:

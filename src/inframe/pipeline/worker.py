@@ -3,6 +3,7 @@
 It may be killed at any moment: whatever it had is in the ring or lost, and the display goes on without it.
 """
 
+import os
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 
@@ -15,6 +16,7 @@ from inframe.pipeline import results, ring, start
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.gate import looks_at
 from inframe.pipeline.model import Model, load_of
+from inframe.pipeline.places import place, ring_name
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 
 IDLE_NS = 100 * NS_PER_MS
@@ -32,13 +34,16 @@ def main(ctx: ChildContext) -> None:
     device = Device.model_validate(ctx.args["device"])
     clock = MonotonicClock()
     sources = {name: Source.of(device, name, ctx.fds[f"ring.{name}"]) for name in ctx.args["streams"]}
-    jobs = [_job(device, name, sources, ctx.fds) for name in ctx.args["models"]]
+    own = int(ctx.args["place"])
+    jobs = [_job(device, name, sources, ctx.fds, own) for name in ctx.args["models"]]
     for job in jobs:
         job.model.warm_up(clock)
     board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))
     worker = Worker(
         jobs, list(sources.values()), board.row(ctx.name), clock, lambda what, why: start.note(ctx, what, why)
     )
+    bit = int(ctx.args["bit"])
+    worker.is_shown = lambda: place(board.shown(), bit) == own
     for job in jobs:
         start.note(ctx, f"{start.LOADED}{job.name}", f"{job.model.sha256} {job.model.slot} {job.model.engine.name}")
     start.ready(ctx, worker.row, clock)
@@ -80,18 +85,21 @@ class Job:
     every: int
     budget_ns: int
     required: bool
+    wake: int | None = None
+    """What wakes the display, but only while this place of the worker is shown; None: `writer` wakes it."""
 
 
-def _job(device: Device, name: str, sources: dict[str, Source], fds: Mapping[str, int]) -> Job:
+def _job(device: Device, name: str, sources: dict[str, Source], fds: Mapping[str, int], own: int) -> Job:
     config = device.models[name]
     if name in device.unsigned and not device.allow_unsigned:  # `resolve` said so before; this is what runs the model
         raise ConfigError(config.file, "allow_unsigned", "false", "a signed bundle")
-    model = load_of(device, name, fds.get(f"bundle.{name}"))
-    writer = RingWriter(fds[f"results.{name}"], (fds["wake.display"],) if config.stream == device.display else ())
+    model, wake = load_of(device, name, fds.get(f"bundle.{name}")), fds["wake.display"]
+    shown, placed = config.stream == device.display, device.candidate is not None
+    writer = RingWriter(fds[ring_name(name, own)], (wake,) if shown and not placed else ())
     results.must_fit(name, config, model.capacity)
-    return Job(
-        name, model, sources[config.stream], writer, config.every, int(config.budget_ms * NS_PER_MS), config.required
-    )
+    budget_ns, source = int(config.budget_ms * NS_PER_MS), sources[config.stream]
+    own_wake = wake if shown and placed else None
+    return Job(name, model, source, writer, config.every, budget_ns, config.required, own_wake)
 
 
 class Worker:
@@ -111,6 +119,7 @@ class Worker:
         self.row = row
         self.clock = clock
         self._failures = 0
+        self.is_shown: Callable[[], bool] = lambda: True
 
     def step(self) -> None:
         """Look at each stream once. Raises DeviceFault after too many failures in a row."""
@@ -148,6 +157,8 @@ class Worker:
             self._tell(f"model {job.name}: {output.name}", self._told)
         now = self.clock.now()
         results.write(job.writer, seq, header.captured_ns, output, steps, now)
+        if job.wake is not None and self.is_shown():  # published first, then asked: see `places`
+            os.eventfd_write(job.wake, 1)
         job.writer.begin()  # the next one: now it delays nobody
         self._count(output, steps.decoded - steps.started > job.budget_ns, seq, now)
 

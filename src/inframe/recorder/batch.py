@@ -2,12 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from itertools import groupby
 
-from inframe.core.config import Device
+from inframe.core.config import Device, Preprocess
 from inframe.core.types import MissedReason
 from inframe.drivers.cameras.rtsp_session import without_password
+from inframe.pipeline.places import model_bits, place
 from inframe.pipeline.record import Fields, Shown
 from inframe.recorder.digests import Digests, output_digest
 from inframe.trail.leaf import MAX_EVENTS, MAX_FRAMES
@@ -35,27 +37,32 @@ class Identities:
     """Which models run: what their workers said when they had loaded them."""
 
     device: Device
-    _known: dict[str, Model] = field(default_factory=dict)
+    _known: dict[tuple[str, int], Model] = field(default_factory=dict)
 
-    def learn(self, name: str, sha256: str, slot: str, engine: str) -> None:
-        """A worker has loaded the model `name` from a file with that SHA-256."""
+    def learn(self, data: Mapping[str, str]) -> None:
+        """A worker has loaded a model: its name, the `sha256` of the bytes, the engine; of a candidate also its place, its slot and
+        the digest of its preprocessing."""
+        name, place = data.get("model", ""), int(data.get("place", "a") == "b")
         try:
-            bundle = bytes.fromhex(sha256)
+            bundle, preprocess = bytes.fromhex(data.get("sha256", "")), bytes.fromhex(data.get("preprocess", ""))
         except ValueError:
             return
         if name in self.device.models and len(bundle) == len(NO_DIGEST):
-            self._known[name] = Model(name, bundle, slot, engine, self._preprocess(name))
+            slot, own = data.get("slot", ""), preprocess or digest_of(self.device.models[name].preprocess)
+            self._known[name, place] = Model(name, bundle, slot, data.get("engine", ""), own)
 
-    def of(self, name: str) -> Model:
-        """The model as it runs; with no digest where its worker has not yet loaded it."""
-        return self._known.get(name) or Model(name, NO_DIGEST, self._slot(name), "not loaded", self._preprocess(name))
+    def of(self, name: str, place: int = 0) -> Model:
+        """The model as it runs at that place; with no digest where its worker has not yet loaded it."""
+        own = digest_of(self.device.models[name].preprocess)
+        return self._known.get((name, place)) or Model(name, NO_DIGEST, self._slot(name), "not loaded", own)
 
     def _slot(self, name: str) -> str:
         return "unsigned" if name in self.device.unsigned else "active"
 
-    def _preprocess(self, name: str) -> bytes:
-        settings = self.device.models[name].preprocess.model_dump(mode="json")
-        return hashlib.sha256(canonical_json(settings)).digest()
+
+def digest_of(preprocess: Preprocess) -> bytes:
+    """SHA-256 of a model's preprocessing settings."""
+    return hashlib.sha256(canonical_json(preprocess.model_dump(mode="json"))).digest()
 
 
 @dataclass
@@ -68,7 +75,8 @@ class Second:
     identities: Identities
     frames: Digests | None
     """Of the displayed stream's pixels; None: not wanted."""
-    outputs: Mapping[str, Digests]
+    outputs: Sequence[Mapping[str, Digests]]
+    """Of each model's results, for each place that the device has."""
     procedure: bytes
     salt: bytes
     now: Now
@@ -93,7 +101,12 @@ class Second:
         """What was collected, as leaves: events before frames, since the first of them begins the procedure; in the last
         batch behind them. Starts anew."""
         moment = self.now()
-        frames = [self._frames(moment, at) for at in range(0, len(self.rows), MAX_FRAMES)]
+        runs = [
+            list(rows) for _, rows in groupby(self.rows, key=lambda row: row[0].places)
+        ]  # a leaf names each model once
+        frames = [
+            self._frames(moment, rows[at : at + MAX_FRAMES]) for rows in runs for at in range(0, len(rows), MAX_FRAMES)
+        ]
         events = [self._events(moment, at) for at in range(0, len(self.events), MAX_EVENTS)]
         self.rows, self.events = [], []
         return [*frames, *events] if is_last else [*events, *frames]
@@ -102,15 +115,22 @@ class Second:
         events = tuple(self.events[at : at + MAX_EVENTS])
         return EventLeaf(Header(moment, min(event.at_ns for event in events), self.procedure), events)
 
-    def _frames(self, moment: Moment, at: int) -> FrameLeaf:
-        rows = self.rows[at : at + MAX_FRAMES]
-        models = tuple(self.identities.of(name) for name in self.fields.models)
+    def _frames(self, moment: Moment, rows: list[tuple[Shown, int]]) -> FrameLeaf:
+        places = self._places(rows[0][0])
+        models = tuple(self.identities.of(name, places[name]) for name in self.fields.models)
         header = Header(moment, min(shown.shown_ns for shown, _ in rows), self.procedure)
         return FrameLeaf(header, self.fields.stream, self.config, models, tuple(self._record(*row) for row in rows))
 
+    def _places(self, shown: Shown) -> dict[str, int]:
+        """Which place of each model's worker was shown."""
+        bits = model_bits(self.identities.device)
+        return {name: place(shown.places, bits[name]) for name in self.fields.models}
+
     def _record(self, shown: Shown, dropped: int) -> FrameRecord:
         pixels = self.frames.of(shown.seq) if self.frames is not None and shown.seq else None
-        said = output_digest(shown.runs, self.outputs)
+        places = self._places(shown)
+        taken = {name: self.outputs[place][name] for name, place in places.items() if place < len(self.outputs)}
+        said = output_digest(shown.runs, taken)
         return FrameRecord(
             seq=shown.seq,
             captured_ns=shown.captured_ns,

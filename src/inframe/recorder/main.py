@@ -14,6 +14,7 @@ from inframe.machine.child import ChildContext
 from inframe.pipeline import start
 from inframe.pipeline.board import Board, Count
 from inframe.pipeline.happened import MODEL_LOADED, Happened, HappenedReader
+from inframe.pipeline.places import places_of, readers
 from inframe.pipeline.record import RecordReader, Shown, fields_of
 from inframe.pipeline.ring import RingReader
 from inframe.recorder.batch import Identities, Second, settings_of
@@ -107,7 +108,10 @@ class Recorder:
         stream = device.streams[device.display]
         wanted = device.trail is not None and device.trail.input_digests
         self.pixels = Digests(RingReader(fds["frames"]), stream.width * stream.height * 3) if wanted else None
-        self.outputs = {model: Digests(RingReader(fds[f"results.{model}"]), None) for model in fields.models}
+        self.outputs = [
+            {model: Digests(ring, None) for model, ring in readers(fds, dict.fromkeys(fields.models), one).items()}
+            for one in places_of(device)
+        ]
         settings = settings_of(device)
         self.second = Second(fields, sha256(settings).digest(), self.identities, self.pixels, self.outputs, *salt, now)
         self.watch = Watch(device, board.controls())
@@ -149,7 +153,10 @@ class Recorder:
         self._post(now)
 
     def _look(self) -> None:
-        for digests in (*((self.pixels,) if self.pixels is not None else ()), *self.outputs.values()):
+        for digests in (
+            *((self.pixels,) if self.pixels is not None else ()),
+            *(d for one in self.outputs for d in one.values()),
+        ):
             digests.look()
             self.row.beat(self.clock.now())
         now = self.clock.now()
@@ -171,7 +178,7 @@ class Recorder:
         if one.name == MODEL_LOADED:
             if self.second.rows:
                 self._close_batch(self.clock.now())  # a leaf names each model once
-            self.identities.learn(*(one.data.get(key, "") for key in ("model", "sha256", "slot", "engine")))
+            self.identities.learn(one.data)
         if one.again:
             return
         kind = EventKind.__members__.get(one.kind, EventKind.FAULT)

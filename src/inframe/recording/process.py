@@ -13,7 +13,7 @@ from inframe.core.config import Device
 from inframe.core.errors import DeviceFault
 from inframe.core.types import Pixels
 from inframe.machine.child import ChildContext
-from inframe.pipeline import start
+from inframe.pipeline import places, start
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.record import RecordReader, fields_of
 from inframe.pipeline.ring import RingReader
@@ -73,6 +73,7 @@ def _tap(
 ) -> Tap:
     row, stream = board.row(ctx.name), device.streams[device.display]
     models = {name: model for name, model in device.models.items() if model.stream == device.display}
+    others = places.readers(ctx.fds, models, places.B) if device.candidate is not None else {}
     return Tap(
         frames=RingReader(ctx.fds["frames"]),
         outputs={name: (RingReader(ctx.fds[f"results.{name}"]), len(model.labels)) for name, model in models.items()},
@@ -84,6 +85,8 @@ def _tap(
         clock=MonotonicClock(),
         put=events.put,
         last=row.get(Count.SEQ),
+        others=others,
+        model_bits=places.model_bits(device),
     )
 
 

@@ -10,6 +10,7 @@ from inframe.core.clock import Clock
 from inframe.core.types import MissedReason, Pixels, Result, Run, Steps
 from inframe.pipeline import results
 from inframe.pipeline.board import Count, Row
+from inframe.pipeline.places import place
 from inframe.pipeline.record import RecordReader, Shown
 from inframe.pipeline.ring import RingReader
 from inframe.pipeline.watched import WatchedReader
@@ -112,7 +113,12 @@ class Tap:
     last: int = 0
     """The newest frame taken or missed."""
     missing: Missing = field(default_factory=Missing)
-    _said: dict[str, int] = field(default_factory=dict)
+    others: Mapping[str, RingReader] = field(default_factory=dict)
+    """Each model's ring of place b, on a device with `candidate:`."""
+    model_bits: Mapping[str, int] = field(default_factory=dict)
+    _word: int = 0
+    """The places shown, as the newest record has them: only what they say is recorded."""
+    _said: dict[tuple[str, int], int] = field(default_factory=dict)
     _ready: dict[str, int] = field(default_factory=dict)
     _notes: list[tuple[int, dict[str, object]]] = field(default_factory=list)
 
@@ -124,6 +130,7 @@ class Tap:
         lost = self.records.lost
         shown = self.records.take()
         self.missing.decisions += self.records.lost - lost
+        self._word = shown[-1].places if shown else self._word
         self._notes += (note for note in self.watched.take() if note[0] > self._from_record)
         said: list[tuple[int, Event]] = [(one.arrived_ns, one) for name in self.outputs for one in self._outputs(name)]
         begun = list(self._begun())  # after the outputs: a worker begins before it speaks
@@ -148,10 +155,19 @@ class Tap:
 
     def _outputs(self, name: str) -> Iterator[Said]:
         ring, labels = self.outputs[name]
-        newest, known = ring.newest(), self._said.get(name, 0)
+        rings = [ring] if name not in self.others else [ring, self.others[name]]
+        shown = place(self._word, self.model_bits.get(name, 0))
+        for one, ring in enumerate(rings):
+            if one == shown:
+                yield from self._new(name, one, ring, labels)
+            else:
+                self._said[name, one] = ring.newest()
+
+    def _new(self, name: str, place: int, ring: RingReader, labels: int) -> Iterator[Said]:
+        newest, known = ring.newest(), self._said.get((name, place), 0)
         first = max(known + 1, newest - ring.slots + 2)
         self.missing.results += max(0, first - known - 1) if known else 0
-        self._said[name] = newest
+        self._said[name, place] = newest
         for seq in range(first, newest + 1):
             header = ring.header(seq)
             found = results.read(ring, header, name, labels) if header is not None else None
