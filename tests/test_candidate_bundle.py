@@ -20,10 +20,8 @@ from inframe.pipeline.places import UNSIGNED
 from tests import devices
 from tests.bundle import made
 from tests.drivers import onnx_models as om
-from tests.test_device import affinity, go_on_until, open_device
+from tests.test_device import go_on_until, open_device
 from tests.test_device_bundle import digest_of, resolved, trail_of, write
-
-__all__ = ["affinity"]
 
 HEALTH = {"shadow_frames": 10, "window": 10, "missed": 1.0}
 FRAMES = 40
@@ -67,7 +65,6 @@ def to_trial(running: Running, models: dict[str, ModelConfig], bundles: dict[str
     go_on_until(running, shown_for(running, FRAMES))
 
 
-@pytest.mark.usefixtures("affinity")
 def test_a_signed_candidate_is_verified_shown_kept_and_comes_back_without_its_file(tmp_path: Path) -> None:
     path, candidate = device(tmp_path), other(tmp_path)
     file = Path(candidate["m"].file)
@@ -96,7 +93,6 @@ def test_a_signed_candidate_is_verified_shown_kept_and_comes_back_without_its_fi
     assert not [event for event in events if "unsigned" in event.data]
 
 
-@pytest.mark.usefixtures("affinity")
 def test_what_nobody_signed_is_not_even_started(tmp_path: Path) -> None:
     path = device(tmp_path)
     model, forged = bare(tmp_path), other(tmp_path, made.signer("anna"))
@@ -117,7 +113,6 @@ def test_what_nobody_signed_is_not_even_started(tmp_path: Path) -> None:
         candidate_cli.propose(path, tmp_path / "bare.yaml")
 
 
-@pytest.mark.usefixtures("affinity")
 def test_where_it_is_allowed_the_trail_and_the_screen_say_so(tmp_path: Path) -> None:
     path = device(tmp_path, allow_unsigned=True)
     with open_device(path) as running:

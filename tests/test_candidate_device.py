@@ -27,9 +27,7 @@ from inframe.trail.home import Home
 from inframe.trail.leaf import decode
 from inframe.trail.read import Log
 from inframe.trail.records import EventLeaf, FrameLeaf
-from tests.test_device import CELL, HEIGHT, WIDTH, affinity, go_on_until, open_device, records_of, write_device
-
-__all__ = ["affinity"]
+from tests.test_device import CELL, HEIGHT, WIDTH, go_on_until, open_device, records_of, write_device
 
 CRASH = """
 import os
@@ -118,7 +116,6 @@ def told(trail: Path) -> tuple[dict[int, tuple[str, str]], list[str]]:
     ]
 
 
-@pytest.mark.usefixtures("affinity")
 def test_a_candidate_is_shown_taken_back_and_kept_without_a_frame_lost(tmp_path: Path) -> None:
     scaled_model(tmp_path / "other.onnx", 1.0)
     path = write(tmp_path, shadow_frames=20, window=10, missed=1.0)
@@ -167,7 +164,6 @@ def test_a_candidate_is_shown_taken_back_and_kept_without_a_frame_lost(tmp_path:
     assert events == [f"CANDIDATE_{move}" for move in expected]
 
 
-@pytest.mark.usefixtures("affinity")
 def test_a_candidate_that_disagrees_on_live_video_ends_in_shadow(tmp_path: Path) -> None:
     scaled_model(tmp_path / "wrong.onnx", 0.0)
     path = write(tmp_path, shadow_frames=20, window=10)
@@ -189,7 +185,6 @@ def test_a_candidate_that_disagrees_on_live_video_ends_in_shadow(tmp_path: Path)
         assert running.supervisor.pid("worker.worker") is not None
 
 
-@pytest.mark.usefixtures("affinity")
 @pytest.mark.parametrize("how", ["crash", "kill", "hang"])
 def test_a_candidate_that_crashes_on_trial_is_taken_back(tmp_path: Path, how: str) -> None:
     (tmp_path / "crash.py").write_text(CRASH.format(at=80 if how == "crash" else -1))
