@@ -6,7 +6,7 @@ import statistics
 import time
 from collections import Counter
 from collections.abc import Callable
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -30,6 +30,8 @@ class Summary:
 
     device: str
     seconds: float = 0.0
+    stopped: bool = False
+    """By a signal."""
     frames: int = 0
     """Frames that the display's stream captured."""
     shown: int = 0
@@ -153,7 +155,7 @@ def run(
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return _summary(running, follower, restarts, (ended - began) / NS_PER_S)
+    return replace(_summary(running, follower, restarts, (ended - began) / NS_PER_S), stopped=bool(stopped))
 
 
 def _summary(running: Running, follower: Follower, restarts: Counter[str], seconds: float) -> Summary:
