@@ -17,6 +17,7 @@ from inframe.core.health import Phase
 from inframe.device import Running
 from inframe.pipeline.board import Count
 from inframe.pipeline.places import UNSIGNED
+from inframe.trail.records import EventKind
 from tests import devices
 from tests.bundle import made
 from tests.drivers import onnx_models as om
@@ -92,7 +93,7 @@ def test_a_signed_candidate_is_verified_shown_kept_and_comes_back_without_its_fi
     events, models = trail_of(tmp_path / "trail")
     named = {(model.bundle.hex(), model.slot) for model in models if any(model.bundle)}
     assert named == {(first, "active"), (second, "trial"), (second, "active")}
-    assert {event.data["signed_by"] for event in events if event.name.startswith("CANDIDATE_")} == {"anna, otto"}
+    assert {event.data["signed_by"] for event in events if event.kind is EventKind.UPDATE} == {"anna, otto"}
     assert not [event for event in events if "unsigned" in event.data]
 
 
