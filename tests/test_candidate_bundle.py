@@ -15,13 +15,16 @@ from inframe.core.config import BundleConfig, ModelConfig
 from inframe.core.errors import ConfigError
 from inframe.core.health import Phase
 from inframe.device import Running
+from inframe.orders import Orders
 from inframe.pipeline.board import Count
 from inframe.pipeline.places import UNSIGNED
+from inframe.trail.records import EventKind
 from tests import devices
 from tests.bundle import made
 from tests.drivers import onnx_models as om
 from tests.test_device import go_on_until, open_device
 from tests.test_device_bundle import digest_of, resolved, trail_of, write
+from tests.test_orders import Obedient, asked
 
 HEALTH = {"shadow_frames": 10, "window": 10, "missed": 1.0}
 FRAMES = 40
@@ -89,8 +92,25 @@ def test_a_signed_candidate_is_verified_shown_kept_and_comes_back_without_its_fi
     events, models = trail_of(tmp_path / "trail")
     named = {(model.bundle.hex(), model.slot) for model in models if any(model.bundle)}
     assert named == {(first, "active"), (second, "trial"), (second, "active")}
-    assert {event.data["signed_by"] for event in events if event.name.startswith("CANDIDATE_")} == {"anna, otto"}
+    assert {event.data["signed_by"] for event in events if event.kind is EventKind.UPDATE} == {"anna, otto"}
     assert not [event for event in events if "unsigned" in event.data]
+
+
+def test_the_command_sends_the_bundle_and_not_what_it_says(tmp_path: Path) -> None:
+    path, candidate = device(tmp_path), other(tmp_path)
+    values = yaml.safe_load(path.read_text())
+    values["bundles"]["m"]["file"] = candidate["m"].file
+    better = tmp_path / "better.yaml"
+    better.write_text(yaml.safe_dump(values))
+    with pytest.raises(ConfigError, match="found the same as in"):
+        candidate_cli.propose(path, path)
+    obedient = Obedient()
+    orders = Orders(tmp_path / "control", obedient)
+    assert asked(orders, lambda: candidate_cli.propose(path, better) or True) is True  # type: ignore[func-returns-value]
+    orders.close()
+    assert obedient.models == {}
+    assert obedient.bundles == dict(resolved(better).bundles)
+    assert obedient.bundles["m"].digest == digest_of(Path(candidate["m"].file))
 
 
 def test_what_nobody_signed_is_not_even_started(tmp_path: Path) -> None:
