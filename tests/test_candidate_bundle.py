@@ -106,7 +106,7 @@ def test_the_command_sends_the_bundle_and_not_what_it_says(tmp_path: Path) -> No
         candidate_cli.propose(path, path)
     obedient = Obedient()
     orders = Orders(tmp_path / "control", obedient)
-    assert asked(orders, lambda: candidate_cli.propose(path, better) or True) is True  # type: ignore[func-returns-value]
+    assert asked(orders, lambda: candidate_cli.propose(path, better) or True) is True
     orders.close()
     assert obedient.models == {}
     assert obedient.bundles == dict(resolved(better).bundles)
