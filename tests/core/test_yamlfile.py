@@ -2,6 +2,7 @@
 
 import os
 import re
+from copy import deepcopy
 from pathlib import Path
 from typing import Any
 
@@ -354,16 +355,16 @@ def test_changed_structure(data: st.DataObject) -> None:
             case "delete":
                 del holder[key]
             case "replace":
-                holder[key] = data.draw(ODD)
+                holder[key] = deepcopy(data.draw(ODD))
             case "wrap":
                 holder[key] = [holder[key]] if data.draw(st.booleans()) else {"x": holder[key]}
             case "rename" if isinstance(holder, dict):
                 holder[data.draw(st.text(max_size=6))] = holder.pop(key)
             case _:
                 if isinstance(holder, dict):
-                    holder[data.draw(st.text(max_size=6))] = data.draw(ODD)
+                    holder[data.draw(st.text(max_size=6))] = deepcopy(data.draw(ODD))
                 else:
-                    holder.append(data.draw(ODD))
+                    holder.append(deepcopy(data.draw(ODD)))
     one_error(yaml.safe_dump(values, allow_unicode=True).encode("utf-8", "surrogatepass"))
 
 
