@@ -117,7 +117,7 @@ class Candidates:
         proposed = prepare(self.device, models, bundles or {})
         try:
             self._start(proposed, phase)
-        except BaseException:
+        except BaseException:  # also when interrupted: the memory is given back, and the error goes on
             proposed.close()
             raise
 

@@ -136,9 +136,8 @@ class Running:
         if self._orders is not None:
             self._orders.close()
         self.supervisor.stop(STOP_S)
-        os.sched_setaffinity(
-            0, self._own_cores
-        )  # or the next device that is started here would know of the background only
+        # the next device that is started here would know of the background only
+        os.sched_setaffinity(0, self._own_cores)
         self._read_notes()
         self.candidate.close()
         for fd in self.shared.values():

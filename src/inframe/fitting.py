@@ -51,7 +51,7 @@ def prepare(device: Device, models: Mapping[str, ModelConfig], bundles: Mapping[
                 signed_by |= set(bundle.signed_by)
         fit(device, every)
         return Proposed(beside(device, every, configs), tuple(every), sealed, ", ".join(sorted(signed_by)))
-    except BaseException:
+    except BaseException:  # also when interrupted: the memory is given back, and the error goes on
         for fd in sealed.values():
             os.close(fd)
         raise

@@ -78,7 +78,7 @@ def open_bundle(source: Path | int, policy: Policy) -> Bundle:
     sealed = seal(source, MAX_BUNDLE)
     try:
         return verify(name_of(source), sealed, policy)
-    except BaseException:
+    except BaseException:  # also when interrupted: the memory is given back, and the error goes on
         sealed.close()
         raise
 

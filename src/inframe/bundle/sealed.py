@@ -93,7 +93,7 @@ def fill(read: Callable[[int], bytes], limit: int, where: str) -> int:
         if not 0 < at <= limit:  # it grew or shrank while it was read
             raise _wrong_size(where, at, limit)  # noqa: TRY301  # the memory is given back in one place
         fcntl.fcntl(memory, fcntl.F_ADD_SEALS, SEALS)
-    except BaseException:
+    except BaseException:  # also when interrupted: the memory is given back, and the error goes on
         os.close(memory)
         raise
     return memory
