@@ -92,6 +92,7 @@ def test_the_newest_that_is_for_it_and_the_switch_for_all() -> None:
     [
         (b"", "content"),
         (b"[]", "content"),
+        (b"{}", "format"),
         (b'{"format": "inframe releases 2"}', "format"),
         (b'{"format": "inframe releases 1", "extra": 1}', "extra"),
         (b'{"format": "inframe releases 1", "block": 7}', "block"),

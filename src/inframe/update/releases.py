@@ -88,11 +88,14 @@ class ReleaseList(_Part):
 def parse(raw: bytes) -> ReleaseList:
     """Raises UpdateError: where, what was found, what was expected."""
     try:
-        return ReleaseList.model_validate_json(raw)
+        listed = ReleaseList.model_validate_json(raw)
     except ValidationError as error:
         first = error.errors()[0]
         field = ".".join(map(str, first["loc"])) or "content"
         raise refused(TARGET, field, repr(first["input"])[:60], first["msg"]) from None
+    if "format" not in listed.model_fields_set:
+        raise refused(TARGET, "format", "none", "it to be said")
+    return listed
 
 
 @dataclass(frozen=True, slots=True)
