@@ -28,7 +28,8 @@ ROWS = ("floor",)
 
 
 class PlainLoop:
-    """The parent's side: a context manager that starts the loop, with the scheduling that the device's worker has."""
+    """The parent's side: a context manager that starts the loop, with the scheduling that the device's worker has (the ordinary
+    one where `device.real_time` is off)."""
 
     def __init__(self, device: Device) -> None:
         board, records = (
