@@ -9,14 +9,15 @@ from torch.nn import functional
 
 from reference.data import MEAN, STD
 
-__all__ = ["MEAN", "STD", "Anatomy"]
+__all__ = ["MEAN", "STD", "Anatomy", "Block", "conv"]
 
 WIDTHS = (32, 64, 96, 96)  # at a quarter, an eighth, a sixteenth, a thirty-second of the input's size
 BLOCKS = (1, 1, 2, 1)
 DECODER = 48
 
 
-def _conv(inside: int, outside: int, size: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
+def conv(inside: int, outside: int, size: int = 3, stride: int = 1, groups: int = 1) -> nn.Sequential:
+    """A convolution, the batch's norm, and nothing below zero."""
     return nn.Sequential(
         nn.Conv2d(inside, outside, size, stride, size // 2, groups=groups, bias=False),
         nn.BatchNorm2d(outside),
@@ -29,7 +30,7 @@ class Block(nn.Module):  # type: ignore[misc]  # mypy does not follow torch
 
     def __init__(self, width: int) -> None:
         super().__init__()
-        self.first = _conv(width, width)
+        self.first = conv(width, width)
         self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
 
     def forward(self, x: Tensor) -> Tensor:
@@ -43,12 +44,12 @@ class Anatomy(nn.Module):  # type: ignore[misc]
         super().__init__()
         inside = (48, *WIDTHS)
         self.stages = nn.ModuleList(
-            nn.Sequential(_conv(before, width, stride=1 if k == 0 else 2), *(Block(width) for _ in range(BLOCKS[k])))
+            nn.Sequential(conv(before, width, stride=1 if k == 0 else 2), *(Block(width) for _ in range(BLOCKS[k])))
             for k, (before, width) in enumerate(zip(inside, WIDTHS, strict=False))
         )
         self.context = nn.Sequential(nn.AdaptiveAvgPool2d(1), nn.Conv2d(WIDTHS[-1], DECODER, 1), nn.ReLU(inplace=True))
         self.laterals = nn.ModuleList(nn.Conv2d(width, DECODER, 1) for width in WIDTHS)
-        self.mixes = nn.ModuleList(_conv(DECODER, DECODER) for _ in WIDTHS[1:])
+        self.mixes = nn.ModuleList(conv(DECODER, DECODER) for _ in WIDTHS[1:])
         self.head = nn.Conv2d(DECODER, 4 * classes, 1)
 
     def forward(self, x: Tensor) -> Tensor:

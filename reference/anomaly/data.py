@@ -23,6 +23,7 @@ from reference.scene.script import Script
 RENDER = (360, 640)
 CUT = slice((RENDER[0] - SIZE[0]) // 2, (RENDER[0] + SIZE[0]) // 2)  # rows: `fit: crop` of the device file
 CROP = 160  # side of a training picture
+WIDE = 3  # of so many batches one has pictures of twice the side: what is on the lens shows beside what is sharp
 DIRTY, CLEAN = 0.35, 0.12  # of the haze on the lens: more is dirty, less is clean, between is for neither
 PLANES = {"picture": 3, "bare": 3, "label": 1, "haze": 1}
 Frames = dict[str, NDArray[np.uint8]]
@@ -141,13 +142,13 @@ def _cells(plane: Plane) -> Plane:
     return np.asarray(plane.reshape(side, STRIDE, side, STRIDE).mean(axis=(1, 3), dtype=np.float32))
 
 
-def example(rng: np.random.Generator, frames: Frames, k: int) -> tuple[Colours, NDArray[np.float32]]:
-    """A training picture, float32 (160, 160, 3), and what is true of its cells: (3, 20, 20), 0, 1, or -1 for "either"."""
-    sample, haze = take(rng, frames, k)
+def example(rng: np.random.Generator, frames: Frames, k: int, side: int) -> tuple[Colours, NDArray[np.float32]]:
+    """A training picture, float32 (side, side, 3), and what is true of its cells: (3, side / 8, side / 8), 0, 1 or -1 (either)."""
+    sample, haze = take(rng, frames, k, side)
     unsettle(rng, sample)
 
     def donor() -> Colours:
-        return take(rng, frames, int(rng.integers(len(frames["picture"]))))[0].picture
+        return take(rng, frames, int(rng.integers(len(frames["picture"]))), side)[0].picture
 
     for corruption, odds in (
         (partial(corrupt_tool, donor=donor), (0.4, 0.4, 0.2)),
@@ -156,7 +157,7 @@ def example(rng: np.random.Generator, frames: Frames, k: int) -> tuple[Colours, 
         make: Callable[[np.random.Generator, Sample], None] = corruption
         for _ in range(rng.choice(3, p=odds)):
             make(rng, sample)
-    truth = np.empty((len(CHANNELS), CROP // STRIDE, CROP // STRIDE), np.float32)
+    truth = np.empty((len(CHANNELS), side // STRIDE, side // STRIDE), np.float32)
     for row, plane in zip(truth, (sample.on_tool, sample.on_tissue), strict=False):
         share = _cells(plane.astype(np.float32))
         row[:] = np.where(share > 0.16, 1, np.where(share > 0.0, -1, 0))
@@ -183,11 +184,13 @@ class Batches:
     seed: int
 
     def one(self, number: int) -> tuple[NDArray[np.uint8], NDArray[np.float32]]:
-        """Pictures uint8 (batch, 160, 160, 3) and truth float32 (batch, 3, 20, 20)."""
+        """Pictures uint8 (batch, 160, 160, 3) and truth float32 (batch, 3, 20, 20); each third time a quarter as many, of twice
+        the side."""
         rng = np.random.default_rng((self.seed, number))
         pictures, truths = [], []
-        for k in rng.integers(0, len(self.frames["picture"]), self.batch // 2):
-            picture, truth = example(rng, self.frames, int(k))
+        wide = number % WIDE == WIDE - 1
+        for k in rng.integers(0, len(self.frames["picture"]), max(1, self.batch // (8 if wide else 2))):
+            picture, truth = example(rng, self.frames, int(k), 2 * CROP if wide else CROP)
             pictures += [degrade(rng, picture), degrade(rng, picture[:, ::-1])]
             truths += [truth, truth[..., ::-1]]
         return np.stack(pictures), np.stack(truths)

@@ -4,28 +4,9 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reference.anomaly.channels import CHANNELS
+from reference.model import Block, conv
 
 WIDTHS = (16, 24, 48, 72, 96)  # channels at a half, a quarter … of the input
-
-
-def _conv(inside: int, outside: int, stride: int = 1, groups: int = 1) -> nn.Sequential:
-    return nn.Sequential(
-        nn.Conv2d(inside, outside, 3, stride, 1, groups=groups, bias=False),
-        nn.BatchNorm2d(outside),
-        nn.ReLU(inplace=True),
-    )
-
-
-class _Block(nn.Module):  # type: ignore[misc]  # mypy does not follow torch
-    """Two convolutions and a way around them."""
-
-    def __init__(self, width: int) -> None:
-        super().__init__()
-        self.first = _conv(width, width)
-        self.second = nn.Sequential(nn.Conv2d(width, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
-
-    def forward(self, x: Tensor) -> Tensor:
-        return functional.relu(x + self.second(self.first(x)))
 
 
 class Anomaly(nn.Module):  # type: ignore[misc]
@@ -34,13 +15,13 @@ class Anomaly(nn.Module):  # type: ignore[misc]
     def __init__(self) -> None:
         super().__init__()
         half, quarter, eighth, sixteenth, deep = WIDTHS
-        self.fine = nn.Sequential(_conv(3, half, stride=2), _conv(half, quarter, stride=2))
-        self.eighth = nn.Sequential(_conv(quarter, eighth, stride=2), _Block(eighth))
-        self.sixteenth = nn.Sequential(_conv(eighth, sixteenth, stride=2), _Block(sixteenth))
-        self.deep = nn.Sequential(_conv(sixteenth, deep, stride=2), _Block(deep), _Block(deep))
+        self.fine = nn.Sequential(conv(3, half, stride=2), conv(half, quarter, stride=2))
+        self.eighth = nn.Sequential(conv(quarter, eighth, stride=2), Block(eighth))
+        self.sixteenth = nn.Sequential(conv(eighth, sixteenth, stride=2), Block(sixteenth))
+        self.deep = nn.Sequential(conv(sixteenth, deep, stride=2), Block(deep), Block(deep))
         self.laterals = nn.ModuleList(nn.Conv2d(width, eighth, 1) for width in (deep, sixteenth, eighth))
-        self.mix = _conv(eighth, eighth, groups=eighth)
-        self.last = _conv(eighth, eighth)
+        self.mix = conv(eighth, eighth, groups=eighth)
+        self.last = conv(eighth, eighth)
         self.head = nn.Conv2d(eighth, len(CHANNELS), 1)
 
     def forward(self, x: Tensor) -> Tensor:

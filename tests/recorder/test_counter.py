@@ -34,6 +34,7 @@ def test_a_trail_that_was_put_back_is_found_by_its_counter(tmp_path: Path, tpm: 
     desk.second()
     desk.close()
     assert verified(desk).damages == []
+    assert "COUNTER_LOST" not in desk.board.faults()
     log, old = desk.home.folder / "log", tmp_path / "old"
     desk.kill()
     shutil.copytree(log, old)
@@ -57,6 +58,7 @@ def test_without_its_tpm_the_device_records_and_says_so(tmp_path: Path, tpm: Tpm
     desk.second()
     (gap,) = desk.events("NO_COUNTER")
     assert gap.data["why"].startswith("tpm2_nvread 0x01800001: ")
+    assert "COUNTER_LOST" in desk.board.faults()
     assert len(desk.frames()) == 30
     tpm.power_on()
 

@@ -2,6 +2,7 @@
 against the real client, over a real web server. Each is refused, says so in the trail, and what runs is what ran before."""
 
 import json
+import socket
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
@@ -289,7 +290,7 @@ def _status(code: int) -> Callable[[Handler, bytes | None], None]:
         instead(b"\xff\xfe" * 100),
         lambda handler, _: handler.wfile.write(b"\x00\x01not http\r\n\r\n"),
         lambda handler, data: handler.give((data or b"")[:-40]),
-        lambda handler, _: handler.connection.close(),
+        lambda handler, _: handler.connection.shutdown(socket.SHUT_RDWR),
     ],
     ids=["404", "403", "500", "302", "empty", "html", "deep", "nonsense", "types", "utf", "nothttp", "cut", "hangup"],
 )

@@ -191,6 +191,14 @@ EVENTS: dict[str, Event] = _table(
         "RECORD DAMAGED",
         "RC-05",
     ),
+    Event(
+        "COUNTER_LOST",
+        "the trail's monotonic counter could not be read or stepped",
+        "the record goes on without it; that it was replaced by an older copy would not be noticed",
+        L,
+        "RECORD NOT COUNTED",
+        "RC-05",
+    ),
     Event("CONSOLE_LOST", "the console died or hung", "restarted", L, "CONSOLE RESTARTING", "RC-06"),
     Event("SCREEN_LOST", "a screen process died or hung", "restarted", L, "SCREEN OUTPUT RESTARTING", "RC-02"),
     Event(

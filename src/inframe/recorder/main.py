@@ -222,6 +222,7 @@ class Recorder:
                 "DISK_SLOW": bool(health.busy_since_ns) and now - health.busy_since_ns > SLOW_NS,
                 "RECORDER_BEHIND": bool(dropped_ns) and now - dropped_ns < SHOWN_NS,
                 "TRAIL_DAMAGED": bool(health.damaged),
+                "COUNTER_LOST": health.is_uncounted,
             },
             now,
         )

@@ -77,6 +77,8 @@ class Health:
     """Since when a batch has been on its way to the disk; 0: none is."""
     damaged: str = ""
     """The log that was begun because the one before was found damaged."""
+    is_uncounted: bool = False
+    """The device has a monotonic counter, and it failed."""
     is_open: bool = False
     """The log has been opened once, and `newest` is known."""
     newest: tuple[int, int] = (0, 0)
@@ -210,6 +212,7 @@ class Store:
                 self._anchored_ns = self._clock.now()
                 writer.anchor()
             writer.commit()
+        self.health.is_uncounted = self._home.counter is not None and not writer.is_counted
         self._home.take_over(writer, self._clock.now())
 
     def _open(self) -> Writer:

@@ -178,6 +178,11 @@ class Writer:
     # --- appending ---------------------------------------------------------------------------------------------------
 
     @property
+    def is_counted(self) -> bool:
+        """Whether a monotonic counter follows the log: there is one, and it has not failed."""
+        return self._counter is not None
+
+    @property
     def size(self) -> int:
         """How many leaves are safely written."""
         return self._frontier.size
