@@ -163,6 +163,18 @@ def test_names_stand_at_their_regions_and_do_not_tremble() -> None:
     assert np.array_equal(pictures[0], pictures[1])
 
 
+def test_a_name_makes_way_for_the_watermark() -> None:
+    overlay = Overlay("d", LOOKS, WIDTH, HEIGHT, watermark="NOT FOR CLINICAL USE")
+    classes = np.zeros((64, 64), np.uint8)
+    classes[58:, 40:] = 1  # its name would stand on the watermark
+    with_name, without = np.empty_like(scene()), np.empty_like(scene())
+    overlay.draw(with_name, scene(), decision(("anatomy", Masks(classes))), Controls(opacity=0.0), 0)
+    overlay.draw(without, scene(), decision(), Controls(opacity=0.0), 0)
+    x0, y0, x1, y1 = overlay._furniture.watermark_at(HEIGHT)
+    inner = np.s_[y0:y1, x0 : min(x1, WIDTH - 6)]
+    assert np.array_equal(with_name[inner], without[inner])
+
+
 def test_boxes_have_their_colour_name_and_score() -> None:
     boxes = Boxes(np.array([[0.25, 0.4, 0.5, 0.7]], np.float32), floats([0.87]), np.array([0], np.int32))
     picture = drawn(decision(("tools", boxes)))

@@ -31,6 +31,9 @@ LOUD = Style(opacity=0.0, scale=1.1, weight=700, pad=0.0)
 BAND_ROWS = 3
 """Alerts shown at once; how many more there are is said."""
 
+Rect = tuple[int, int, int, int]
+"""A window of the picture: x0, y0, x1, y1."""
+
 
 class Furniture:
     """Draws it. `texts`: what the rules may say, rendered at the start: a first alert then costs what the next does."""
@@ -78,9 +81,17 @@ class Furniture:
             stamp_row(into, plates, self._width - margin - row_width(plates), y)
             y += plates[0].height + margin // 3
         if self._watermark is not None:
-            mark = self._watermark
-            stamp(into, mark, self._width - margin - mark.width, bottom - margin - mark.height)
+            x, y, _, _ = self.watermark_at(bottom)
+            stamp(into, self._watermark, x, y)
         return bottom
+
+    def watermark_at(self, bottom: int) -> Rect:
+        """Where the watermark is above `bottom`; a window of no area where there is none."""
+        mark = self._watermark
+        if mark is None:
+            return 0, 0, 0, 0
+        right, lower = self._width - self._margin, bottom - self._margin
+        return right - mark.width, lower - mark.height, right, lower
 
     def lines(self, into: Pixels, rows: Sequence[list[Sprite]], bottom: int) -> None:
         """Rows of plates in the left lower corner, the first one on top, ending above `bottom`."""

@@ -29,7 +29,7 @@ from inframe.core.types import (
     Verdict,
 )
 from inframe.pipeline.blocks import Blocks
-from inframe.pipeline.furniture import Furniture
+from inframe.pipeline.furniture import Furniture, Rect
 from inframe.pipeline.outline import SHIFT, Outline, Polygon, Tracer, thin_out
 from inframe.pipeline.palette import BLACK, FAINT, HEAT, WHITE, Look, Rgb, lighter
 from inframe.pipeline.text import Lettering, Round, Sprite, Style, row_width, stamp, stamp_row
@@ -44,9 +44,6 @@ LETTERS = 28
 """A longer name is cut."""
 SMALLEST_NAMED = 0.0008
 """A part smaller than this share of the mask gets no name: the name would hide it."""
-
-Rect = tuple[int, int, int, int]
-"""x0, y0, x1, y1 in frame pixels."""
 
 
 @dataclass
@@ -256,7 +253,7 @@ class Overlay:
     def _names(self, into: Pixels, canvas: _Canvas) -> None:
         """Names of regions, the smallest region's first; one that would hide another moves up or down."""
         width = self._shape[1]
-        taken: list[Rect] = []
+        taken: list[Rect] = [self._furniture.watermark_at(canvas.bottom)]
         for _, key, anchor, plate in sorted(canvas.names, key=lambda name: name[0]):
             x, y = self._steady(key, anchor)
             x = min(max(0, x - plate.width // 2), max(0, width - plate.width))
