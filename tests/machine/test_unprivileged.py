@@ -5,6 +5,7 @@ import ctypes
 import os
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -33,13 +34,19 @@ def _nobody_can_run_this() -> bool:
 @pytest.mark.skipif(
     os.geteuid() != 0, reason="this user has no privileges to give up: the other tests ran without them"
 )
-def test_all_of_it_without_privileges(tmp_path: Path) -> None:
+def test_all_of_it_without_privileges() -> None:
+    # not pytest's own folder: its path leaves too little of the 107 bytes that a socket's may have
+    with tempfile.TemporaryDirectory(prefix="inframe-") as folder:
+        _run_as_nobody(Path(folder))
+
+
+def _run_as_nobody(folder: Path) -> None:
     here = Path(__file__).parent
     command = [sys.executable, "-m", "pytest", "-q", "-p", "no:cacheprovider", "--basetemp"]
-    command += [str(tmp_path / "nobody"), *(str(here / name) for name in REAL)]
+    command += [str(folder / "nobody"), *(str(here / name) for name in REAL)]
     user = NOBODY if _nobody_can_run_this() else None
     if user is not None:
-        os.chown(tmp_path, NOBODY, NOBODY)
+        os.chown(folder, NOBODY, NOBODY)
     environment = {**os.environ, "PYTHONDONTWRITEBYTECODE": "1", "PYTHONPATH": os.pathsep.join(filter(None, sys.path))}
     done = subprocess.run(
         command,

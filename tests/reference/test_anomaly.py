@@ -98,10 +98,13 @@ def test_a_batch_is_a_function_of_its_number() -> None:
     assert {name: array.shape for name, array in frames.items()} == {n: (1, *SIZE, c) for n, c in PLANES.items()}
     batches = Batches(frames, 4, 3)
     pictures, truth = batches.one(5)
+    assert pictures.shape == (2, 320, 320, 3), "each third batch has larger pictures"
+    assert truth.shape == (2, len(CHANNELS), 40, 40)
+    pictures, truth = batches.one(4)
     assert pictures.shape == (4, 160, 160, 3)
     assert truth.shape == (4, len(CHANNELS), 20, 20)
     assert set(np.unique(truth)) <= {-1.0, 0.0, 1.0}
-    again = batches.one(5)
+    again = batches.one(4)
     assert np.array_equal(pictures, again[0])
     assert np.array_equal(truth, again[1])
     assert not np.array_equal(pictures, batches.one(6)[0])

@@ -1,0 +1,28 @@
+"""The tests run in two processes: those that start devices and their real-time processes one after the other in one of them,
+all others meanwhile in the other. Two devices at once would fight for the cores that each binds."""
+
+import pytest
+
+MACHINE = (
+    "tests/bench/",
+    "tests/chaos/",
+    "tests/drivers/cameras/",
+    "tests/drivers/screens/",
+    "tests/machine/",
+    "tests/recording/test_live.py",
+    "tests/test_candidate_bundle.py",
+    "tests/test_candidate_device.py",
+    "tests/test_checking.py",
+    "tests/test_device.py",
+    "tests/test_device_bundle.py",
+    "tests/test_fuzz.py",
+    "tests/test_trail_device.py",
+)
+"""Where tests are that start such processes."""
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Groups for `--dist loadgroup`: one for the machine, one for each other file, whose fixtures are then made once."""
+    for item in items:
+        file = item.nodeid.partition("::")[0]
+        item.add_marker(pytest.mark.xdist_group("machine" if file.startswith(MACHINE) else file))
