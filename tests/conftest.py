@@ -1,7 +1,15 @@
 """The tests run in two processes: those that start devices and their real-time processes one after the other in one of them,
-all others meanwhile in the other. Two devices at once would fight for the cores that each binds."""
+all others meanwhile in the other. Two devices at once would fight for the cores that each binds.
+
+Hypothesis tries the same examples in each run, so that a change is judged by what it changed, and measures no time. To look
+for new ones: `pytest --hypothesis-profile default`.
+"""
 
 import pytest
+from hypothesis import settings
+
+settings.register_profile("same", derandomize=True, deadline=None)
+settings.load_profile("same")
 
 MACHINE = (
     "tests/bench/",
