@@ -21,6 +21,6 @@ def inverse(p: float) -> float:
 
 
 def chi_squared(dimensions: int, p: float) -> float:
-    """The value below which a share p of chi-squared lies (Wilson and Hilferty 1931; within 1 % for p from 0.9 to 0.9999)."""
+    """The value below which a share p of chi-squared lies (Wilson and Hilferty 1931; within 2 % for p from 0.9 to 0.999)."""
     a = 2.0 / (9.0 * dimensions)
     return dimensions * (1.0 - a + inverse(p) * math.sqrt(a)) ** 3

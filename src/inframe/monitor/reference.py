@@ -11,6 +11,8 @@ Quantiles of the adjusted ones are of procedures that the regression did not see
 """
 
 import json
+import math
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -25,10 +27,11 @@ from inframe.monitor.charts import effective_number
 from inframe.monitor.signals import Kind, signal_of
 
 MIN_PROCEDURES = 50
-PROBABILITIES = (0.01, 0.025, 0.05, 0.1, 0.2, 0.3, 0.4, 0.5, 0.6, 0.7, 0.8, 0.9, 0.95, 0.975, 0.99)
+_LOWER = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
+PROBABILITIES = (*_LOWER, 0.5, *(1 - p for p in reversed(_LOWER)))
 SCORES = np.array([normal.inverse(p) for p in PROBABILITIES])
-FARTHEST = 3.5
-"""Numbers beyond are taken for this: one odd procedure is no drift."""
+"""A number never goes beyond the outermost: one odd procedure is no drift, and how far the tails of a distribution reach is what
+a reference knows least of."""
 MOST_TIES = 0.8
 """A signal that has one value in more of the reference's procedures is not charted."""
 BLOCK_TAIL = 0.001
@@ -42,9 +45,7 @@ class ReferenceSignal(Part):
 
     name: str
     quantiles: Quantiles = Field(description="of the procedures' values, at PROBABILITIES")
-    sd: float = Field(gt=0, description="of the procedures' values")
-    adjusted: Quantiles = Field(description="of the adjusted numbers, at PROBABILITIES")
-    adjusted_sd: float = Field(gt=0)
+    adjusted: Quantiles = Field(description="of what the others leave unexplained, at PROBABILITIES")
     weights: tuple[float, ...] = Field(
         description="of each signal's normal score in what the others explain of this one"
     )
@@ -98,35 +99,39 @@ class Reference:
         return 2 * len(self.names)
 
     def plain(self, values: Array) -> Array:
-        """(signals,) normal scores of a procedure's values, in the order of `names`; NaN stays NaN."""
-        rows = zip(values, self.file.signals, strict=True)
-        return np.array([_score(float(value), one.quantiles, one.sd) for value, one in rows])
+        """(…, signals) normal scores of procedures' values, in the order of `names`; NaN stays NaN."""
+        return _scores(values, [one.quantiles for one in self.file.signals], self.file.procedures)
 
     def adjusted(self, plain: Array) -> Array:
-        """(signals,); a signal that is missing explains nothing of the others, and has no number itself."""
-        left = plain - self.weights @ np.nan_to_num(plain)
-        rows = zip(left, self.file.signals, strict=True)
-        return np.array([_score(float(value), one.adjusted, one.adjusted_sd) for value, one in rows])
+        """(…, signals); a signal that is missing explains nothing of the others, and has no number itself."""
+        left = plain - np.nan_to_num(plain) @ self.weights.T
+        return _scores(left, [one.adjusted for one in self.file.signals], self.file.procedures)
 
     def numbers(self, values: Array) -> Array:
-        """(charts,): what the charts get of a procedure."""
+        """(…, charts): what the charts get of procedures."""
         plain = self.plain(values)
-        return np.concatenate([plain, self.adjusted(plain)])
+        return np.concatenate([plain, self.adjusted(plain)], axis=-1)
 
 
-def _score(value: float, quantiles: tuple[float, ...], sd: float) -> float:
-    """The normal score: between the quantiles along a line; where several are equal, the middle of theirs; beyond the outermost
-    along the SD."""
-    if value != value:  # noqa: PLR0124  # NaN
-        return value
-    if value < quantiles[0]:
-        z = SCORES[0] + (value - quantiles[0]) / sd
-    elif value > quantiles[-1]:
-        z = SCORES[-1] + (value - quantiles[-1]) / sd
-    else:
-        same = [SCORES[i] for i, q in enumerate(quantiles) if q == value]
-        z = sum(same) / len(same) if same else float(np.interp(value, quantiles, SCORES))
-    return float(min(FARTHEST, max(-FARTHEST, z)))
+def _scores(values: Array, quantiles: Sequence[Sequence[float]], procedures: int) -> Array:
+    """Normal scores: between a signal's quantiles along a line; where several are equal, the mean of the scores between them, so
+    that they are 0 on average whatever the distribution. The outermost of m procedures are where one in m + 1 lies beyond."""
+    farthest = -normal.inverse(1.0 / (procedures + 1))
+    found = np.empty(values.shape)
+    for j, row in enumerate(quantiles):
+        known, first, counts = np.unique(row, return_index=True, return_counts=True)
+        scores = [_middle(int(i), int(i + n - 1)) for i, n in zip(first, counts, strict=True)]
+        found[..., j] = np.interp(values[..., j], known, np.clip(scores, -farthest, farthest))
+    return np.where(np.isnan(values), np.nan, found)
+
+
+def _middle(first: int, last: int) -> float:
+    """The mean of a standard normal number between two of the SCORES; beyond the outermost ones there is no end."""
+    if first == last:
+        return float(SCORES[first])
+    low, high = (0.0 if first == 0 else PROBABILITIES[first]), (1.0 if last == len(SCORES) - 1 else PROBABILITIES[last])
+    density = [math.exp(-0.5 * SCORES[i] ** 2) / math.sqrt(2 * math.pi) for i in (first, last)]
+    return (density[0] * (first > 0) - density[1] * (last < len(SCORES) - 1)) / (high - low)
 
 
 def parse(raw: bytes, where: str) -> Reference:
@@ -145,52 +150,49 @@ def lock(
     modality: str | None = None,
 ) -> ReferenceFile:
     """The reference of these procedures, (m, signals) with NaN where one has no value. `blocks`: by signal the ends of what its
-    half seconds had, all but 0.1 % on each side. Signals of the machine, those that some procedure lacks and those that hardly differ
-    are left out. Raises ConfigError for too few."""
+    half seconds had, all but 0.1 % on each side. Signals of the machine, those that some procedure lacks and those that hardly
+    differ are left out. Raises ConfigError for too few."""
     if len(procedures) < MIN_PROCEDURES:
         raise ConfigError("reference", "procedures", len(procedures), f"at least {MIN_PROCEDURES}")
     kept = [i for i, name in enumerate(names) if _is_charted(name, procedures[:, i])]
     if not kept:
         raise ConfigError("reference", "signals", "none that differs between procedures", "at least one")
     values = procedures[:, kept]
-    quantiles = np.quantile(values, PROBABILITIES, axis=0).T
-    sds = values.std(axis=0, ddof=1)
-    plain = np.array(
-        [[_score(float(v), tuple(quantiles[j]), float(sds[j])) for j, v in enumerate(row)] for row in values]
-    )
+    quantiles, m = _quantiles(values), len(values)
+    plain = _scores(values, quantiles.tolist(), m)
     weights, left = _regressions(plain)
-    adjusted = np.quantile(left, PROBABILITIES, axis=0).T
-    adjusted_sd = left.std(axis=0, ddof=1)
-    scored = np.array(
-        [[_score(float(v), tuple(adjusted[j]), float(adjusted_sd[j])) for j, v in enumerate(row)] for row in left]
-    )
-    correlation = np.corrcoef(plain.T).reshape(len(kept), len(kept))
-    both = np.corrcoef(np.concatenate([plain, scored], axis=1).T)
+    adjusted = _quantiles(left)
+    both = np.concatenate([plain, _scores(left, adjusted.tolist(), m)], axis=1)
     signals = [
         ReferenceSignal(
             name=names[i],
             quantiles=_rounded(quantiles[j]),
-            sd=float(sds[j]),
             adjusted=_rounded(adjusted[j]),
-            adjusted_sd=float(adjusted_sd[j]),
             weights=_rounded(weights[j]),
             low=blocks[names[i]][0],
             high=blocks[names[i]][1],
         )
         for j, i in enumerate(kept)
     ]
+    correlation = np.corrcoef(plain.T).reshape(len(kept), len(kept))
     return ReferenceFile(
         procedures=len(procedures),
         modality=modality,
         signals=tuple(signals),
         correlation=tuple(_rounded(row) for row in correlation),
-        effective_charts=effective_number(both),
+        effective_charts=effective_number(np.corrcoef(both.T)),
     )
 
 
 def encoded(file: ReferenceFile) -> bytes:
     """The member's bytes."""
     return json.dumps(file.model_dump(mode="json"), sort_keys=True, indent=1).encode() + b"\n"
+
+
+def _quantiles(values: Array) -> Array:
+    """(signals, probabilities) of (m, signals): those that a new procedure lies below with that probability, whatever the
+    distribution (p (m + 1), Weibull 1939)."""
+    return np.asarray(np.quantile(values, PROBABILITIES, axis=0, method="weibull").T)
 
 
 def _rounded(row: Array) -> tuple[float, ...]:

@@ -76,6 +76,7 @@ SIGNALS: dict[str, Signal] = {
 """By what a signal's full name says: `luma`, `anatomy.area.liver` (model, signal, label), `finding:RULE`."""
 
 Values = dict[str, float]
+_Plane = NDArray[np.float32]
 
 
 def signal_of(name: str) -> Signal:
@@ -110,18 +111,17 @@ class Look:
     """Measures one picture after the other of a stream."""
 
     def __init__(self) -> None:
-        self._before: NDArray[np.float32] | None = None
+        self._before: _Plane | None = None
 
     def picture(self, pixels: Pixels) -> Values:
         """(height, width, 3) uint8 RGB; it may be overwritten afterwards. A picture with nothing lit has no colours."""
-        small = pixels[::STEP, ::STEP].astype(np.float32)
-        green = pixels[ROW_STEP // 2 :: ROW_STEP, :, 1].astype(np.int16)
-        red, blue = small[..., 0], small[..., 2]
-        luma = 0.299 * red + 0.587 * small[..., 1] + 0.114 * blue
-        most = small.max(axis=2)
+        red, green, blue = (pixels[::STEP, ::STEP, i].astype(np.float32) for i in range(3))
+        lines = pixels[ROW_STEP // 2 :: ROW_STEP, :, 1].astype(np.int16)
+        luma = 0.299 * red + 0.587 * green + 0.114 * blue
+        most = np.maximum(np.maximum(red, green), blue)  # plane by plane: five times as fast as along the last axis
         lit = most >= LIT
         share = float(np.count_nonzero(lit)) / lit.size
-        bent = np.abs(2 * green[:, 2:-2] - green[:, :-4] - green[:, 4:])
+        bent = np.abs(2 * lines[:, 2:-2] - lines[:, :-4] - lines[:, 4:])
         found = {
             "luma": float(luma.mean()),
             "contrast": 0.0,
@@ -129,30 +129,32 @@ class Look:
             "view": share,
         }
         if share:
-            found |= _within(small, luma, most, lit)
+            least = np.minimum(np.minimum(red, green), blue)
+            found |= _within(red[lit], blue[lit], (red + green + blue)[lit], most[lit], least[lit])
+            bright = luma[lit]
+            found |= {"luma": float(bright.mean()), "contrast": float(bright.std())} | _middle(lit)
         if self._before is not None and self._before.shape == luma.shape:
             found["change"] = float(np.abs(luma - self._before).mean())
         self._before = luma
         return found
 
 
-def _within(
-    small: NDArray[np.float32], luma: NDArray[np.float32], most: NDArray[np.float32], lit: NDArray[np.bool_]
-) -> Values:
-    """What is measured of the pixels within the view only."""
-    inside, peak = small[lit], most[lit]
-    total = inside.sum(axis=1)
-    rows, columns = np.nonzero(lit)
-    bright = luma[lit]
+def _within(red: _Plane, blue: _Plane, total: _Plane, most: _Plane, least: _Plane) -> Values:
+    """The colours of the pixels within the view, (n,) each."""
     return {
-        "luma": float(bright.mean()),
-        "contrast": float(bright.std()),
-        "saturation": float(1.0 - (inside.min(axis=1) / peak).mean()),
-        "red": float((inside[:, 0] / total).mean()),
-        "blue": float((inside[:, 2] / total).mean()),
-        "glare": float((peak >= GLARE).mean()),
-        "view_x": float((columns.mean() + 0.5) / lit.shape[1]),
-        "view_y": float((rows.mean() + 0.5) / lit.shape[0]),
+        "saturation": float(1.0 - (least / most).mean()),
+        "red": float((red / total).mean()),
+        "blue": float((blue / total).mean()),
+        "glare": float(np.count_nonzero(most >= GLARE) / len(most)),
+    }
+
+
+def _middle(lit: NDArray[np.bool_]) -> Values:
+    """The middle of the view."""
+    rows, columns = lit.sum(axis=1), lit.sum(axis=0)
+    return {
+        "view_x": float(columns @ (np.arange(len(columns)) + 0.5) / columns.sum() / len(columns)),
+        "view_y": float(rows @ (np.arange(len(rows)) + 0.5) / rows.sum() / len(rows)),
     }
 
 
