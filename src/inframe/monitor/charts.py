@@ -26,8 +26,8 @@ Array = NDArray[np.float64]
 def cusum_run_length(
     limit: float, shift: float = 0.0, scale: float = 1.0, farthest: float = math.inf, cells: int = CELLS
 ) -> float:
-    """The mean number of procedures until a one-sided CUSUM from 0 exceeds `limit`, of normal numbers with mean `shift` and SD `scale`,
-    those beyond +-`farthest` being taken for that: Brook and Evans (1972)."""
+    """The mean number of procedures until a one-sided CUSUM from 0 exceeds `limit`, of normal numbers with mean `shift` and SD
+    `scale`, those beyond +-`farthest` being taken for that: Brook and Evans (1972)."""
     width = 2.0 * limit / (2 * cells - 1)  # the first cell is half as wide, around 0
     edges: Array = (np.arange(-cells, cells + 1) + 0.5) * width + SLACK
     upto = normal.cdf((edges - shift) / scale)
@@ -88,13 +88,13 @@ def _solved(length: Callable[[float], float], wanted: float, low: float, high: f
     return (low + high) / 2
 
 
-def effective_number(correlation: Array, procedures: int = 240_000, chains: int = 400) -> float:
+def effective_number(correlation: Array, procedures: int = 120_000, chains: int = 400) -> float:
     """How many independent charts raise as many false alarms as charts of numbers with this correlation do together: simulated at a
     limit at which they raise some hundreds, compared with what the Markov chain says of one. 1 for n times the same."""
     n = len(correlation)
     values, vectors = np.linalg.eigh(correlation)
     root = vectors * np.sqrt(np.clip(values, 0.0, None))
-    limit = cusum_limit(500.0 * max(1.0, n / 2))
+    limit = cusum_limit(200.0 * max(1.0, n / 2))
     rng = np.random.default_rng(1)
     up, down, alarms = np.zeros((chains, n)), np.zeros((chains, n)), 0
     for _ in range(procedures // chains):
