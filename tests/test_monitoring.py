@@ -164,7 +164,7 @@ def test_the_charts_of_a_signed_reference_say_what_drifted(tmp_path: Path) -> No
     assert command("status", str(path))[1].count("not estimable") == 1
 
 
-def fill(path: Path, procedures: np.ndarray) -> None:  # type: ignore[type-arg]
+def fill(path: Path, procedures: np.ndarray) -> None:
     """So many procedures, (n, signals), in a device's memory."""
     device = resolve(read_device(path), path)
     assert device.monitor is not None

@@ -16,10 +16,9 @@ KINDS = ("instrument", "case mix")
 @dataclass(frozen=True)
 class Drift:
     """`picture` changes how a picture is taken, `script` what is in it; neither: the same procedures in other proportions, so that
-    `signal` shifts. `signal`: the one whose shift is its strength."""
+    the first of `named` shifts."""
 
     kind: str
-    signal: str
     named: tuple[str, ...]
     """Signals of which any one, named first, says what drifted."""
     picture: Callable[[Picture], Picture] | None = None
@@ -74,13 +73,16 @@ COLOURS = ("red", "blue", "saturation")
 BRIGHTNESS = ("luma", "contrast", "glare")
 AREAS = tuple(f"anatomy.area.{label}" for label in ("instrument shaft", "instrument tip"))
 
+LEARNED = ("blur", "smoke", "colour cast", "gain")
+"""Of these the reference has signatures; the others come as they may."""
+
 DRIFTS: dict[str, Drift] = {
-    "blur": Drift("instrument", "sharpness", ("sharpness", "change"), _blur),
-    "smoke": Drift("instrument", "saturation", (*COLOURS, *BRIGHTNESS, "sharpness"), _Veil()),
-    "colour cast": Drift("instrument", "blue", COLOURS, lambda picture: _scaled(picture, (1.0, 1.0, 1.2))),
-    "gain": Drift("instrument", "luma", BRIGHTNESS, lambda picture: _scaled(picture, (0.75, 0.75, 0.75))),
-    "new camera": Drift("instrument", "blue", (*COLOURS, *BRIGHTNESS, "sharpness", "change"), _camera),
-    "new instrument": Drift("case mix", AREAS[0], AREAS, script=_instruments),
-    "new site": Drift("instrument", "blue", (*COLOURS, *BRIGHTNESS, "sharpness", "change"), _site_camera, _site_cases),
-    "label shift": Drift("case mix", "anatomy.area.gallbladder", ("anatomy.area.gallbladder",)),
+    "blur": Drift("instrument", ("sharpness", "change"), _blur),
+    "smoke": Drift("instrument", (*COLOURS, *BRIGHTNESS, "sharpness"), _Veil()),
+    "colour cast": Drift("instrument", COLOURS, lambda picture: _scaled(picture, (1.0, 1.0, 1.2))),
+    "gain": Drift("instrument", BRIGHTNESS, lambda picture: _scaled(picture, (0.75, 0.75, 0.75))),
+    "new camera": Drift("instrument", (*COLOURS, *BRIGHTNESS, "sharpness", "change"), _camera),
+    "new instrument": Drift("case mix", AREAS, script=_instruments),
+    "new site": Drift("instrument", (*COLOURS, *BRIGHTNESS, "sharpness", "change"), _site_camera, _site_cases),
+    "label shift": Drift("case mix", ("anatomy.area.gallbladder",)),
 }  # fmt: skip

@@ -6,8 +6,9 @@ What it is made of (`rendered.json`, measured with the device's own code on rend
   instruments each), and their rank correlations (a Gaussian copula, shrunk by 5 %);
 * within a procedure: samples ten times a second around the procedure's own value, with the SD and the correlation of neighbouring
   samples measured (first-order autoregressive, each signal for itself);
-* a drift in the picture or in the instruments: the effect on each signal measured on 48 procedures before and after, one of
-  these drawn for each procedure; `strength` scales it so that the drift's own signal moves by so many SD (between procedures);
+* a drift in the picture or in the instruments: the effect on each signal measured on 48 procedures before and after. Of the first
+  half of these the reference learns its signatures; of the other half one is drawn for each procedure. `strength` scales it so
+  that the signal which it moves most moves by so many SD (between procedures), and no other by more;
 * a label shift: the same procedures in other proportions (exponential tilting), so that the label's area moves by so much.
 
 What it leaves out: any dependence between one procedure and the next, and drifts that grow.
@@ -62,16 +63,27 @@ class Population:
         return np.stack([np.interp(ranks[:, j], at, self._sorted[:, j]) for j in range(len(self.names))], axis=1)
 
     def drifted(self, rng: np.random.Generator, count: int, drift: str, strength: float) -> Array:
-        """(count, signals): after the onset; `strength` in SD of the drift's own signal."""
-        signal = self.names.index(DRIFTS[drift].signal)
+        """(count, signals): after the onset; `strength` in SD of the signal that moves most."""
         if drift not in self.effects:
-            pool = self._pool
+            signal, pool = self.names.index(DRIFTS[drift].named[0]), self._pool
             weights = _tilted(pool[:, signal], self.mean[signal] + strength * self.sd[signal])
             return np.asarray(pool[rng.choice(len(pool), count, p=weights)])
+        effects = self.scaled(drift, strength)
+        return self._clipped(self.draw(rng, count) + effects[rng.integers(len(effects) // 2, len(effects), count)])
+
+    def degraded(self, rng: np.random.Generator, count: int, drift: str) -> Array:
+        """(count, signals): as `drifted` at strength 1, of the effects that signatures are learned from."""
+        effects = self.scaled(drift, 1.0)
+        return self._clipped(self.draw(rng, count) + effects[rng.integers(0, len(effects) // 2, count)])
+
+    def scaled(self, drift: str, strength: float) -> Array:
+        """(48, signals): the effects of a drift at that strength."""
         effects = self.effects[drift]
-        scale = strength * self.sd[signal] / abs(effects[:, signal].mean())
-        moved = self.draw(rng, count) + scale * effects[rng.integers(0, len(effects), count)]
-        return np.asarray(np.clip(moved, self._low, self._high))
+        most = float(np.max(np.abs(effects.mean(axis=0)) / np.where(self.sd > 0, self.sd, np.inf)))
+        return np.asarray(strength / most * effects)
+
+    def _clipped(self, values: Array) -> Array:
+        return np.asarray(np.clip(values, self._low, self._high))
 
     @cached_property
     def _pool(self) -> Array:
@@ -81,7 +93,7 @@ class Population:
         """(count, signals): the means that a monitor finds of SAMPLES samples of each procedure."""
         r = self.within_correlation
         noise = self.within_sd * np.sqrt((1 + r) / (1 - r) / SAMPLES)
-        return np.asarray(np.clip(values + noise * rng.standard_normal(values.shape), self._low, self._high))
+        return self._clipped(values + noise * rng.standard_normal(values.shape))
 
     def samples(self, rng: np.random.Generator, values: Array, count: int = SAMPLES) -> Array:
         """(count, procedures, signals): the samples themselves, autocorrelated."""
@@ -89,7 +101,7 @@ class Population:
         noise = rng.standard_normal((count, *values.shape))
         for t in range(1, count):
             noise[t] = r * noise[t - 1] + np.sqrt(1 - r * r) * noise[t]
-        return np.asarray(np.clip(values + self.within_sd * noise, self._low, self._high))
+        return self._clipped(values + self.within_sd * noise)
 
 
 def _scores(values: Array) -> Array:

@@ -5,6 +5,7 @@ from typing import Annotated
 
 import typer
 
+from inframe.core.errors import ConfigError
 from inframe.terminal import JsonFile, out, write_file, write_json
 
 monitor = typer.Typer(
@@ -56,12 +57,28 @@ def merge(
 
 
 @monitor.command()
-def lock(device: DeviceFile, file: Out, json_file: JsonFile = None) -> None:
+def lock(
+    device: DeviceFile,
+    file: Out,
+    degraded: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--degraded",
+            metavar="NAME=DEVICE",
+            help="Also a device whose procedures were run degraded in a known way (repeatable).",
+        ),
+    ] = None,
+    json_file: JsonFile = None,
+) -> None:
     """Make the reference of a bundle from this device's procedures: its recipe names the file, and signing locks it."""
     from inframe.monitor.reference import encoded
     from inframe.monitored import reference_of
 
-    reference = reference_of(device)
+    pairs = [one.partition("=") for one in degraded or []]
+    for name, _, path in pairs:
+        if not (name and path):
+            raise ConfigError("inframe monitor lock", "--degraded", name, "NAME=DEVICE")
+    reference = reference_of(device, {name: Path(path) for name, _, path in pairs})
     write_file(file, "--out", encoded(reference))
     out.print(
         f"{file}: {len(reference.signals)} signals of {reference.procedures} procedures, "

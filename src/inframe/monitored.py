@@ -21,6 +21,7 @@ from inframe.monitor.summary import quantile, together
 from inframe.trail.files import Disk
 
 TAIL = 0.001
+MIN_DEGRADED = 20
 
 
 def configured(path: Path) -> tuple[Device, MonitorConfig]:
@@ -60,8 +61,12 @@ def _stratum(content: Mapping[str, Any]) -> dict[str, Any]:
 def _charts(one: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
     """How far each signal is, and which are above the limit: its plain chart or its adjusted one, up or down."""
     n, limit = len(one["signals"]), one["limit"]
-    height = np.maximum(np.array(one["up"]), np.array(one["down"]))
-    above = [one["signals"][i] for i in range(n) if max(height[i], height[n + i]) > limit]
+    tops = np.maximum(np.array(one["up"]), np.array(one["down"]))
+    height = {name: float(max(tops[i], tops[n + i])) for i, name in enumerate(one["signals"])}
+    height |= {f"like {name}": float(tops[2 * n + i]) for i, name in enumerate(one["signatures"])}
+    now = {name: one["ewma"][i] for i, name in enumerate(one["signals"])}
+    now |= {f"like {name}": one["ewma"][2 * n + i] for i, name in enumerate(one["signatures"])}
+    above = [name for name, top in height.items() if top > limit]
     calibration = one["calibration"]
     at = (
         content["names"].index(calibration["signal"])
@@ -73,8 +78,8 @@ def _charts(one: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any
         "limit": round(limit, 3),
         "e_value": one["e_value"],
         "above": above,
-        "now": {name: round(one["ewma"][i], 2) for i, name in enumerate(one["signals"])},
-        "height": {name: round(float(max(height[i], height[n + i])), 2) for i, name in enumerate(one["signals"])},
+        "now": {name: round(value, 2) for name, value in now.items()},
+        "height": {name: round(value, 2) for name, value in height.items()},
         "performance": estimate(calibration, confidences, drifts=bool(above)).text(),
     }
 
@@ -109,7 +114,8 @@ def _table(model: str, charts: Mapping[str, Any], signals: Mapping[str, Any]) ->
     for name, height in sorted(charts["height"].items(), key=lambda item: -item[1]):
         mark = "  ABOVE" if name in charts["above"] else ""
         median = signals.get(name, {}).get("median", "-")
-        table.add_row(name, signal_of(name).kind.value, str(median), f"{charts['now'][name]:+.2f}", f"{height}{mark}")
+        kind = "signature" if name.startswith("like ") else signal_of(name).kind.value
+        table.add_row(name, kind, str(median), f"{charts['now'][name]:+.2f}", f"{height}{mark}")
     return table
 
 
@@ -131,22 +137,33 @@ def merge_of(paths: list[Path]) -> tuple[bytes, dict[str, Any]]:
     return encoded(content), content
 
 
-def reference_of(path: Path) -> ReferenceFile:
-    """The reference that this device's newest procedures make. Raises ConfigError unless exactly one stratum has enough."""
-    _, config = configured(path)
-    enough = [one for one in contents_of(path) if len(one["recent"]) >= MIN_PROCEDURES]
-    if len(enough) != 1:
-        expected = f"one stratum of at least {MIN_PROCEDURES} procedures in {config.folder}"
-        raise ConfigError(path, "monitor.folder", f"{len(enough)} such", expected)
-    (content,) = enough
+def reference_of(path: Path, degraded: Mapping[str, Path]) -> ReferenceFile:
+    """The reference that this device's newest procedures make, with the signatures of known degradations: by name the file of a
+    device whose procedures were run so. Raises ConfigError unless exactly one stratum has enough."""
+    content, config = _enough(path, MIN_PROCEDURES)
     names = tuple(content["names"])
-    total = together(content["blocks"].values())
     blocks = {}
-    for name, tally in total.items():
+    for name, tally in together(content["blocks"].values()).items():
         signal = signal_of(name)
         blocks[name] = (
             quantile(tally[3], signal.low, signal.high, TAIL),
             quantile(tally[3], signal.low, signal.high, 1 - TAIL),
         )
+    moved = {}
+    for what, file in degraded.items():
+        other, _ = _enough(file, MIN_DEGRADED)
+        if tuple(other["names"]) != names:
+            raise ConfigError(file, "models, rules", "other signals", f"those of {path}")
+        moved[what] = np.array(other["recent"], np.float64)
     procedures = np.array(content["recent"], np.float64)  # None becomes NaN
-    return lock(names, procedures, blocks, config.modality or None)
+    return lock(names, procedures, blocks, config.modality or None, moved)
+
+
+def _enough(path: Path, least: int) -> tuple[dict[str, Any], MonitorConfig]:
+    """The one stratum of a device with so many procedures. Raises ConfigError."""
+    _, config = configured(path)
+    enough = [one for one in contents_of(path) if len(one["recent"]) >= least]
+    if len(enough) != 1:
+        expected = f"one stratum of at least {least} procedures in {config.folder}"
+        raise ConfigError(path, "monitor.folder", f"{len(enough)} such", expected)
+    return enough[0], config

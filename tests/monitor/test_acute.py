@@ -17,7 +17,7 @@ BLOCK_S = 0.5
 
 
 @cache
-def picture(number: int, how: str) -> np.ndarray:  # type: ignore[type-arg]
+def picture(number: int, how: str) -> np.ndarray:
     """A reddish, textured picture with a round view, or what a fault makes of it."""
     rng = np.random.default_rng(number)
     y, x = np.mgrid[0:180, 0:320]

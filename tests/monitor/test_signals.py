@@ -10,7 +10,7 @@ from inframe.monitor.signals import SIGNALS, Kind, Listen, Look, names_of, signa
 LABELS = ("background", "a", "b")
 
 
-def scene(seed: int = 1) -> np.ndarray:  # type: ignore[type-arg]
+def scene(seed: int = 1) -> np.ndarray:
     rng = np.random.default_rng(seed)
     pixels = cv2.resize(rng.integers(60, 250, (45, 80, 3), dtype=np.uint8), (640, 360)).astype(np.uint8)
     y, x = np.mgrid[0:360, 0:640]
@@ -38,7 +38,7 @@ def test_each_change_of_a_picture_moves_its_signal() -> None:
     pixels = scene()
     before = Look().picture(pixels)
 
-    def after(changed: np.ndarray) -> dict[str, float]:  # type: ignore[type-arg]
+    def after(changed: np.ndarray) -> dict[str, float]:
         return Look().picture(np.ascontiguousarray(np.clip(changed, 0, 255).astype(np.uint8)))
 
     assert after(cv2.GaussianBlur(pixels, (0, 0), 2))["sharpness"] < before["sharpness"] - 0.1

@@ -26,30 +26,29 @@ class Cause:
     kind: Kind
     signals: tuple[tuple[str, float], ...]
     """The signals that moved most, with how far, in SD of what the other signals leave unexplained."""
+    signature: str = ""
+    """The known degradation that it looks like, if a chart of one said so."""
 
     def text(self) -> str:
         """One line."""
         moved = ", ".join(f"{name} {shift:+.1f} SD" for name, shift in self.signals)
-        return f"{self.kind.value}: {moved}"
+        return f"{self.kind.value}: {f'like {self.signature}: ' if self.signature else ''}{moved}"
 
 
 def cause(reference: Reference, numbers: Array, alarm: int) -> Cause:
     """`numbers`: (procedures since the drift began, charts). `alarm`: the chart that raised the alarm."""
     n = len(reference.names)
-    known = ~np.isnan(numbers[:, :n]).any(axis=1)
-    plain = numbers[known, :n] if known.any() else np.nan_to_num(numbers[:, :n])
-    shift = plain.mean(axis=0)
+    shift, adjusted = (np.nan_to_num(part).mean(axis=0) for part in (numbers[:, :n], numbers[:, n : 2 * n]))
     kinds = [signal_of(name).kind for name in reference.names]
     own = {kind: np.array([i for i, one in enumerate(kinds) if one is kind], np.int64) for kind in Kind}
-    kind = _kind(reference, shift, len(plain), own, kinds[alarm % n])
-    adjusted = np.nan_to_num(numbers[:, n:]).mean(axis=0)
-    strength = np.where([one is kind for one in kinds], np.maximum(np.abs(adjusted), np.abs(shift)), -1.0)
-    first = alarm % n
-    order = [int(i) for i in np.argsort(-strength) if strength[i] >= 0]
-    if kinds[first] is kind:
-        order = [first, *(i for i in order if i != first)]
-    moved = [(i, adjusted[i] if abs(adjusted[i]) > abs(shift[i]) else shift[i]) for i in order[:NAMED]]
-    return Cause(kind, tuple((reference.names[i], float(value)) for i, value in moved))
+    signature = reference.chart_name(alarm) if alarm >= 2 * n else ""
+    kind = _kind(reference, shift, len(numbers), own, Kind.INSTRUMENT if signature else kinds[alarm % n])
+    far = np.where(np.abs(adjusted) > np.abs(shift), adjusted, shift)
+    order = sorted((i for i in range(n) if kinds[i] is kind), key=lambda i: -abs(far[i]))
+    if not signature and kinds[alarm % n] is kind:
+        order = [alarm % n, *(i for i in order if i != alarm % n)]
+    moved = tuple((reference.names[i], float(far[i])) for i in order[:NAMED])
+    return Cause(kind, moved, signature if kind is Kind.INSTRUMENT else "")
 
 
 def _kind(reference: Reference, shift: Array, count: int, own: dict[Kind, NDArray[np.int64]], alarm: Kind) -> Kind:

@@ -29,7 +29,7 @@ def cusum_run_length(
     """The mean number of procedures until a one-sided CUSUM from 0 exceeds `limit`, of normal numbers with mean `shift` and SD
     `scale`, those beyond +-`farthest` being taken for that: Brook and Evans (1972)."""
     width = 2.0 * limit / (2 * cells - 1)  # the first cell is half as wide, around 0
-    edges: Array = (np.arange(-cells, cells + 1) + 0.5) * width + SLACK
+    edges: Array = np.asarray((np.arange(-cells, cells + 1) + 0.5) * width + SLACK, np.float64)
     upto = normal.cdf((edges - shift) / scale)
     upto[edges >= farthest], upto[edges < -farthest] = 1.0, 0.0
     from_, to = np.meshgrid(np.arange(cells), np.arange(cells), indexing="ij")

@@ -7,12 +7,18 @@ A procedure's value of a signal becomes a number in two ways, each normally dist
     adjusted   the normal score of what the other signals of the procedure do not explain (regression-adjusted variables, Hawkins
                1993): a shift of one signal alone is many SD of that, however widely procedures differ
 
-Quantiles of the adjusted ones are of procedures that the regression did not see (leave-one-out), as those to come are.
+A third kind is looked for on purpose. Where the reference's procedures were also run degraded in a known way (out of focus, with
+smoke), the way in which all signals moved together is that degradation's signature, and
+
+    signature   is the normal score of how far a procedure lies that way, signals weighted as tells it best (a matched filter;
+                Healy 1987)
+
+Quantiles of the adjusted ones and of signatures are of procedures that the weights did not see, as those to come are.
 """
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -32,6 +38,7 @@ PROBABILITIES = (*_LOWER, 0.5, *(1 - p for p in reversed(_LOWER)))
 SCORES = np.array([normal.inverse(p) for p in PROBABILITIES])
 """A number never goes beyond the outermost: one odd procedure is no drift, and how far the tails of a distribution reach is what
 a reference knows least of."""
+FOLDS = 10
 MOST_TIES = 0.8
 """A signal that has one value in more of the reference's procedures is not charted."""
 BLOCK_TAIL = 0.001
@@ -53,6 +60,14 @@ class ReferenceSignal(Part):
     high: float = Field(description="and above which as many did")
 
 
+class Signature(Part):
+    """How a known degradation moves the signals."""
+
+    name: str = Field(min_length=1, max_length=32)
+    weights: tuple[float, ...] = Field(description="of each signal's normal score")
+    quantiles: Quantiles = Field(description="of the reference's procedures, at PROBABILITIES")
+
+
 class Calibration(Part):
     """Proof that a model's confidence can be believed, where pictures are as in the reference."""
 
@@ -69,6 +84,7 @@ class ReferenceFile(Part):
     modality: str | None = Field(None, description="of the pictures; null: any")
     signals: tuple[ReferenceSignal, ...] = Field(min_length=1, max_length=256)
     correlation: tuple[tuple[float, ...], ...] = Field(description="of the plain numbers")
+    signatures: tuple[Signature, ...] = Field((), max_length=32)
     effective_charts: float = Field(ge=1, description="as many independent charts would raise as many false alarms")
     calibration: Calibration | None = None
 
@@ -81,6 +97,7 @@ class Reference:
     names: tuple[str, ...] = field(init=False)
     correlation: Array = field(init=False)
     weights: Array = field(init=False)
+    signatures: Array = field(init=False)
 
     def __post_init__(self) -> None:
         n = len(self.file.signals)
@@ -88,6 +105,7 @@ class Reference:
         put(self, "names", tuple(one.name for one in self.file.signals))
         put(self, "correlation", np.array(self.file.correlation, np.float64))
         put(self, "weights", np.array([one.weights for one in self.file.signals], np.float64))
+        put(self, "signatures", np.array([one.weights for one in self.file.signatures], np.float64).reshape(-1, n))
         if self.correlation.shape != (n, n) or self.weights.shape != (n, n):
             raise ConfigError(
                 "reference", "correlation", self.correlation.shape, f"{n} rows of {n}, as there are signals"
@@ -95,8 +113,13 @@ class Reference:
 
     @property
     def charts(self) -> int:
-        """How many numbers a procedure has: of each signal the plain one, then of each the adjusted one."""
-        return 2 * len(self.names)
+        """How many numbers a procedure has: of each signal the plain one, then of each the adjusted one, then the signatures."""
+        return 2 * len(self.names) + len(self.signatures)
+
+    def chart_name(self, chart: int) -> str:
+        """What a number is of: a signal, or a signature."""
+        n = len(self.names)
+        return self.file.signatures[chart - 2 * n].name if chart >= 2 * n else self.names[chart % n]
 
     def plain(self, values: Array) -> Array:
         """(…, signals) normal scores of procedures' values, in the order of `names`; NaN stays NaN."""
@@ -110,7 +133,9 @@ class Reference:
     def numbers(self, values: Array) -> Array:
         """(…, charts): what the charts get of procedures."""
         plain = self.plain(values)
-        return np.concatenate([plain, self.adjusted(plain)], axis=-1)
+        along = np.nan_to_num(plain) @ self.signatures.T
+        signed = _scores(along, [one.quantiles for one in self.file.signatures], self.file.procedures)
+        return np.concatenate([plain, self.adjusted(plain), signed], axis=-1)
 
 
 def _scores(values: Array, quantiles: Sequence[Sequence[float]], procedures: int) -> Array:
@@ -148,10 +173,11 @@ def lock(
     procedures: Array,
     blocks: dict[str, tuple[float, float]],
     modality: str | None = None,
+    degraded: Mapping[str, Array] | None = None,
 ) -> ReferenceFile:
-    """The reference of these procedures, (m, signals) with NaN where one has no value. `blocks`: by signal the ends of what its
-    half seconds had, all but 0.1 % on each side. Signals of the machine, those that some procedure lacks and those that hardly
-    differ are left out. Raises ConfigError for too few."""
+    """The reference of these procedures, (m, signals) with NaN where one has no value, and of some that were run degraded, by name
+    (k, signals). `blocks`: by signal the ends of what its half seconds had, all but 0.1 % on each side. Signals of the machine,
+    those that some procedure lacks and those that hardly differ are left out. Raises ConfigError for too few."""
     if len(procedures) < MIN_PROCEDURES:
         raise ConfigError("reference", "procedures", len(procedures), f"at least {MIN_PROCEDURES}")
     kept = [i for i, name in enumerate(names) if _is_charted(name, procedures[:, i])]
@@ -162,7 +188,10 @@ def lock(
     plain = _scores(values, quantiles.tolist(), m)
     weights, left = _regressions(plain)
     adjusted = _quantiles(left)
-    both = np.concatenate([plain, _scores(left, adjusted.tolist(), m)], axis=1)
+    moved = {name: _scores(v[:, kept], quantiles.tolist(), m).mean(axis=0) for name, v in (degraded or {}).items()}
+    signatures, along = _signatures(plain, moved)
+    signed = _scores(along, [one.quantiles for one in signatures], m)
+    both = np.concatenate([plain, _scores(left, adjusted.tolist(), m), signed], axis=1)
     signals = [
         ReferenceSignal(
             name=names[i],
@@ -179,6 +208,7 @@ def lock(
         procedures=len(procedures),
         modality=modality,
         signals=tuple(signals),
+        signatures=signatures,
         correlation=tuple(_rounded(row) for row in correlation),
         effective_charts=effective_number(np.corrcoef(both.T)),
     )
@@ -187,6 +217,29 @@ def lock(
 def encoded(file: ReferenceFile) -> bytes:
     """The member's bytes."""
     return json.dumps(file.model_dump(mode="json"), sort_keys=True, indent=1).encode() + b"\n"
+
+
+def _signatures(plain: Array, moved: Mapping[str, Array]) -> tuple[tuple[Signature, ...], Array]:
+    """The signatures of these shifts, and (m, signatures) how far each procedure lies along them by weights that have
+    not seen it."""
+    along = np.zeros((len(plain), len(moved)))
+    fold = np.arange(len(plain)) % FOLDS
+    for k in range(FOLDS):
+        for j, shift in enumerate(moved.values()):
+            along[fold == k, j] = plain[fold == k] @ _matched(plain[fold != k], shift)
+    rows = zip(moved.items(), _quantiles(along) if moved else [], strict=True)
+    signatures = [
+        Signature(name=name, weights=_rounded(_matched(plain, shift)), quantiles=_rounded(row))
+        for (name, shift), row in rows
+    ]
+    return tuple(signatures), along
+
+
+def _matched(plain: Array, shift: Array) -> Array:
+    """The weights by which that shift is told best from chance."""
+    m, n = plain.shape
+    weights = np.linalg.solve(plain.T @ plain / m + n / m * np.eye(n), shift)
+    return np.asarray(weights / math.sqrt(max(float(shift @ weights), 1e-12)))
 
 
 def _quantiles(values: Array) -> Array:

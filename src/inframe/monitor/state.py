@@ -74,6 +74,7 @@ class Watched:
         return {
             **self.charts.as_json(),
             "signals": self.reference.names,
+            "signatures": [one.name for one in self.reference.file.signatures],
             "limit": self.charts.limit,
             "e_value": self.charts.e_value(),
             "calibration": calibration.model_dump() if calibration is not None else None,
