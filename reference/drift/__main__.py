@@ -1,7 +1,8 @@
 """`python -m reference.drift`: run lengths in control and delays after a drift, of inframe's monitor and of other detectors.
 
 python -m reference.drift [--full] [--json FILE]     the benchmark: 1 to 2 minutes, with --full some 15 (one core)
-python -m reference.drift render                     rendered.json anew: some 8 minutes of two cores
+python -m reference.drift cost                       what the monitor of a running device costs: 4 minutes, a quiet machine
+    python -m reference.drift render                     rendered.json anew: some 8 minutes of two cores
 """
 
 import argparse
@@ -12,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from reference.drift import score
+from reference.drift.cost import cost
 from reference.drift.faults import DRIFTS
 from reference.drift.rendered import render
 from reference.drift.simulated import Population
@@ -75,12 +77,15 @@ def show(report: dict[str, Any]) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("what", nargs="?", default="run", choices=["run", "render"])
+    parser.add_argument("what", nargs="?", default="run", choices=["run", "render", "cost"])
     parser.add_argument("--full", action="store_true")
     parser.add_argument("--json", type=Path)
     options = parser.parse_args()
     if options.what == "render":
         render(2)
+        return
+    if options.what == "cost":
+        print(json.dumps(cost()["more_us"]))
         return
     sizes = (24, 10_000, 2000, 200, 300) if options.full else (4, 4000, 100, 24, 30)
     report = benchmark(*sizes)

@@ -204,6 +204,7 @@ class Monitor:
         values = self._look.picture(self._frames.payload(header.seq)[:size].reshape(self._shape))
         if self._frames.holds(header.seq):
             self._block.add(values)
+        self._frames.let_go()  # 11 MB of a ring of 1280x720, for 30 us a look
 
     def _output(self, name: str, labels: int, ring: RingReader, listen: Listen) -> None:
         header = ring.latest()
