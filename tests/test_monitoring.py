@@ -15,6 +15,7 @@ from inframe.cli import app
 from inframe.core.errors import ConfigError, InframeError
 from inframe.core.yamlfile import read_device
 from inframe.monitor.export import FIELDS
+from inframe.monitor.reference import Reference, parse
 from inframe.monitor.state import load, unsealed, watch
 from inframe.monitor.summary import Summary
 from inframe.monitoring import Keeper, signals_of, stratum_of
@@ -22,7 +23,7 @@ from inframe.pipeline.board import Count
 from inframe.resolve import resolve
 from inframe.trail.files import Disk
 from tests.bundle import made as bundles
-from tests.test_device import go_on_until, open_device, write_device
+from tests.test_device import go_on_until, open_device, records_of, write_device
 from tests.test_device_bundle import write as write_bundled
 from tests.test_trail_device import read
 
@@ -71,12 +72,12 @@ def test_a_device_is_measured_and_a_killed_monitor_goes_on_with_the_procedure(tm
     assert "device.yaml: monitor.export_least: found 1 procedures, expected at least 2 to export" in said
 
 
-def keeper(path: Path, procedure: str) -> Keeper:
+def keeper(path: Path, procedure: str, references: dict[str, Reference] | None = None) -> Keeper:
     device = resolve(read_device(path), path)
     assert device.monitor is not None
     folder = Path(device.monitor.folder)
     folder.mkdir(exist_ok=True)
-    return Keeper(device, device.monitor, Disk(folder), {}, procedure)
+    return Keeper(device, device.monitor, Disk(folder), references or {}, procedure)
 
 
 def procedure_of(one: Keeper, value: float) -> None:
@@ -148,19 +149,43 @@ def test_the_charts_of_a_signed_reference_say_what_drifted(tmp_path: Path) -> No
     device = resolve(read_device(path), path)
     rng = np.random.default_rng(1)
     fill(path, rng.normal(0.3, 0.02, (60, len(signals_of(device)))))
-    assert command("lock", str(path), "--out", str(tmp_path / "reference.json"))[0] == 0
+    other = tmp_path / "degraded"
+    other.mkdir()
+    degraded = write_bundled(other, monitor=MONITOR)
+    fill(degraded, rng.normal(0.29, 0.02, (20, len(signals_of(device)))))
+    words = ["lock", str(path), "--degraded", f"fog={degraded}", "--out", str(tmp_path / "reference.json")]
+    assert command(*words)[0] == 0
+    code, said = command("lock", str(path), "--degraded", "fog", "--out", str(tmp_path / "no.json"))
+    assert (code, said) == (2, "inframe monitor lock: --degraded: found fog, expected NAME=DEVICE")
+    code, said = command("lock", str(degraded), "--out", str(tmp_path / "no.json"))
+    assert code == 2
+    assert "monitor.folder: found 0 such, expected one stratum of at least 50 procedures" in said
     second = tmp_path / "second"
     (second / "made").mkdir(parents=True)
     (second / "made" / "reference.json").write_bytes((tmp_path / "reference.json").read_bytes())
     path = write_bundled_with(second, {"anatomy": "reference.json"})
+    drifted = parse((tmp_path / "reference.json").read_bytes(), "reference")
+    for i in range(12):
+        one = keeper(path, f"{i}", {"m": drifted})
+        procedure_of(one, 0.32)
+        one.close()
+    assert [alarm.procedure for alarm in one.state.alarms] != []
     with open_device(path) as running:
         go_on_until(running, lambda: running.board.row("monitor").get(Count.FRAMES) >= 30)
         assert "PICTURE_UNUSUAL" in running.board.faults(), "a synthetic camera is unlike that reference"
+        assert "DRIFT" in running.board.faults()
+        assert any(what == "DRIFT" and "since" in why for _, what, why in running.notes)
+        assert not any(alert.startswith("DRIFT") for record in records_of(running)() for alert in record.alerts)
+        go_on_until(running, lambda: running.board.row("recorder").get(Count.FRAMES) >= 60)
+    _, events, _ = read(second / "trail")
+    assert any(event.name == "DRIFT" and event.data == {"state": "present"} for event in events)
+    assert any(event.name == "NOTE" and event.text.startswith("DRIFT: model m, since ") for event in events)
     found = contents(second)
     (charts,) = found["charts"].values()
     assert "luma" in charts["signals"]
-    assert found["procedures"] == 1
-    assert any(found["charts"]["m"]["up"]) or any(found["charts"]["m"]["down"])
+    assert charts["signatures"] == ["fog"]
+    assert found["procedures"] == 13
+    assert "DRIFT at procedure" in command("status", str(path))[1]
     assert command("status", str(path))[1].count("not estimable") == 1
 
 

@@ -4,9 +4,12 @@ import json
 
 import numpy as np
 import pytest
+from numpy.typing import NDArray
 
 from inframe.core.errors import ConfigError
 from inframe.monitor.reference import PROBABILITIES, Reference, encoded, lock, parse
+from inframe.monitor.state import State, watch
+from inframe.monitor.summary import Scales
 from tests.monitor import monitor_made as made
 
 
@@ -61,6 +64,35 @@ def test_it_reads_what_it_wrote_and_refuses_what_is_wrong() -> None:
     with pytest.raises(ConfigError, match="reference: procedures: found 10, expected at least 50"):
         lock(made.NAMES, made.procedures(np.random.default_rng(0), 10), {})
     assert len(PROBABILITIES) == 31
+
+
+def test_a_signature_tells_what_moves_many_signals_a_little() -> None:
+    rng = np.random.default_rng(6)
+
+    def blurred(values: NDArray[np.float64], by: float) -> NDArray[np.float64]:
+        moved = values.copy()
+        moved[:, made.SHARP] -= by * 0.5
+        moved[:, made.LUMA] += by * 20
+        moved[:, made.NAMES.index("contrast")] -= by * 0.02
+        return moved
+
+    values = made.procedures(np.random.default_rng(1), 300)
+    degraded = {"haze": blurred(made.procedures(rng, 30), 1.0)}
+    one = Reference(lock(made.NAMES, values, dict.fromkeys(made.NAMES, (0.0, 1.0)), degraded=degraded))
+    assert one.chart_name(one.charts - 1) == "haze"
+    columns = [made.NAMES.index(name) for name in one.names]
+    quiet = one.numbers(made.procedures(rng, 3000)[:, columns])[:, -1]
+    assert abs(quiet.mean()) < 0.2
+    assert quiet.std() == pytest.approx(1, abs=0.12)
+    shifted = one.numbers(blurred(made.procedures(rng, 500), 1.0)[:, columns]).mean(axis=0)
+    assert shifted[-1] > 1.25, "less than the square root of three: thirty procedures do not know the direction quite"
+    assert shifted[-1] > np.abs(shifted[:-1]).max() + 0.2
+    said = []
+    for _ in range(6):
+        state = State(made.STRATUM, Scales(made.NAMES), watch({"m": one}, 500))
+        said += made.operate(state, blurred(made.procedures(rng, 60), 1.0))
+    assert sum(text.startswith("instrument: instrument: ") for text in said) == 6
+    assert sum("like haze: " in text for text in said) >= 3, "chance shows one signal more than the others at times"
 
 
 def test_attribution_tells_a_changed_camera_from_other_patients() -> None:

@@ -27,7 +27,7 @@ class Cause:
     signals: tuple[tuple[str, float], ...]
     """The signals that moved most, with how far, in SD of what the other signals leave unexplained."""
     signature: str = ""
-    """The known degradation that it looks like, if a chart of one said so."""
+    """The known degradation along which procedures moved farther than in any one signal, if there is one."""
 
     def text(self) -> str:
         """One line."""
@@ -41,14 +41,16 @@ def cause(reference: Reference, numbers: Array, alarm: int) -> Cause:
     shift, adjusted = (np.nan_to_num(part).mean(axis=0) for part in (numbers[:, :n], numbers[:, n : 2 * n]))
     kinds = [signal_of(name).kind for name in reference.names]
     own = {kind: np.array([i for i, one in enumerate(kinds) if one is kind], np.int64) for kind in Kind}
-    signature = reference.chart_name(alarm) if alarm >= 2 * n else ""
-    kind = _kind(reference, shift, len(numbers), own, Kind.INSTRUMENT if signature else kinds[alarm % n])
+    of_signal = alarm < 2 * n
+    kind = _kind(reference, shift, len(numbers), own, kinds[alarm % n] if of_signal else Kind.INSTRUMENT)
     far = np.where(np.abs(adjusted) > np.abs(shift), adjusted, shift)
     order = sorted((i for i in range(n) if kinds[i] is kind), key=lambda i: -abs(far[i]))
-    if not signature and kinds[alarm % n] is kind:
+    if of_signal and kinds[alarm % n] is kind:
         order = [alarm % n, *(i for i in order if i != alarm % n)]
     moved = tuple((reference.names[i], float(far[i])) for i in order[:NAMED])
-    return Cause(kind, moved, signature if kind is Kind.INSTRUMENT else "")
+    along = np.nan_to_num(numbers[:, 2 * n :]).mean(axis=0)
+    is_like = kind is Kind.INSTRUMENT and len(along) > 0 and along.max() > np.abs(far).max()
+    return Cause(kind, moved, reference.chart_name(2 * n + int(along.argmax())) if is_like else "")
 
 
 def _kind(reference: Reference, shift: Array, count: int, own: dict[Kind, NDArray[np.int64]], alarm: Kind) -> Kind:
