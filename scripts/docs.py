@@ -25,6 +25,9 @@ from inframe.core.config import Device
 from inframe.core.events import EVENTS
 from inframe.core.types import Priority
 from inframe.machine.partition import CoreLayout
+from inframe.monitor.acute import ACUTE
+from inframe.monitor.export import FIELDS
+from inframe.monitor.signals import SIGNALS
 from inframe.pipeline.alerts import FLASHES, RAISED_AFTER
 from inframe.pipeline.mode import HARMLESS, REASONS
 from inframe.pipeline.palette import ALERT
@@ -261,6 +264,22 @@ def limits() -> str:
     return table(("limit", "value", "for"), rows)
 
 
+def signals() -> str:
+    """SIGNALS."""
+    rows = ((code(name), one.about, f"{one.low:g} to {one.high:g}", one.kind.value) for name, one in SIGNALS.items())
+    return table(("signal", "what", "scale", "kind"), rows)
+
+
+def fields() -> str:
+    """FIELDS of an export."""
+    return table(("field", "what"), ((code(name), about) for name, about in FIELDS.items()))
+
+
+def acute() -> str:
+    """ACUTE."""
+    return table(("told", "when"), ((code(row.name), row.text) for row in ACUTE))
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "device_file": device_file,
@@ -271,6 +290,9 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "reasons": reasons,
     "processes": processes,
     "limits": limits,
+    "signals": signals,
+    "fields": fields,
+    "acute": acute,
 }
 
 

@@ -21,9 +21,9 @@ from inframe.core.health import CandidateConfig, Health, Move, Phase, after, not
 from inframe.fitting import Proposed, prepare
 from inframe.machine.partition import Partition, reschedule
 from inframe.machine.supervise import Notice, ProcessSpec, Supervisor
-from inframe.pipeline.board import Board, Count, Row
+from inframe.pipeline.board import SHOWN, Board, Count, Row
 from inframe.pipeline.bundled import SIGNED_SLOT
-from inframe.pipeline.places import NAMES, SHOWN, STAND_IN, UNSIGNED, bits, place, row_name, worker_and_place
+from inframe.pipeline.places import NAMES, STAND_IN, UNSIGNED, bits, place, row_name, worker_and_place
 from inframe.pipeline.ring import RingReader
 from inframe.pipeline.shadow import read_measured
 from inframe.recorder.batch import digest_of

@@ -11,6 +11,7 @@ from inframe import __version__
 from inframe.bundle_cli import bundle
 from inframe.candidate_cli import candidate
 from inframe.core.errors import AlreadyTold, ConfigError, InframeError, one_line
+from inframe.monitor_cli import monitor
 from inframe.recording_cli import record, replay
 from inframe.release_cli import release
 from inframe.terminal import JsonFile, out, write_json
@@ -125,6 +126,7 @@ def chaos(
 
 app.command()(replay)
 app.add_typer(candidate)
+app.add_typer(monitor)
 app.add_typer(record)
 app.add_typer(trail)
 app.add_typer(bundle)

@@ -2,6 +2,7 @@
 
 import os
 import socket
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
@@ -16,6 +17,7 @@ from inframe.core.config import (
     Stream,
     Trail,
 )
+from inframe.core.drift import MonitorConfig
 from inframe.core.errors import ConfigError
 from inframe.core.part import PolicyConfig
 from inframe.drivers.cameras.rtsp_session import without_password
@@ -53,6 +55,7 @@ def resolve(device: Device, path: Path) -> Device:
         candidate = candidate.model_copy(update={"control": _free(path, base, "candidate.control", candidate.control)})
     parts = {"streams": streams, "models": models, "screens": screens, "trail": trail, "candidate": candidate}
     parts |= {"bundles": {name: bundle for name, (_, bundle) in bundled.items()}}
+    parts |= {"monitor": _resolve_monitor(path, base, device, models)}
     parts |= {"policy": policy.config() if policy is not None else None}
     resolved = device.model_copy(update={**parts, "recording": _resolve_recording(path, base, device.recording)})
     try:
@@ -92,6 +95,22 @@ def _resolve_recording(path: Path, base: Path, config: RecordingConfig | None) -
         raise ConfigError(path, "recording.folder", config.folder, "a folder, or a name that is free")
     key = _file(path, base, "recording.encrypt", config.encrypt) if config.encrypt is not None else None
     return config.model_copy(update={"folder": folder, "encrypt": key})
+
+
+def _resolve_monitor(path: Path, base: Path, device: Device, models: Mapping[str, ModelConfig]) -> MonitorConfig | None:
+    config = device.monitor
+    if config is None:
+        return None
+    folder = str(base / config.folder)
+    if os.path.exists(folder) and not os.path.isdir(folder):  # noqa: PTH110,PTH112  # never raises
+        raise ConfigError(path, "monitor.folder", config.folder, "a folder, or a name that is free")
+    told = [
+        name for name, one in models.items() if one.decode.kind == "classification" and one.stream == device.display
+    ]
+    if config.phase is not None and config.phase not in told:
+        expected = f"a classification model that looks at {device.display}: {', '.join(told) or 'there is none'}"
+        raise ConfigError(path, "monitor.phase", repr(config.phase), expected)
+    return config.model_copy(update={"folder": folder})
 
 
 def _resolve_stream(path: Path, base: Path, name: str, stream: Stream) -> Stream:

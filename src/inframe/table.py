@@ -53,6 +53,7 @@ PROCESSES: dict[str, Role] = {
         "inframe.recorder.main:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP", "display"
     ),
     "recording": Role("inframe.recording.process:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP"),
+    "monitor": Role("inframe.monitoring:main", "other", 0, 30_000, BESIDE, "MONITOR_LOST", "MONITOR_LOST", "display"),
     "shadow": Role("inframe.pipeline.shadow:main", "other", 0, 10_000, BESIDE, "SHADOW_LOST", "SHADOW_LOST"),
     "screen": Role("inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "SCREEN_LOST", "PROCESS_GIVEN_UP"),
     "console": Role(
@@ -90,6 +91,7 @@ def names(device: Device) -> tuple[str, ...]:
         *workers,
         *recorder,
         *(["recording"] if device.recording is not None else []),
+        *(["monitor"] if device.monitor is not None else []),
         *(["shadow"] if device.candidate is not None else []),
         *screens,
     )
@@ -134,6 +136,7 @@ def spec_of(device: Device, name: str, shared: Shared, procedure: str = "") -> P
     if kind in (
         "recorder",
         "recording",
+        "monitor",
     ):  # one start of the device is one procedure, of one id wherever it is written down
         common["procedure"] = procedure
     return ProcessSpec(
@@ -222,6 +225,14 @@ def _recording(device: Device, name: str, what: str) -> Wiring:
     return {"started": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())}, fds
 
 
+def _monitor(device: Device, name: str, what: str) -> Wiring:
+    """It follows the models of the first place: a reference is of the model that the device file names."""
+    fds = {"records": "records.read", "frames": f"frames.{device.display}.read"}
+    fds |= {f"results.{key}": f"{ring_name(key, A)}.read" for key in shown_models(device)}
+    fds |= {f"reference.{key}": f"reference.{key}" for key in shown_models(device) if key in device.bundles}
+    return {}, fds
+
+
 def _screen(device: Device, name: str, what: str) -> Wiring:
     fds = {"frames": "screen.read", "wake": f"wake.{name}"}
     if name.startswith("console."):
@@ -235,6 +246,7 @@ WIRING = {
     "worker": _worker,
     "recorder": _recorder,
     "recording": _recording,
+    "monitor": _monitor,
     "shadow": _shadow,
 }
 

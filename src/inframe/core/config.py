@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from inframe.core.drift import MonitorConfig
 from inframe.core.health import CandidateConfig
 from inframe.core.part import (
     FUNCTION,
@@ -360,6 +361,7 @@ class Device(Part):
     trail: Trail | None = Field(Trail(), description="null: nothing is recorded")
     recording: RecordingConfig | None = Field(None, description="null: no recording")
     update: UpdateConfig | None = Field(None, description="null: no updates")
+    monitor: MonitorConfig | None = Field(None, description="null: no statistics")
     candidate: CandidateConfig | None = Field(None, description="null: models are changed by starting the device again")
 
     @model_validator(mode="after")

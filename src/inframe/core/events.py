@@ -278,6 +278,32 @@ EVENTS: dict[str, Event] = _table(
         "UPDATE RECORD INCOMPLETE",
         "RC-07",
     ),
+    # statistics: for service, never an alarm about a patient
+    Event(
+        "DRIFT",
+        "at a procedure's end a chart is above its limit, until it falls below it",
+        "reported to service: what drifted, and since when",
+        N,
+        "",
+        "RC-08",
+    ),
+    Event(
+        "PICTURE_UNUSUAL",
+        "for two half seconds the picture is black, still, or unlike all that the model was validated on",
+        "reported, until it is over for two seconds",
+        L,
+        "CHECK CAMERA AND LENS",
+        "RC-08",
+    ),
+    Event("MONITOR_LOST", "the monitor died or hung", "restarted; goes on with this procedure", N, "", "RC-08"),
+    Event(
+        "MONITOR_DAMAGED",
+        "the monitor's memory on the disk was damaged",
+        "put aside; a new one is begun",
+        N,
+        "",
+        "RC-08",
+    ),
     Event(
         "UNPARTITIONED",
         "the operating system refused a real-time request",

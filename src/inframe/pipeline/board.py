@@ -19,6 +19,7 @@ _ROW = 1 + COUNTERS
 _CONTROLS = struct.Struct("<dqqqq")
 _WORD = 8
 _SHOWN = 5  # the word that says which place of each worker is shown
+SHOWN = 0xFF  # its bits that say so; see `places`
 _FIRST_ROW = 8  # the controls have the words before it
 
 

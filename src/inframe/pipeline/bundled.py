@@ -4,6 +4,7 @@ What opens them is imported when there is one: without, a worker starts a tenth 
 """
 
 import fcntl
+import os
 import platform
 from collections.abc import Mapping
 from importlib.metadata import PackageNotFoundError, version
@@ -99,8 +100,19 @@ def share(device: Device) -> tuple[dict[str, int], dict[str, Mapping[str, str]]]
     for name in device.bundles:
         with open_bundle_of(device, name) as bundle:
             shared[f"bundle.{name}"] = descriptor_of(bundle)
+            if device.monitor is not None:
+                shared[f"reference.{name}"] = _reference(bundle, device.bundles[name])
             facts[name] = facts_of(bundle, name)
     return shared, facts
+
+
+def _reference(bundle: "Bundle", config: BundleConfig) -> int:
+    """A descriptor of the locked reference of its model, which can only be read from now on; empty where it has none."""
+    member = bundle.manifest.reference.get(config.model or "")
+    fd = os.memfd_create("inframe:reference", os.MFD_CLOEXEC | os.MFD_ALLOW_SEALING)
+    os.write(fd, bundle.member(member) if member is not None else b"")
+    fcntl.fcntl(fd, fcntl.F_ADD_SEALS, fcntl.F_SEAL_WRITE | fcntl.F_SEAL_SHRINK | fcntl.F_SEAL_GROW)
+    return fd
 
 
 def descriptor_of(bundle: "Bundle") -> int:

@@ -15,7 +15,8 @@ MISSES = 3
 
 _UPDATES = {name for name in EVENTS if name.startswith("UPDATE_")} - {"UPDATE_DAMAGED"}
 _CANDIDATES = {"CANDIDATE_PROPOSED", "CANDIDATE_SHOWN", "CANDIDATE_TAKEN_BACK", "CANDIDATE_KEPT", "SHADOW_LOST"}
-HARMLESS = frozenset({"CLOCK_STEPPED", "CONFIG_CHANGED", "UNPARTITIONED"} | _UPDATES | _CANDIDATES)
+_MONITOR = {"DRIFT", "PICTURE_UNUSUAL", "MONITOR_LOST", "MONITOR_DAMAGED"}
+HARMLESS = frozenset({"CLOCK_STEPPED", "CONFIG_CHANGED", "UNPARTITIONED"} | _UPDATES | _CANDIDATES | _MONITOR)
 """Events that take nothing away from what the device does now. Every other one, also one added later, is DEGRADED."""
 
 

@@ -22,7 +22,7 @@ from dataclasses import dataclass, field
 from inframe.core.budgets import STAND_IN_NS
 from inframe.core.config import Device
 from inframe.core.types import Frame, Missed, MissedReason, Result, Results
-from inframe.pipeline.board import Board, Count, Row
+from inframe.pipeline.board import SHOWN, Board, Count, Row
 from inframe.pipeline.gate import looks_at
 from inframe.pipeline.loop import ModelResults
 from inframe.pipeline.results import read_newest
@@ -32,8 +32,8 @@ A, B = 0, 1
 PLACES = (A, B)
 NAMES = ("a", "b")
 _SUFFIX = ("", ".b")
-SHOWN, STAND_IN = 0xFF, 8
-"""The bits of the places shown; how far above them those are by which a place may stand in."""
+STAND_IN = 8
+"""How far above the bits of the places shown those are by which a place may stand in."""
 TRIAL = SHOWN << STAND_IN
 UNSIGNED = 1 << 16
 """The bit that says: nobody signed a model that may be shown now."""

@@ -288,6 +288,10 @@ class RingReader:
         """How many slots the ring has."""
         self.corrupt = 0
 
+    def let_go(self) -> None:
+        """Take what was looked at out of this process's resident memory; it is mapped again when it is looked at."""
+        self._map.madvise(mmap.MADV_DONTNEED)
+
     def newest(self) -> int:
         """The newest sequence number, 0 if there is none yet."""
         notes = self._ring.notes()

@@ -1,0 +1,176 @@
+"""Control charts over procedures: CUSUM (Page 1954), whose limit is solved from the declared run length, and beside them an
+e-detector (Shiryaev-Roberts, mixed over all charts; Shin, Ramdas and Rinaldo 2022).
+
+A chart gets one number z for each procedure: 0 on average and with SD 1 while all is as in the reference. It sums what exceeds
+SLACK, upward and downward, and never falls below 0; the limit is where the sum stands on average once in `run_length` procedures
+by chance alone. That average is found by cutting the sum's range into cells and treating it as a Markov chain (Brook and Evans
+1972). A reference of m procedures knows its own mean and SD only to within 1/sqrt(m) and 1/sqrt(2m): the rate of false alarms is
+averaged over that, which asks for higher limits than textbooks have. (And it knows no number beyond its outermost procedure's.)
+"""
+
+import math
+from collections.abc import Callable
+from functools import cache
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inframe.monitor import normal
+
+SLACK = 0.5
+"""Half of the shift, in SD, that the charts are best at."""
+CELLS = 100
+Array = NDArray[np.float64]
+
+
+def cusum_run_length(
+    limit: float, shift: float = 0.0, scale: float = 1.0, farthest: float = math.inf, cells: int = CELLS
+) -> float:
+    """The mean number of procedures until a one-sided CUSUM from 0 exceeds `limit`, of normal numbers with mean `shift` and SD
+    `scale`, those beyond +-`farthest` being taken for that: Brook and Evans (1972)."""
+    width = 2.0 * limit / (2 * cells - 1)  # the first cell is half as wide, around 0
+    edges: Array = np.asarray((np.arange(-cells, cells + 1) + 0.5) * width + SLACK, np.float64)
+    upto = normal.cdf((edges - shift) / scale)
+    upto[edges >= farthest], upto[edges < -farthest] = 1.0, 0.0
+    from_, to = np.meshgrid(np.arange(cells), np.arange(cells), indexing="ij")
+    chain = upto[to - from_ + cells] - upto[to - from_ + cells - 1]
+    chain[:, 0] = upto[cells - np.arange(cells)]
+    return float(np.linalg.solve(np.eye(cells) - chain, np.ones(cells))[0])
+
+
+def ewma_run_length(limit: float, weight: float, shift: float = 0.0, cells: int = CELLS) -> float:
+    """The same of a two-sided EWMA (Roberts 1959) from 0 that exceeds +-`limit` SD of its own long-run spread."""
+    limit *= math.sqrt(weight / (2.0 - weight))
+    width = 2.0 * limit / cells
+    middles = -limit + (np.arange(cells) + 0.5) * width
+    kept = (1.0 - weight) * middles[:, None]
+    low, high = ((middles[None, :] + side * width / 2 - kept) / weight - shift for side in (-1, 1))
+    lengths = np.linalg.solve(np.eye(cells) - (normal.cdf(high) - normal.cdf(low)), np.ones(cells))
+    return float(np.interp(0.0, middles, lengths))
+
+
+@cache
+def cusum_limit(run_length: float, reference: int | None = None) -> float:
+    """The limit of a two-sided CUSUM with that run length, numbers being standardised by a reference of so many procedures;
+    None: known without error."""
+    return _solved(lambda limit: 1.0 / rate(limit, reference), run_length, 1.0, 40.0)
+
+
+@cache
+def ewma_limit(run_length: float, weight: float) -> float:
+    """The limit of a two-sided EWMA, in SD of its long-run spread, with that run length."""
+    return _solved(lambda limit: ewma_run_length(limit, weight), run_length, 0.5, 8.0)
+
+
+def rate(limit: float, reference: int | None = None) -> float:
+    """False alarms a procedure of a two-sided CUSUM, averaged over what a reference of so many procedures leaves unknown."""
+    if reference is None:
+        return 2.0 / cusum_run_length(limit)
+    total, farthest = 0.0, -normal.inverse(1.0 / (reference + 1))
+    for node, weight in _gauss(5):
+        for scale_node, scale_weight in _gauss(3):
+            shift, scale = node / math.sqrt(reference), math.exp(scale_node / math.sqrt(2.0 * reference))
+            total += weight * scale_weight * 2.0 / cusum_run_length(limit, shift, scale, farthest, 60)
+    return total
+
+
+def _gauss(count: int) -> list[tuple[float, float]]:
+    """Nodes and weights that average over a standard normal distribution (Gauss-Hermite); as exact here as with twice as many."""
+    nodes, weights = np.polynomial.hermite_e.hermegauss(count)
+    return [(float(x), float(w)) for x, w in zip(nodes, weights / weights.sum(), strict=True)]
+
+
+def _solved(length: Callable[[float], float], wanted: float, low: float, high: float) -> float:
+    """The limit with that run length, to 0.001: run lengths only grow with it."""
+    while high - low > 1e-3:
+        middle = (low + high) / 2
+        low, high = (middle, high) if length(middle) < wanted else (low, middle)
+    return (low + high) / 2
+
+
+def effective_number(correlation: Array, procedures: int = 120_000, chains: int = 400) -> float:
+    """How many independent charts raise as many false alarms as charts of numbers with this correlation do together: simulated at a
+    limit at which they raise some hundreds, compared with what the Markov chain says of one. 1 for n times the same."""
+    n = len(correlation)
+    values, vectors = np.linalg.eigh(correlation)
+    root = vectors * np.sqrt(np.clip(values, 0.0, None))
+    limit = cusum_limit(200.0 * max(1.0, n / 2))
+    rng = np.random.default_rng(1)
+    up, down, alarms = np.zeros((chains, n)), np.zeros((chains, n)), 0
+    for _ in range(procedures // chains):
+        z = rng.standard_normal((chains, n)) @ root.T
+        np.maximum(up + z - SLACK, 0.0, out=up)
+        np.maximum(down - z - SLACK, 0.0, out=down)
+        above = (up > limit).any(axis=1) | (down > limit).any(axis=1)
+        alarms += int(np.count_nonzero(above))
+        up[above] = down[above] = 0.0
+    return min(float(n), max(1.0, alarms / (procedures // chains * chains) / rate(limit)))
+
+
+class Charts:
+    """Two-sided CUSUMs of n numbers a procedure, with one limit, which shares the alarm budget over them equally."""
+
+    EWMA_WEIGHT = 0.2
+    """Of the newest procedure, in the estimate of how far a number is from the reference now."""
+    SHIFTS = (0.5, 1.0)
+    """Which the e-detector bets on, in SD, up and down."""
+    BEYOND = 2.0
+    """A chart stops so far above its limit, so that it falls below it again soon after what drifted was set right."""
+
+    def __init__(self, count: int, limit: float) -> None:
+        self.limit = limit
+        self.up, self.down = np.zeros(count), np.zeros(count)
+        self.since_up, self.since_down = np.zeros(count, np.int64), np.zeros(count, np.int64)
+        """Procedures since each sum was 0: the drift, if it is one, began there (Page's estimate)."""
+        self.ewma = np.zeros(count)
+        self.evidence = np.full((2 * len(self.SHIFTS), count), -math.inf)
+        """Logarithms of the Shiryaev-Roberts sums."""
+
+    def add(self, z: Array) -> None:
+        """One procedure: (count,), NaN where it has no number; such a chart stays as it is."""
+        known = ~np.isnan(z)
+        z = np.where(known, z, 0.0)
+        top = self.limit + self.BEYOND
+        for sums, since, sign in ((self.up, self.since_up, 1.0), (self.down, self.since_down, -1.0)):
+            new = np.clip(sums + sign * z - SLACK, 0.0, top)
+            since[:] = np.where(known, np.where(new > 0, since + 1, 0), since)
+            sums[:] = np.where(known, new, sums)
+        self.ewma = np.where(known, (1 - self.EWMA_WEIGHT) * self.ewma + self.EWMA_WEIGHT * z, self.ewma)
+        bets = np.array([sign * shift for shift in self.SHIFTS for sign in (1, -1)])[:, None]
+        grown = np.logaddexp(self.evidence, 0.0) + bets * z - bets**2 / 2
+        self.evidence = np.minimum(np.where(known, grown, self.evidence), 300.0)
+
+    def alarms(self) -> list[tuple[int, int, int]]:
+        """The charts above the limit: (which, +1 or -1, procedures since it began), the highest first."""
+        found = [
+            (float(sums[i]), int(i), sign, int(since[i]))
+            for sums, since, sign in ((self.up, self.since_up, 1), (self.down, self.since_down, -1))
+            for i in np.flatnonzero(sums > self.limit)
+        ]
+        return [(i, sign, since) for _, i, sign, since in sorted(found, reverse=True)]
+
+    def e_value(self) -> float:
+        """The e-detector: the mean of all Shiryaev-Roberts sums. While each z, given all before, is as in the reference or less
+        spread, it exceeds A at most once in A procedures on average, however the charts depend on each other."""
+        top = float(self.evidence.max(initial=-math.inf))
+        return 0.0 if top == -math.inf else float(np.exp(self.evidence - top).mean() * math.exp(min(top, 300.0)))
+
+    def as_json(self) -> dict[str, object]:
+        """Plain values."""
+        evidence = [[None if v == -math.inf else round(float(v), 6) for v in row] for row in self.evidence]
+        return {
+            "up": [round(float(v), 6) for v in self.up],
+            "down": [round(float(v), 6) for v in self.down],
+            "since_up": self.since_up.tolist(),
+            "since_down": self.since_down.tolist(),
+            "ewma": [round(float(v), 6) for v in self.ewma],
+            "evidence": evidence,
+        }
+
+    def restore(self, content: dict[str, list[float]]) -> None:
+        """What `as_json` made, of as many numbers. Raises ValueError, KeyError, TypeError."""
+        for name in ("up", "down", "since_up", "since_down", "ewma"):
+            mine = getattr(self, name)
+            mine[:] = np.array(content[name], mine.dtype)
+        rows = [[-math.inf if v is None else v for v in row] for row in content["evidence"]]  # type: ignore[attr-defined]
+        self.evidence[:] = np.array(rows, np.float64)

@@ -1,0 +1,274 @@
+"""The locked reference: how procedures were distributed when the model was validated. A member of the model's bundle, JSON,
+signed with the rest of it.
+
+A procedure's value of a signal becomes a number in two ways, each normally distributed in the reference with mean 0 and SD 1:
+
+    plain      its normal score: where it lies among the reference's procedures
+    adjusted   the normal score of what the other signals of the procedure do not explain (regression-adjusted variables, Hawkins
+               1993): a shift of one signal alone is many SD of that, however widely procedures differ
+
+A third kind is looked for on purpose. Where the reference's procedures were also run degraded in a known way (out of focus, with
+smoke), the way in which all signals moved together is that degradation's signature, and
+
+    signature   is the normal score of how far a procedure lies that way, signals weighted as tells it best (a matched filter;
+                Healy 1987)
+
+Quantiles of the adjusted ones and of signatures are of procedures that the weights did not see, as those to come are.
+"""
+
+import json
+import math
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Annotated, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+from pydantic import Field
+
+from inframe.core.errors import ConfigError
+from inframe.core.part import Fraction, Part
+from inframe.monitor import normal
+from inframe.monitor.charts import effective_number
+from inframe.monitor.signals import Kind, signal_of
+
+MIN_PROCEDURES = 50
+_LOWER = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
+PROBABILITIES = (*_LOWER, 0.5, *(1 - p for p in reversed(_LOWER)))
+SCORES = np.array([normal.inverse(p) for p in PROBABILITIES])
+"""A number never goes beyond the outermost: one odd procedure is no drift, and how far the tails of a distribution reach is what
+a reference knows least of."""
+FOLDS = 10
+MOST_TIES = 0.8
+"""A signal that has one value in more of the reference's procedures is not charted."""
+BLOCK_TAIL = 0.001
+
+Array = NDArray[np.float64]
+Quantiles = Annotated[tuple[float, ...], Field(min_length=len(PROBABILITIES), max_length=len(PROBABILITIES))]
+
+
+class ReferenceSignal(Part):
+    """One signal over the reference's procedures."""
+
+    name: str
+    quantiles: Quantiles = Field(description="of the procedures' values, at PROBABILITIES")
+    adjusted: Quantiles = Field(description="of what the others leave unexplained, at PROBABILITIES")
+    weights: tuple[float, ...] = Field(
+        description="of each signal's normal score in what the others explain of this one"
+    )
+    low: float = Field(description="the value below which 0.1 % of the reference's half seconds lay")
+    high: float = Field(description="and above which as many did")
+
+
+class Signature(Part):
+    """How a known degradation moves the signals."""
+
+    name: str = Field(min_length=1, max_length=32)
+    weights: tuple[float, ...] = Field(description="of each signal's normal score")
+    quantiles: Quantiles = Field(description="of the reference's procedures, at PROBABILITIES")
+
+
+class Calibration(Part):
+    """Proof that a model's confidence can be believed, where pictures are as in the reference."""
+
+    signal: str = Field(description="the model's confidence, e.g. m.confidence")
+    max_error: Fraction = Field(description="the bound that was shown for |confidence - share right| of a procedure")
+    evidence: str = Field(min_length=1, max_length=200, description="where that was shown")
+
+
+class ReferenceFile(Part):
+    """The member's content."""
+
+    format: Literal[1] = 1
+    procedures: int = Field(ge=MIN_PROCEDURES)
+    modality: str | None = Field(None, description="of the pictures; null: any")
+    signals: tuple[ReferenceSignal, ...] = Field(min_length=1, max_length=256)
+    correlation: tuple[tuple[float, ...], ...] = Field(description="of the plain numbers")
+    signatures: tuple[Signature, ...] = Field((), max_length=32)
+    effective_charts: float = Field(ge=1, description="as many independent charts would raise as many false alarms")
+    calibration: Calibration | None = None
+
+
+@dataclass(frozen=True)
+class Reference:
+    """The same, ready for use."""
+
+    file: ReferenceFile
+    names: tuple[str, ...] = field(init=False)
+    correlation: Array = field(init=False)
+    weights: Array = field(init=False)
+    signatures: Array = field(init=False)
+
+    def __post_init__(self) -> None:
+        n = len(self.file.signals)
+        put = object.__setattr__
+        put(self, "names", tuple(one.name for one in self.file.signals))
+        put(self, "correlation", np.array(self.file.correlation, np.float64))
+        put(self, "weights", np.array([one.weights for one in self.file.signals], np.float64))
+        put(self, "signatures", np.array([one.weights for one in self.file.signatures], np.float64).reshape(-1, n))
+        if self.correlation.shape != (n, n) or self.weights.shape != (n, n):
+            raise ConfigError(
+                "reference", "correlation", self.correlation.shape, f"{n} rows of {n}, as there are signals"
+            )
+
+    @property
+    def charts(self) -> int:
+        """How many numbers a procedure has: of each signal the plain one, then of each the adjusted one, then the signatures."""
+        return 2 * len(self.names) + len(self.signatures)
+
+    def chart_name(self, chart: int) -> str:
+        """What a number is of: a signal, or a signature."""
+        n = len(self.names)
+        return self.file.signatures[chart - 2 * n].name if chart >= 2 * n else self.names[chart % n]
+
+    def plain(self, values: Array) -> Array:
+        """(…, signals) normal scores of procedures' values, in the order of `names`; NaN stays NaN."""
+        return _scores(values, [one.quantiles for one in self.file.signals], self.file.procedures)
+
+    def adjusted(self, plain: Array) -> Array:
+        """(…, signals); a signal that is missing explains nothing of the others, and has no number itself."""
+        left = plain - np.nan_to_num(plain) @ self.weights.T
+        return _scores(left, [one.adjusted for one in self.file.signals], self.file.procedures)
+
+    def numbers(self, values: Array) -> Array:
+        """(…, charts): what the charts get of procedures."""
+        plain = self.plain(values)
+        along = np.nan_to_num(plain) @ self.signatures.T
+        signed = _scores(along, [one.quantiles for one in self.file.signatures], self.file.procedures)
+        return np.concatenate([plain, self.adjusted(plain), signed], axis=-1)
+
+
+def _scores(values: Array, quantiles: Sequence[Sequence[float]], procedures: int) -> Array:
+    """Normal scores: between a signal's quantiles along a line; where several are equal, the mean of the scores between them, so
+    that they are 0 on average whatever the distribution. The outermost of m procedures are where one in m + 1 lies beyond."""
+    farthest = -normal.inverse(1.0 / (procedures + 1))
+    found = np.empty(values.shape)
+    for j, row in enumerate(quantiles):
+        known, first, counts = np.unique(row, return_index=True, return_counts=True)
+        scores = [_middle(int(i), int(i + n - 1)) for i, n in zip(first, counts, strict=True)]
+        found[..., j] = np.interp(values[..., j], known, np.clip(scores, -farthest, farthest))
+    return np.where(np.isnan(values), np.nan, found)
+
+
+def _middle(first: int, last: int) -> float:
+    """The mean of a standard normal number between two of the SCORES; beyond the outermost ones there is no end."""
+    if first == last:
+        return float(SCORES[first])
+    low, high = (0.0 if first == 0 else PROBABILITIES[first]), (1.0 if last == len(SCORES) - 1 else PROBABILITIES[last])
+    density = [math.exp(-0.5 * SCORES[i] ** 2) / math.sqrt(2 * math.pi) for i in (first, last)]
+    return (density[0] * (first > 0) - density[1] * (last < len(SCORES) - 1)) / (high - low)
+
+
+def parse(raw: bytes, where: str) -> Reference:
+    """The member's bytes. Raises ConfigError."""
+    from pathlib import Path
+
+    from inframe.core.yamlfile import parse_json
+
+    return Reference(parse_json(raw, Path(where), ReferenceFile, "reference"))
+
+
+def lock(
+    names: tuple[str, ...],
+    procedures: Array,
+    blocks: dict[str, tuple[float, float]],
+    modality: str | None = None,
+    degraded: Mapping[str, Array] | None = None,
+) -> ReferenceFile:
+    """The reference of these procedures, (m, signals) with NaN where one has no value, and of some that were run degraded, by name
+    (k, signals). `blocks`: by signal the ends of what its half seconds had, all but 0.1 % on each side. Signals of the machine,
+    those that some procedure lacks and those that hardly differ are left out. Raises ConfigError for too few."""
+    if len(procedures) < MIN_PROCEDURES:
+        raise ConfigError("reference", "procedures", len(procedures), f"at least {MIN_PROCEDURES}")
+    kept = [i for i, name in enumerate(names) if _is_charted(name, procedures[:, i])]
+    if not kept:
+        raise ConfigError("reference", "signals", "none that differs between procedures", "at least one")
+    values = procedures[:, kept]
+    quantiles, m = _quantiles(values), len(values)
+    plain = _scores(values, quantiles.tolist(), m)
+    weights, left = _regressions(plain)
+    adjusted = _quantiles(left)
+    moved = {name: _scores(v[:, kept], quantiles.tolist(), m).mean(axis=0) for name, v in (degraded or {}).items()}
+    signatures, along = _signatures(plain, moved)
+    signed = _scores(along, [one.quantiles for one in signatures], m)
+    both = np.concatenate([plain, _scores(left, adjusted.tolist(), m), signed], axis=1)
+    signals = [
+        ReferenceSignal(
+            name=names[i],
+            quantiles=_rounded(quantiles[j]),
+            adjusted=_rounded(adjusted[j]),
+            weights=_rounded(weights[j]),
+            low=blocks[names[i]][0],
+            high=blocks[names[i]][1],
+        )
+        for j, i in enumerate(kept)
+    ]
+    correlation = np.corrcoef(plain.T).reshape(len(kept), len(kept))
+    return ReferenceFile(
+        procedures=len(procedures),
+        modality=modality,
+        signals=tuple(signals),
+        signatures=signatures,
+        correlation=tuple(_rounded(row) for row in correlation),
+        effective_charts=effective_number(np.corrcoef(both.T)),
+    )
+
+
+def encoded(file: ReferenceFile) -> bytes:
+    """The member's bytes."""
+    return json.dumps(file.model_dump(mode="json"), sort_keys=True, indent=1).encode() + b"\n"
+
+
+def _signatures(plain: Array, moved: Mapping[str, Array]) -> tuple[tuple[Signature, ...], Array]:
+    """The signatures of these shifts, and (m, signatures) how far each procedure lies along them by weights that have
+    not seen it."""
+    along = np.zeros((len(plain), len(moved)))
+    fold = np.arange(len(plain)) % FOLDS
+    for k in range(FOLDS):
+        for j, shift in enumerate(moved.values()):
+            along[fold == k, j] = plain[fold == k] @ _matched(plain[fold != k], shift)
+    rows = zip(moved.items(), _quantiles(along) if moved else [], strict=True)
+    signatures = [
+        Signature(name=name, weights=_rounded(_matched(plain, shift)), quantiles=_rounded(row))
+        for (name, shift), row in rows
+    ]
+    return tuple(signatures), along
+
+
+def _matched(plain: Array, shift: Array) -> Array:
+    """The weights by which that shift is told best from chance."""
+    m, n = plain.shape
+    weights = np.linalg.solve(plain.T @ plain / m + n / m * np.eye(n), shift)
+    return np.asarray(weights / math.sqrt(max(float(shift @ weights), 1e-12)))
+
+
+def _quantiles(values: Array) -> Array:
+    """(signals, probabilities) of (m, signals): those that a new procedure lies below with that probability, whatever the
+    distribution (p (m + 1), Weibull 1939)."""
+    return np.asarray(np.quantile(values, PROBABILITIES, axis=0, method="weibull").T)
+
+
+def _rounded(row: Array) -> tuple[float, ...]:
+    return tuple(float(f"{value:.7g}") for value in row)
+
+
+def _is_charted(name: str, values: Array) -> bool:
+    if signal_of(name).kind is Kind.MACHINE or np.isnan(values).any():
+        return False
+    _, counts = np.unique(values, return_counts=True)
+    return bool(counts.max() <= MOST_TIES * len(values))
+
+
+def _regressions(plain: Array) -> tuple[Array, Array]:
+    """Of each signal on the others: the weights, (signals, signals) with 0 for itself; and what is left of each procedure by
+    weights that have not seen it, (m, signals). A ridge keeps weights small where signals say the same."""
+    n = plain.shape[1]
+    weights, left = np.zeros((n, n)), plain.copy()
+    for j in range(n if n > 1 else 0):
+        others = [i for i in range(n) if i != j]
+        x, y = plain[:, others], plain[:, j]
+        inverse = np.linalg.inv(x.T @ x + n * np.eye(n - 1))
+        weights[j, others] = inverse @ x.T @ y
+        leverage = np.einsum("ij,jk,ik->i", x, inverse, x)
+        left[:, j] = (y - x @ weights[j, others]) / (1.0 - np.minimum(leverage, 0.99))
+    return weights, left
