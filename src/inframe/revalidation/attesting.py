@@ -57,10 +57,11 @@ def _envelope(path: Path) -> Envelope:
             found = json.loads(file.read(MAX_BYTES))
         payload = from_base64(found["payload"])
         pairs = [(str(one["keyid"]), from_base64(one["sig"])) for one in found["signatures"]]
-        if payload is None or not all(raw for _, raw in pairs):
-            raise ValueError("base64")
-        return Envelope(payload, str(found["payloadType"]), tuple(Signature(key, raw or b"") for key, raw in pairs))
+        kind = str(found["payloadType"])
     except OSError as error:
         raise BundleError(path, "file", error.strerror or error, "a readable file") from None
     except (ValueError, KeyError, TypeError, RecursionError):
         raise BundleError(path, "file", "something else", "a DSSE envelope in JSON") from None
+    if payload is None or not all(raw for _, raw in pairs):
+        raise BundleError(path, "payload", "something else", "base64 in its one canonical form")
+    return Envelope(payload, kind, tuple(Signature(key, raw or b"") for key, raw in pairs))

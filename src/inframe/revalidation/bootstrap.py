@@ -223,7 +223,8 @@ def _bounds(
         against = np.count_nonzero(t >= seen) if side == "low" else np.count_nonzero(t <= seen)
         return max(float(1 + against) / (len(t) + 1), _student_tail(seen if side == "low" else -seen, freedom))
 
-    return Estimate(value, _from(scale, centre - upper * spread), _from(scale, centre - lower * spread), known, p)
+    low, high = _from(scale, centre - upper * spread), _from(scale, centre - lower * spread)
+    return Estimate(value, min(low, value), max(high, value), known, p)
 
 
 def _student(q: float, freedom: float) -> float:

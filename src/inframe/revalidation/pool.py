@@ -1,4 +1,4 @@
-"""Many cases: in processes of this machine, or as tasks of a Ray cluster. Answers come in any order; what they add up to is the same.
+"""Many cases: in processes of this machine, or as tasks of a Ray cluster. Answers come in any order, and add up to the same.
 
 A worker is a fresh interpreter (decision 6) with one thread, so as many as there are cores do not stand in each other's way.
 """
@@ -72,8 +72,8 @@ def _feed(
 
 
 def measure_on_ray(jobs: Sequence[Job], address: str) -> Iterator[Answer]:
-    """On the cluster at `address` ("auto": the one that this machine belongs to), whose machines see bundle and cases under the same
-    paths. Raises ConfigError, DeviceFault."""
+    """On the cluster at `address` ("auto": the one that this machine belongs to), whose machines see bundle and cases under the
+    same paths. Raises ConfigError, DeviceFault."""
     os.environ["RAY_USAGE_STATS_ENABLED"] = "0"  # it would phone home
     try:
         import ray
