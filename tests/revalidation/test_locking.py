@@ -162,7 +162,7 @@ def test_equal_passes_degraded_and_wrong_preprocessing_fail(tmp_path: Path, disc
     protocol = made.protocol()
     assert judge(protocol, tallies, tallies).passed
     broken = {
-        "degraded": made.bundle(tmp_path / "degraded", green=7.5),
+        "degraded": made.bundle(tmp_path / "degraded", green=3.0),
         "swapped colours": made.bundle(tmp_path / "swapped", preprocess={"colour": "bgr"}),
         "not scaled": made.bundle(tmp_path / "scaled", preprocess={"scale": 1 / 1024}),
     }

@@ -1,5 +1,6 @@
 """One case through the pipeline: what is counted is what is so."""
 
+import itertools
 import json
 from pathlib import Path
 
@@ -15,7 +16,6 @@ from inframe.revalidation.pictures import pictures
 from inframe.revalidation.scoring import NOT_SEEN, laid
 from inframe.revalidation.tally import Tallies, bin_of, edge_of, in_order, quantile
 from tests.revalidation import made
-import itertools
 
 GOLDEN = Path(__file__).parent.parent / "recording" / "golden.mcap"
 
@@ -88,7 +88,7 @@ def test_a_case_that_is_not_what_it_says(
     (job,) = made.jobs(good.path, good.digest, open_set(path.parent))
     with pytest.raises(ConfigError, match=field) as error:
         tally_of(answer(job.model_dump_json()))
-    assert found in error.value.found
+    assert found in str(error.value.found)
 
 
 def test_only_the_bundle_that_was_asked_for(good: Subject, discs: CaseSet) -> None:
