@@ -226,7 +226,8 @@ def _write(
     folder: Path, report: dict[str, Any], look: Look, new: Tallies, verdict: Verdict, signer: Signer | None
 ) -> None:
     text = json.dumps(report, indent=1, ensure_ascii=False).encode() + b"\n"
-    files = {"report.json": text, "report.html": html(report, look.protocol, new, verdict).encode()}
+    labels = {name: model.labels for name, model in look.subject.manifest.models.items()}
+    files = {"report.json": text, "report.html": html(report, look.protocol, new, verdict, labels).encode()}
     if signer is not None and look.lock is not None:
         digest = hashlib.sha256(text).hexdigest()
         files["result.json"] = sealed(

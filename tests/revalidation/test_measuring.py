@@ -8,7 +8,9 @@ import numpy as np
 import pytest
 
 from inframe.core.errors import ConfigError
-from inframe.core.types import Masks
+from inframe.core.ports import Shot
+from inframe.core.types import Masks, Pixels
+from inframe.drivers.cameras.file import FileCamera
 from inframe.revalidating import Subject
 from inframe.revalidation.answering import answer, tally_of
 from inframe.revalidation.cases import CaseSet, CaseStream, open_set, write_manifest
@@ -56,6 +58,19 @@ def test_durations_within_three_percent() -> None:
         assert bin_of(edge) == bin_of(us) != bin_of(edge + 1)
     assert quantile({bin_of(10): 998, bin_of(50): 1, bin_of(60): 1}, 0.999) == 0.05
     assert quantile({}, 0.999) is None
+
+
+def test_a_busy_machine_loses_no_frame(discs: CaseSet, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A read that timed out is no end: found when a loaded machine took a second for a frame."""
+    read, calls = FileCamera.read, itertools.count()
+
+    def slow(camera: FileCamera, into: Pixels, timeout_s: float) -> Shot | None:
+        return None if next(calls) % 3 == 0 else read(camera, into, timeout_s)
+
+    monkeypatch.setattr(FileCamera, "read", slow)
+    case = discs.cases[0]
+    seen = list(pictures(case.folder / "pictures.mkv", case.read().stream))
+    assert [one.seq for one in seen] == list(range(1, made.FRAMES + 1))
 
 
 def test_a_recording_is_a_case_too() -> None:

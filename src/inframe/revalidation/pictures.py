@@ -39,7 +39,10 @@ def _played(path: Path, stream: CaseStream) -> Iterator[Picture]:
     camera = FileCamera(config, MonotonicClock())
     pixels, period, seq = np.empty((stream.height, stream.width, 3), np.uint8), NS_PER_S / stream.fps, 0
     try:
-        while (shot := camera.read(pixels, 1.0)) is not None:
+        while True:
+            shot = camera.read(pixels, 1.0)
+            if shot is None:  # a machine so busy that a frame took longer; it is still to come
+                continue
             seq += 1
             yield Picture(seq, round(seq * period), pixels, shot.flags)
     except EndOfStream:
