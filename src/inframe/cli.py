@@ -11,6 +11,7 @@ from inframe import __version__
 from inframe.bundle_cli import bundle
 from inframe.candidate_cli import candidate
 from inframe.core.errors import AlreadyTold, ConfigError, InframeError, one_line
+from inframe.pccp_cli import pccp
 from inframe.recording_cli import record, replay
 from inframe.release_cli import release
 from inframe.revalidate_cli import cases, revalidate
@@ -127,6 +128,7 @@ def chaos(
 app.command()(replay)
 app.command()(revalidate)
 app.add_typer(cases)
+app.add_typer(pccp)
 app.add_typer(candidate)
 app.add_typer(record)
 app.add_typer(trail)

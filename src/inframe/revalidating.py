@@ -78,6 +78,11 @@ class Look:
     lock_digest: str
     looks: Looks | None
 
+    @property
+    def case_count(self) -> int:
+        """Procedures."""
+        return len(self.cases.cases)
+
 
 def subject_of(path: Path, policy: Policy) -> Subject:
     """A bundle, verified. Raises BundleError."""
@@ -250,6 +255,7 @@ def _predicate(look: Look, verdict: Verdict, report: str) -> dict[str, Any]:
     return {
         "result": "PASSED" if verdict.passed else "FAILED",
         "configuration": [{"name": name, "digest": {"sha256": digest}} for name, digest in named.items()],
+        "cases": look.case_count,
         "passedTests": passed,
         "warnedTests": [],
         "failedTests": failed,

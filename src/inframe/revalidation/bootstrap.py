@@ -192,7 +192,7 @@ def _studied(sums: list[Values], known: int, scale: Scale, on_log: bool) -> tupl
 def _farther(one: Estimate, other: Estimate) -> Estimate:
     """Numbers that are never negative lean to the right, some more, some less than their logarithms: of both scales the bound that
     is farther out."""
-    low, high = min(one.low, other.low), max(one.high, other.high)
+    low, high = max(0.0, min(one.low, other.low)), max(one.high, other.high)
     return Estimate(
         one.value, low, high, one.procedures, lambda bound, side: max(one.p(bound, side), other.p(bound, side))
     )

@@ -23,7 +23,7 @@ h1{font-size:1.7rem;margin:0 0 .2rem}h2{font-size:1.2rem;margin:2.4rem 0 .6rem;b
 .good{background:#17803d}.bad{background:#b3261e}.note{color:#5b6675}table{border-collapse:collapse;width:100%;margin:.5rem 0}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #e3e7ec;vertical-align:middle}th{color:#5b6675;font-weight:600}
 td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}
-svg text{font:12px system-ui,sans-serif}.worst{display:grid;grid-template-columns:1fr;gap:1rem}figure{margin:0}
+svg text{font:12px system-ui,sans-serif}.worst{display:grid;grid-template-columns:1fr 1fr;gap:1rem}figure{margin:0}
 figure img{width:100%;max-width:820px;border:1px solid #d5dbe3}figcaption{color:#5b6675}.key span{margin-right:1rem}
 .key i{display:inline-block;width:.8rem;height:.8rem;margin-right:.3rem;border:1px solid #5b6675;vertical-align:-1px}
 .shown{color:#17803d;font-weight:600}.not{color:#b3261e;font-weight:600}.side{display:flex;flex-wrap:wrap;gap:2rem}

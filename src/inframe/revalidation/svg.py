@@ -56,7 +56,7 @@ def bound(value: float, low: float | None, high: float | None, must: float, side
 
 def groups(rows: Sequence[tuple[str, float, float | None, float | None, bool]], better: str) -> str:
     """Subgroups below each other: (name, value, low, high, is judged), with both one-sided bounds."""
-    left, width, step = 190, 620, 22
+    left, width, step = 170, 510, 22
     finite = [x for _, *numbers, _ in rows for x in numbers if x is not None and math.isfinite(x)]
     if not finite:
         return _svg(width, 30, [_text(left, 18, "nothing to estimate")], "nothing")
@@ -79,9 +79,13 @@ def groups(rows: Sequence[tuple[str, float, float | None, float | None, bool]], 
             inside.append(_text(width - 4, y + 4, f"{value:.3g}", "end", INK))
     axis = step * len(rows) + 14
     inside += [_line(left, axis - 6, width - 70, axis - 6, FAINT)]
-    inside += [_text(left, axis + 8, f"{low:.3g}"), _text(width - 70, axis + 8, f"{high:.3g}", "end")]
+    inside += [_text(left, axis + 8, _short(low)), _text(width - 70, axis + 8, _short(high), "end")]
     inside += [_text((left + width - 70) / 2, axis + 8, f"{better} is better", "middle")]
     return _svg(width, axis + 14, inside, "subgroups")
+
+
+def _short(value: float) -> str:
+    return f"{value:.3g}" if abs(value) > 1e-6 else "0"
 
 
 def reliability(bins: Sequence[Sequence[int]]) -> str:
