@@ -1,12 +1,15 @@
 """`inframe revalidate` and `inframe cases …`: a bundle on labelled procedures, against criteria that were locked before."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from inframe.core.errors import ConfigError
 from inframe.terminal import JsonFile, out, write_json
+
+if TYPE_CHECKING:
+    from inframe.bundle import Policy
 
 cases = typer.Typer(
     name="cases",
@@ -45,18 +48,11 @@ def revalidate(
 ) -> None:
     """Run a bundle on labelled procedures and judge it. Exit code 1 where it did not pass. A killed run goes on where it was."""
     from inframe.bundle import UNSIGNED, Policy
-    from inframe.revalidating import Asked, due, revalidate_and_show
+    from inframe.revalidating import Asked, revalidate_and_show
 
     trusted = Policy.load(policy) if policy is not None else UNSIGNED
     if only_due:
-        if trail is None:
-            raise ConfigError("inframe revalidate", "--trail", "nothing", "the trail that tells when it was done last")
-        is_due, why = due(bundle, trusted, trail)
-        out.print(why, markup=False, soft_wrap=True)
-        if not is_due:
-            return
-        if folder is None:
-            raise typer.Exit(1)
+        _only_due(bundle, trusted, trail, goes_on=folder is not None)
     if folder is None:
         raise ConfigError("inframe revalidate", "--cases", "nothing", "a folder of cases")
     asked = Asked(folder, trusted, against, protocol, lock, trail, key, target, workers, ray)
@@ -64,6 +60,18 @@ def revalidate(
     write_json(json_file, report)
     if not report["passed"]:
         raise typer.Exit(1)
+
+
+def _only_due(bundle: Path, trusted: "Policy", trail: Path | None, *, goes_on: bool) -> None:
+    """End here where it is not due, with exit code 0, and where it is and there are no cases, with 1."""
+    from inframe.revalidating import due
+
+    if trail is None:
+        raise ConfigError("inframe revalidate", "--trail", "nothing", "the trail that tells when it was done last")
+    is_due, why = due(bundle, trusted, trail)
+    out.print(why, markup=False, soft_wrap=True)
+    if not is_due or not goes_on:
+        raise typer.Exit(1 if is_due else 0)
 
 
 @cases.command()

@@ -47,7 +47,7 @@ def plan(**changes: Any) -> dict[str, Any]:
         "impact": [{"risk": "A structure is missed.", "mitigation": "Locked revalidation.", "controls": ["RC-07"]}],
         "traces": ["SRS-12"],
     }
-    values: dict[str, Any] = {"plan": "Anatomy PCCP 3", "device": "theatre", "bundle": "anatomy"}
+    values: dict[str, Any] = {"plan": "Anatomy PCCP 3", "product": "theatre", "bundle": "anatomy"}
     return values | {"modifications": {"MOD-3": modification | changes}}
 
 
@@ -229,7 +229,10 @@ def test_evidence_must_be_signed_and_of_one_lock(tmp_path: Path, old: Bundle) ->
 
 
 def test_the_command(tmp_path: Path) -> None:
-    before, after = made.signed(tmp_path / "before", acceptance=ACCEPTANCE), made.signed(tmp_path / "after", **RETRAINED)
+    before, after = (
+        made.signed(tmp_path / "before", acceptance=ACCEPTANCE),
+        made.signed(tmp_path / "after", **RETRAINED),
+    )
     (tmp_path / "plan.yaml").write_text(yaml.safe_dump(plan()), "utf-8")
     lines = []
     for name, role in (("anna", "research"), ("otto", "quality")):

@@ -127,7 +127,7 @@ class Plan(Part):
 
     format: Literal[1] = 1
     plan: Line = Field(description="its name and version")
-    device: Line = Field(description="the device that it was agreed upon for")
+    product: Line = Field(description="what it was agreed upon for")
     bundle: Name = Field(description="the bundles that it is about, by name")
     modifications: dict[ModificationId, Modification] = Field(min_length=1)
 

@@ -37,11 +37,11 @@ METRICS: dict[str, Metric] = {
     "dice": Metric("overlap: mean over frames, then over cases", "0..1", "high", "mean"),
     "nsd": Metric("share of the outlines within tolerance_px of each other, averaged likewise", "0..1", "high", "mean"),
     "hd95": Metric("95th percentile of the outlines' distances, averaged likewise", "pixels", "low", "size"),
-    "ece": Metric("expected calibration error over all pixels, 15 bins", "0..1", "low", None),
     "sensitivity": Metric(
         "true findings that the rule found, persistence included", "0..1", "high", "share", of_rules=True
     ),
     "false_alerts": Metric("findings that were none", "a minute", "low", "rate", of_rules=True),
+    "ece": Metric("expected calibration error over all pixels, 15 bins", "0..1", "low", None),
     "latency_p999": Metric("a run of the model, preprocessing to decoding, 99.9th percentile", "ms", "low", None),
 }
 
