@@ -91,9 +91,11 @@ def refused(result: Any, *words: str) -> None:
 
 def test_a_bundle_passes_under_a_lock_and_the_trail_tells_of_it(bench: Bench) -> None:
     assert bench.locked().exit_code == 0
+    assert bench.locked(bench.folder / "twin.json").exit_code == 0  # nobody has looked yet
     done = bench.look(bench.good)
     assert done.exit_code == 0, done.output
-    assert [one["name"] for one in bench.looks()] == ["REVALIDATION_LOCKED", "REVALIDATION_LOOKED", "REVALIDATION_DONE"]
+    said = [one["name"].removeprefix("REVALIDATION_") for one in bench.looks()]
+    assert said == ["LOCKED", "LOCKED", "LOOKED", "DONE"]
     report = json.loads((bench.folder / "out" / "report.json").read_text())
     subject, predicate, _ = opened(
         bench.folder / "out" / "result.json", TEST_RESULT, Policy.load(bench.folder / "one.yaml")
@@ -107,6 +109,7 @@ def test_a_bundle_passes_under_a_lock_and_the_trail_tells_of_it(bench: Bench) ->
     again = bench.look(bench.good)  # the same bundle: nothing new is seen
     assert again.exit_code == 0
     refused(bench.look(made.bundle(bench.folder / "another", counter=8)), "looks", "1 bundles looked at already")
+    refused(bench.look(bench.good, "--lock", bench.folder / "twin.json"), "looks", "under another lock")
 
 
 def test_changed_cases_are_refused_before_anything_is_run(bench: Bench) -> None:

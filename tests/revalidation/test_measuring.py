@@ -7,16 +7,21 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from inframe.core.config import EngineConfig
 from inframe.core.errors import ConfigError
 from inframe.core.ports import Shot
 from inframe.core.types import Masks, Pixels
 from inframe.drivers.cameras.file import FileCamera
+from inframe.drivers.engines import load_engine
 from inframe.revalidating import Subject
 from inframe.revalidation.answering import answer, tally_of
-from inframe.revalidation.cases import CaseSet, CaseStream, open_set, write_manifest
+from inframe.revalidation.cases import Case, CaseSet, CaseStream, open_set, write_manifest
+from inframe.revalidation.confidence import Tap
 from inframe.revalidation.pictures import pictures
-from inframe.revalidation.scoring import NOT_SEEN, laid
+from inframe.revalidation.scoring import NOT_SEEN, Scores, laid
 from inframe.revalidation.tally import Tallies, bin_of, edge_of, in_order, quantile
+from tests.drivers import onnx_models as om
+from tests.pipeline.model_files import configure
 from tests.revalidation import made
 
 GOLDEN = Path(__file__).parent.parent / "recording" / "golden.mcap"
@@ -49,6 +54,24 @@ def test_an_answer_is_laid_where_the_model_looks() -> None:
     assert laid(Masks(classes), (4, 4)).tolist() == np.kron(classes, np.ones((2, 2), np.uint8)).tolist()
     middle = laid(Masks(classes, (0.25, 0.0, 0.75, 1.0)), (2, 4))
     assert middle.tolist() == [[NOT_SEEN, 1, 2, NOT_SEEN], [NOT_SEEN, 0, 1, NOT_SEEN]]
+
+
+def test_distances_are_in_pixels_of_the_picture() -> None:
+    """Masks of half the picture's size: an answer one cell off is two pixels off."""
+    case = Case.model_validate({"pictures": "x", "stream": {"width": 64, "height": 48, "fps": 10}, "frames": 1})
+    engine = load_engine(om.identity((1, 3)), "none", EngineConfig())
+    true = np.zeros((1, 24, 32), np.uint8)
+    true[0, 8:16, 8:16] = 1
+    model = configure(
+        labels=made.LABELS, decode={"kind": "segmentation", "activation": "none"}
+    )  # says nothing of its confidence
+    for tolerance, expected in ((2.0, 1.0), (1.9, 0.5)):
+        scores = Scores("anatomy", model, (0, 0, 1, 1), case, true, 1, tolerance, 1)
+        scores.add(1, Masks(np.roll(true[0], 1, 1)), Tap(engine))
+        assert scores.means["hd95/anatomy/red"].value == pytest.approx(2.0)
+        nsd = scores.means["nsd/anatomy/red"].value
+        assert nsd is not None
+        assert nsd == pytest.approx(expected, abs=0.1)
 
 
 def test_durations_within_three_percent() -> None:
