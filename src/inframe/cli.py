@@ -12,8 +12,10 @@ from inframe.bundle_cli import bundle
 from inframe.candidate_cli import candidate
 from inframe.core.errors import AlreadyTold, ConfigError, InframeError, one_line
 from inframe.monitor_cli import monitor
+from inframe.pccp_cli import pccp
 from inframe.recording_cli import record, replay
 from inframe.release_cli import release
+from inframe.revalidate_cli import cases, revalidate
 from inframe.terminal import JsonFile, out, write_json
 from inframe.trail_cli import trail
 from inframe.update_cli import update
@@ -125,6 +127,9 @@ def chaos(
 
 
 app.command()(replay)
+app.command()(revalidate)
+app.add_typer(cases)
+app.add_typer(pccp)
 app.add_typer(candidate)
 app.add_typer(monitor)
 app.add_typer(record)

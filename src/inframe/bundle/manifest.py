@@ -125,6 +125,12 @@ class Latency(Part):
     p99_ms: PositiveMs
 
 
+class Schedule(Part):
+    """When the model must be looked at again, on cases of that time."""
+
+    every_days: int = Field(ge=1, le=3660)
+
+
 class Recipe(Part):
     """`bundle.yaml`: from what a bundle is made. Paths are relative to its folder and become the members' names."""
 
@@ -140,6 +146,7 @@ class Recipe(Part):
     golden: tuple[Golden, ...] = Field(min_length=1)
     acceptance: Acceptance | None = None
     latency: tuple[Latency, ...] = ()
+    revalidation: Schedule | None = Field(None, description="null: nobody has planned it")
     reference: dict[Name, str] = Field({}, description="model -> member: statistics of the locked reference, for drift")
     training: Training
     pccp: Line | None = Field(

@@ -117,7 +117,7 @@ class Runner:
             return None
         output, steps = self.models[name].run(pixels, self._clock)
         self._report.ran(name, steps.decoded - steps.started)
-        return _own(output)
+        return own(output)
 
     def _keep(self, name: str, seq: int, captured_ns: int, outcome: Outcome) -> tuple[int, Outcome]:
         outcomes = self._outcomes[name]
@@ -139,7 +139,7 @@ class Runner:
             model.close()
 
 
-def _own(outcome: Outcome) -> Outcome:
+def own(outcome: Outcome) -> Outcome:
     """With arrays of its own: a model's are overwritten by its next run."""
     match outcome:
         case Masks(classes, region):

@@ -1,0 +1,98 @@
+"""`inframe revalidate` killed at random points, and started again: ``python -m tests.revalidation.kill --points 20``.
+
+Each run is a process group that is killed with SIGKILL after a random share of the time that a whole run takes. The last one is
+left alone. Its figures must be those of a run that nobody killed.
+"""
+
+import argparse
+import json
+import os
+import random
+import signal
+import subprocess
+import sys
+import tempfile
+import time
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from tests.revalidation import made
+
+
+@dataclass
+class Found:
+    """What came of it."""
+
+    whole: str
+    """The figures' digest of the run that nobody killed."""
+    digests: set[str] = field(default_factory=set)
+    """Of those that were."""
+    kills: int = 0
+    measured_before: list[int] = field(default_factory=list)
+    """At each kill: how many tallies were on the disk."""
+
+
+def campaign(folder: Path, points: int, cases: int, seed: int, workers: int = 1) -> Found:
+    """`points` kills, of as many runs of `cases` cases as it takes."""
+    made.cases(folder / "cases", cases, "development")
+    bundle = made.bundle(folder / "bundle")
+    protocol = made.write_protocol(
+        folder / "protocol.yaml", endpoints=[{**one, "margin": None} for one in made.ENDPOINTS]
+    )
+    command = [sys.executable, "-m", "inframe", "revalidate", str(bundle), "--cases", str(folder / "cases")]
+    command += ["--protocol", str(protocol), "--workers", str(workers), "--out"]
+    began = time.monotonic()
+    found = Found(_whole(command, folder / "whole"))
+    lasts = time.monotonic() - began
+    rng, run = random.Random(seed), 0
+    while found.kills < points:
+        out = folder / f"killed-{run}"
+        while found.kills < points and _killed(command, out, rng.uniform(0.1, 1.0) * lasts):
+            found.kills += 1
+            found.measured_before.append(len(list(out.glob("tallies/*.tally"))))
+            if found.measured_before[-1] == cases:  # nothing is left to be interrupted
+                break
+        found.digests.add(_whole(command, out))
+        run += 1
+    return found
+
+
+def _whole(command: list[str], out: Path) -> str:
+    subprocess.run(
+        [*command, str(out)], stdout=subprocess.DEVNULL, check=False
+    )  # exit code 1: not passed, which is no matter here
+    digest: str = json.loads((out / "report.json").read_text())["figures_sha256"]
+    return digest
+
+
+def _killed(command: list[str], out: Path, after_s: float) -> bool:
+    process = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, start_new_session=True)
+    try:
+        process.wait(after_s)
+    except subprocess.TimeoutExpired:
+        os.killpg(process.pid, signal.SIGKILL)
+        process.wait()
+        return True
+    return False
+
+
+def main() -> None:
+    """Exit code 1 where figures differ."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--points", type=int, default=20)
+    parser.add_argument("--cases", type=int, default=24)
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--seed", type=int, default=1)
+    options = parser.parse_args()
+    with tempfile.TemporaryDirectory() as folder:
+        found = campaign(Path(folder), options.points, options.cases, options.seed, options.workers)
+    same = found.digests == {found.whole}
+    said = "the same figures" if same else f"OTHER FIGURES: {found.digests}"
+    sys.stdout.write(
+        f"{found.kills} kills, tallies on the disk at each: {found.measured_before}; {said} {found.whole}\n"
+    )
+    sys.exit(0 if same else 1)
+
+
+if __name__ == "__main__":
+    main()
