@@ -17,7 +17,7 @@ from dataclasses import dataclass, field, replace
 from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock
 from inframe.core.config import BundleConfig, Device, ModelConfig
 from inframe.core.errors import UpdateError
-from inframe.core.health import CandidateConfig, Health, Move, Phase, after, not_yet, violated
+from inframe.core.health import CandidateConfig, Health, HealthRules, Move, Phase, after, not_yet, violated
 from inframe.fitting import Proposed, prepare
 from inframe.machine.partition import Partition, reschedule
 from inframe.machine.supervise import Notice, ProcessSpec, Supervisor
@@ -47,6 +47,7 @@ class _One:
     generation: int
     since_ns: int
     base: Mapping[str, tuple[int, ...]]
+    release: str = ""
     crashes: int = 0
     recent: deque[bool] = field(default_factory=deque)
     """Of the latest frames on trial: whether a result was missing."""
@@ -99,6 +100,8 @@ class Candidates:
         self._measured = RingReader(shared["measured.read"]) if device.candidate is not None else None
         if device.candidate is not None:
             board.set_shown(_marked(0, device))
+        self.ended: Callable[[str], None] = lambda _: None
+        """Told why a candidate that is a release was taken back, when it is shown no more."""
         self._one: _One | None = None
         self._phase = Phase.NONE
         self._generation = 0
@@ -113,21 +116,41 @@ class Candidates:
         others of their workers run beside them as they are. Raises what `fitting.prepare` raises, UpdateError where there is a
         candidate already."""
         self._config("propose")
-        phase = after(self._phase, "propose")
-        proposed = prepare(self.device, models, bundles or {})
+        after(self._phase, "propose")
+        self.start(prepare(self.device, models, bundles or {}))
+
+    def start(self, proposed: Proposed, *, release: str = "", trial: bool = False) -> None:
+        """The same, of what was prepared, and closes it where it can't be started. `release`: the one of the slots that it is;
+        then only the slots decide of it. `trial`: it is on trial already, and shown from the device's first frame on."""
         try:
-            self._start(proposed, phase)
+            self._start(proposed, after(self._phase, "propose"), release)
+            if trial:
+                self._show(*self._moved("switch"))
         except BaseException:  # also when interrupted: the memory is given back, and the error goes on
             proposed.close()
             raise
 
-    def _start(self, proposed: Proposed, phase: Phase) -> None:
+    @property
+    def release(self) -> str:
+        """The release that the candidate is; empty without a candidate, and for one that somebody proposed."""
+        return self._one.release if self._one is not None else ""
+
+    def rules(self) -> HealthRules:
+        """What a candidate must keep to."""
+        return self._config("propose").health
+
+    def is_busy(self) -> bool:
+        """Whether there is a candidate, or what is left of one."""
+        ending = (row_name(worker, 1 - place(self._board.shown(), bit)) for worker, bit in bits(self.device).items())
+        return self._one is not None or any(self.supervisor.has(name) for name in (*ending, "shadow"))
+
+    def _start(self, proposed: Proposed, phase: Phase, release: str) -> None:
         device, models = proposed.device, proposed.models
         workers = tuple(sorted({device.models[name].worker for name in models}))
         word, known = self._board.shown(), bits(device)
         places = {worker: 1 - place(word, known[worker]) for worker in workers}
         self._generation += 1
-        one = _One(proposed, workers, places, self._generation, self._clock.now(), {})
+        one = _One(proposed, workers, places, self._generation, self._clock.now(), {}, release)
         ending = [name for name in (*one.rows, "shadow") if self.supervisor.has(name)]
         if ending:
             raise UpdateError(f"candidate: propose: found {', '.join(ending)} still ending, expected a free place")
@@ -142,13 +165,17 @@ class Candidates:
         self._one, self._phase = one, phase
         self._tell("CANDIDATE_PROPOSED", "in shadow", self._about(one))
 
-    def switch(self) -> None:
+    def switch(self, *, of_release: bool = False) -> None:
         """Show the candidate from the next frame on. Raises UpdateError before it was compared for long enough, or where there is
         none in shadow."""
         one, phase = self._moved("switch")
+        self._must_be(one, "switch", "inframe update trial", of_release=of_release)
         why = not_yet(self._config("switch").health, self.health())
         if why is not None:
             raise UpdateError(f"candidate: switch: {why}")
+        self._show(one, phase)
+
+    def _show(self, one: _One, phase: Phase) -> None:
         self._turn(one, to_candidate=True)
         display = self._board.row("display")
         one.shown = _shown(display)
@@ -169,10 +196,13 @@ class Candidates:
         self._back_ns = now
         self._board.row("device").raise_fault("CANDIDATE_TAKEN_BACK", now)
         self._tell("CANDIDATE_TAKEN_BACK", why, data)
+        if one.release:
+            self.ended(why)
 
-    def keep(self) -> None:
+    def keep(self, *, of_release: bool = False) -> None:
         """The candidate is what is shown now; the worker before it ends. Raises UpdateError where none is on trial."""
         one, phase = self._moved("keep")
+        self._must_be(one, "keep", "inframe update commit", of_release=of_release)
         self.last = "kept", self.health()
         data = self._about(one) | self._figures()
         self.device = one.device
@@ -228,7 +258,8 @@ class Candidates:
             return
         if self._phase is Phase.TRIAL:
             self._count_shown(self._one)
-        why = violated(self._config("back").health, self.health())
+        over = {spec.name for spec in self.supervisor.over()}.intersection(self._one.rows)
+        why = violated(self.rules(), self.health()) or (f"given up: found {', '.join(sorted(over))}" if over else None)
         if why is not None:
             self.back(why)
 
@@ -307,6 +338,10 @@ class Candidates:
             raise UpdateError(f"candidate: {move}: found a device file without candidate, expected `candidate:`")
         return self.device.candidate
 
+    def _must_be(self, one: _One, move: Move, instead: str, *, of_release: bool) -> None:
+        if bool(one.release) is not of_release:
+            raise UpdateError(f"candidate: {move}: found the release {one.release} of the slots, expected `{instead}`")
+
     def _moved(self, move: Move) -> tuple[_One, Phase]:
         """The candidate, and the phase after the move."""
         phase = after(self._phase, move)
@@ -332,6 +367,7 @@ class Candidates:
     def _about(self, one: _One) -> dict[str, str]:
         files = {name: one.device.models[name].file for name in one.models}
         about = {"models": ", ".join(one.models), "files": ", ".join(files.values())}
+        about |= {"release": one.release} if one.release else {}
         signed = {"signed_by": one.proposed.signed_by, "unsigned": ", ".join(one.proposed.unsigned)}
         return about | {key: value for key, value in signed.items() if value}
 
