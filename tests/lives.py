@@ -208,7 +208,14 @@ def tiny(folder: Path, **update: Any) -> Life:
     part = {
         "budget_ms": 20,
         "max_age_ms": 1000,
-        "preprocess": {"size": [32, 32], "fit": "stretch", "colour": "rgb", "layout": "nchw", "dtype": "float32", "scale": 1},
+        "preprocess": {
+            "size": [32, 32],
+            "fit": "stretch",
+            "colour": "rgb",
+            "layout": "nchw",
+            "dtype": "float32",
+            "scale": 1,
+        },
         "decode": {"kind": "segmentation"},
         "labels": ["a", "b", "c"],
     }
@@ -245,3 +252,35 @@ def _truth(model: bytes, part: dict[str, Any], frames: Pixels) -> NDArray[np.uin
         found.append(output.classes.copy())
     loaded.close()
     return np.stack(found)
+
+
+def reference(folder: Path, **update: Any) -> Life:
+    """The reference model at its own size, on the reference procedure; its laboratory is brighter than its theatre."""
+    import av
+
+    from inframe.core.yamlfile import read_device
+    from inframe.reference_device import device_file, truth_file
+
+    path = device_file()
+    device = read_device(path)
+    with av.open(str(path.parent / "procedure.mp4")) as video:
+        frames = [f.to_ndarray(format="rgb24") for i, f in enumerate(video.decode(video=0)) if i < 300 and i % 30 == 0]
+    bright = np.clip(np.stack(frames).astype(np.int16) + 40, 0, 255).astype(np.uint8)
+    truth = np.load(truth_file())["anatomy"][: 30 * len(frames) : 30]
+    part = device.models["anatomy"].model_dump(mode="json", exclude={"stream", "engine", "worker", "file", "colours"})
+    part["labels"] = (path.parent / "labels.txt").read_text().split("\n")[:8]
+    model = (path.parent / "anatomy.onnx").read_bytes()
+    criteria = [{"metric": "dice", "model": "anatomy", "label": "gallbladder", "at_least": 0.7}]
+    life = Life(folder, model, part, bright, truth, criteria, p99_ms=60)
+    video_file = {"camera": "file", "path": str(path.parent / "procedure.mp4"), "loop": True}
+    values = {
+        "device": "theatre 4",
+        "streams": {"endoscope": {**video_file, "width": 1280, "height": 720, "fps": 30}},
+        "display": "endoscope",
+        "bundles": {"anatomy": {"stream": "endoscope"}},
+        "rules": {name: rule.model_dump(mode="json") for name, rule in device.rules.items()},
+        "candidate": {"control": "control"},
+        "update": update,
+    }
+    life.provide(values)
+    return life

@@ -10,9 +10,9 @@ All of it is called by the parent, beside the frame path; the moment of a change
 
 import math
 import os
-from collections import ChainMap, deque
+from collections import ChainMap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock
 from inframe.core.config import BundleConfig, Device, ModelConfig
@@ -21,7 +21,8 @@ from inframe.core.health import CandidateConfig, Health, HealthRules, Move, Phas
 from inframe.fitting import Proposed, prepare
 from inframe.machine.partition import Partition, reschedule
 from inframe.machine.supervise import Notice, ProcessSpec, Supervisor
-from inframe.pipeline.board import Board, Count, Row
+from inframe.onscreen import OnScreen
+from inframe.pipeline.board import Board, Count
 from inframe.pipeline.bundled import SIGNED_SLOT
 from inframe.pipeline.places import NAMES, SHOWN, STAND_IN, UNSIGNED, bits, place, row_name, worker_and_place
 from inframe.pipeline.ring import RingReader
@@ -46,15 +47,10 @@ class _One:
     """The candidate's place of each worker."""
     generation: int
     since_ns: int
+    screen: OnScreen
     base: Mapping[str, tuple[int, ...]]
     release: str = ""
     crashes: int = 0
-    recent: deque[bool] = field(default_factory=deque)
-    """Of the latest frames on trial: whether a result was missing."""
-    shown: tuple[int, int] = (0, 0)
-    """What the display had counted last: frames, and those with all results in time, none of which stood in."""
-    missed: int = 0
-    frames: int = 0
 
     @property
     def device(self) -> Device:
@@ -150,11 +146,11 @@ class Candidates:
         word, known = self._board.shown(), bits(device)
         places = {worker: 1 - place(word, known[worker]) for worker in workers}
         self._generation += 1
-        one = _One(proposed, workers, places, self._generation, self._clock.now(), {}, release)
+        screen = OnScreen(self.rules().window)
+        one = _One(proposed, workers, places, self._generation, self._clock.now(), screen, {}, release)
         ending = [name for name in (*one.rows, "shadow") if self.supervisor.has(name)]
         if ending:
             raise UpdateError(f"candidate: propose: found {', '.join(ending)} still ending, expected a free place")
-        one.recent = deque(maxlen=self._config("propose").health.window)
         one.base = {row: self._counts(row) for row in one.rows}
         for name in one.rows:
             self._board.row(name).clear()
@@ -177,8 +173,7 @@ class Candidates:
 
     def _show(self, one: _One, phase: Phase) -> None:
         self._turn(one, to_candidate=True)
-        display = self._board.row("display")
-        one.shown = _shown(display)
+        one.screen.begin(self._board.row("display"))
         one.since_ns, self._phase = self._clock.now(), phase
         self._board.row("device").raise_fault("CANDIDATE_SHOWN", one.since_ns)
         self._tell("CANDIDATE_SHOWN", "on trial, from the next frame on", self._about(one) | self._figures())
@@ -230,14 +225,14 @@ class Candidates:
             self._phase,
             one.models,
             one.since_ns,
-            all(self._board.row(row).get(Count.READY_NS) for row in one.rows),
+            self._is_up(one),
             one.crashes,
             runs,
             over,
             invalid + failed,
-            one.frames,
-            one.missed,
-            sum(one.recent),
+            one.screen.frames,
+            one.screen.missed,
+            one.screen.recent,
             read_measured(self._measured, one.generation),
         )
 
@@ -257,7 +252,7 @@ class Candidates:
         if self._one is None:
             return
         if self._phase is Phase.TRIAL:
-            self._count_shown(self._one)
+            self._one.screen.look(self._board.row("display"), up=self._is_up(self._one))
         over = {spec.name for spec in self.supervisor.over()}.intersection(self._one.rows)
         why = violated(self.rules(), self.health()) or (f"given up: found {', '.join(sorted(over))}" if over else None)
         if why is not None:
@@ -355,14 +350,8 @@ class Candidates:
     def _since(self, one: _One, row: str) -> list[int]:
         return [now - before for now, before in zip(self._counts(row), one.base[row], strict=True)]
 
-    def _count_shown(self, one: _One) -> None:
-        """Which of the frames shown since the last look lacked a result."""
-        display = self._board.row("display")
-        now = _shown(display)
-        frames, in_time = (max(0, after - before) for after, before in zip(now, one.shown, strict=True))
-        in_time = min(frames, in_time)
-        one.shown, one.frames, one.missed = now, one.frames + frames, one.missed + frames - in_time
-        one.recent.extend([False] * in_time + [True] * (frames - in_time))
+    def _is_up(self, one: _One) -> bool:
+        return all(self._board.row(row).get(Count.READY_NS) for row in one.rows)
 
     def _about(self, one: _One) -> dict[str, str]:
         files = {name: one.device.models[name].file for name in one.models}
@@ -391,8 +380,3 @@ class Candidates:
 def _marked(word: int, *devices: Device) -> int:
     """The word, with what it says of the signatures of all that may be shown: one of these devices' models."""
     return word & ~UNSIGNED | (UNSIGNED if any(device.unsigned for device in devices) else 0)
-
-
-def _shown(display: Row) -> tuple[int, int]:
-    """The frames that the display has shown, and those for which the places shown said all in time."""
-    return display.get(Count.FRAMES), display.get(Count.IN_TIME) - display.get(Count.STOOD_IN)
