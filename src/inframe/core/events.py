@@ -258,6 +258,14 @@ EVENTS: dict[str, Event] = _table(
         "RC-07",
     ),
     Event(
+        "UPDATE_TRUST_LOST",
+        "what was learnt from the repository was damaged",
+        "learnt anew, and nothing older than was seen before",
+        L,
+        "",
+        "RC-07",
+    ),
+    Event(
         "UPDATE_DAMAGED",
         "the active release does not verify, and there is no other",
         "no model runs",

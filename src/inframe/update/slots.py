@@ -299,6 +299,11 @@ class Slots:
         """Something that is no move and belongs into the trail: a refusal, an authorisation."""
         self._note(name, text, data=data)
 
+    def saw(self, seen: Mapping[str, int]) -> None:
+        """Which versions of the repository's metadata were verified: kept here too, for the day on which `trust` is damaged."""
+        if dict(self.status.seen) != dict(seen):
+            self._write(replace(self.status, seen=dict(seen)))
+
     def deliver(self, tell: Callable[[Told], None]) -> int:
         """Hand the waiting events to the trail, and forget them when they are there; returns how many. A cut in between tells
         one twice, never not."""
