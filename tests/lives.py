@@ -126,6 +126,8 @@ class Life:
     p99_ms: float
     memory_mb: int = 512
     counter: int = 0
+    said: list[str] = field(default_factory=list)
+    """Every command that was run on the device's or the manufacturer's side, with what it printed, as a terminal would show it."""
     files: dict[str, Any] = field(default_factory=dict)
 
     def provide(self, device: dict[str, Any]) -> None:
@@ -147,6 +149,13 @@ class Life:
         } | device.pop("update", {})
         values = {"policy": "policy.yaml", "trail": {"folder": "trail"}, "update": update} | device
         (self.folder / "device.yaml").write_text(yaml.safe_dump(values, sort_keys=False))
+
+    def run(self, *words: str, code: int = 0) -> str:
+        """One command, written down."""
+        printed = run(*words, code=code)
+        shown = " ".join(f'"{word}"' if " " in word else word for word in ("inframe", *words))
+        self.said.append(f"$ {shown}\n{printed}".replace(f"{self.folder}/", ""))
+        return printed
 
     def at(self, name: str) -> str:
         """A file of the folder, for a command."""
@@ -186,12 +195,14 @@ class Life:
         run("bundle", "pack", str(folder / "bundle.yaml"), "--out", str(file))
         for key in KEYS:
             run("bundle", "sign", str(file), "--key", self.at(key))
-        run("release", "add", self.at("repository"), name, str(file), "--keys", self.at("keys"), "--percent", "100")
+        self.run(
+            "release", "add", self.at("repository"), name, str(file), "--keys", self.at("keys"), "--percent", "100"
+        )
         return file
 
     def update(self, step: str, *words: str, code: int = 0) -> str:
         """`inframe update STEP`."""
-        return run("update", step, self.at("device.yaml"), *words, code=code)
+        return self.run("update", step, self.at("device.yaml"), *words, code=code)
 
     def install(self, code: int = 0) -> str:
         """Fetch and install the newest release."""
