@@ -98,6 +98,8 @@ class Candidates:
             board.set_shown(_marked(0, device))
         self.ended: Callable[[str], None] = lambda _: None
         """Told why a candidate that is a release was taken back, when it is shown no more."""
+        self.alone = False
+        """What the device shows is a release on trial, with none before it: the first one of all."""
         self._one: _One | None = None
         self._phase = Phase.NONE
         self._generation = 0
@@ -214,6 +216,11 @@ class Candidates:
         self._tell("CANDIDATE_KEPT", "it stays", data)
         self._kept()
 
+    def committed(self) -> None:
+        """What was on trial alone is so no more."""
+        self.alone = False
+        self._kept()
+
     def health(self) -> Health:
         """What is known of the candidate; all zero without one."""
         one = self._one
@@ -282,6 +289,9 @@ class Candidates:
             preprocess = digest_of(self._one.device.models[model].preprocess)
             data |= {"slot": TRIAL_SLOT if slot == SIGNED_SLOT else slot, "preprocess": preprocess.hex()}
         elif model in self.device.models:
+            bundle = self.device.bundles.get(model)
+            on_trial = self.alone and slot == SIGNED_SLOT and bundle is not None and bundle.bundle is not None
+            data |= {"slot": TRIAL_SLOT} if on_trial else {}
             data["preprocess"] = digest_of(self.device.models[model].preprocess).hex()
         return data
 

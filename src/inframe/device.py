@@ -209,7 +209,7 @@ class Running:
             away, gone = name in self._away and name not in given_up, name in given_up
             present[role.lost] = present.get(role.lost, False) or (counts and away)
             present[role.given_up] = present.get(role.given_up, False) or (counts and gone)
-        for event in ("CLOCK_STEPPED", "CONFIG_CHANGED", "UPDATE_RESTORED"):
+        for event in ("CLOCK_STEPPED", "CONFIG_CHANGED", "UPDATE_RESTORED", "UPDATE_ROLLED_BACK"):
             present[event] = event in self._events and now - self._events[event] < EVENT_SHOWN_NS
         present["UPDATE_DAMAGED"] = "UPDATE_DAMAGED" in self._events
         self._row.set_faults(present, now)

@@ -30,7 +30,7 @@ from inframe.update.trial import Verdict, verdict, why_not
 
 SHADOWED = (State.CHECKED, State.SHADOW)
 TOLD = ("UPDATE_DAMAGED", "UPDATE_RESTORED")
-"""What the last move of the slots says to people at the start of a device."""
+"""What the last move of the slots says to people at the start of a device, however long ago it was."""
 
 
 class Trying:
@@ -59,13 +59,17 @@ class Trying:
     def begin(self) -> str:
         """Before the first frame: go on with what there is. Returns the event that the screen has to tell of, if there is one."""
         self._read()
+        before = self._status.sequence
         self._between()
         if self._status.state is State.TRIAL and self._is_beside():
             self._start(trial=True)
+        elif self._status.state is State.TRIAL:
+            self._candidate.alone = True
         elif self._status.state in SHADOWED and self._is_beside() and self._target.config.shadow:
             self._shadow()
         last = self._status.history[-1].name if self._status.history else ""
-        return last if last in TOLD else ""
+        now = last == "UPDATE_ROLLED_BACK" and self._status.sequence != before
+        return last if now or last in TOLD else ""
 
     def end(self) -> None:
         """After the last frame: the procedure counts, and what may happen between two procedures happens."""
@@ -111,12 +115,16 @@ class Trying:
             return
         if not self._read() and not self._candidate.release:
             return
-        state = self._status.state
-        if not self._candidate.release:
-            if state in SHADOWED and self._is_beside() and self._target.config.shadow:
-                self._shadow()
+        if self._candidate.release:
+            self._follow(self._candidate.health().phase, self._status.state)
             return
-        phase = self._candidate.health().phase
+        if self._candidate.alone and self._status.state is not State.TRIAL:
+            self._candidate.committed()
+        if self._status.state in SHADOWED and self._is_beside() and self._target.config.shadow:
+            self._shadow()
+
+    def _follow(self, phase: Phase, state: State) -> None:
+        """Make the candidate what the slots say, or the slots what the candidate has reached."""
         if phase is Phase.SHADOW and state is State.CHECKED:  # a command had the slots when it was started
             self._move(lambda slots: slots.shadow())
         elif phase is Phase.SHADOW and state is State.SHADOW:

@@ -16,6 +16,7 @@ from inframe.core.updates import UpdateConfig
 from inframe.core.yamlfile import read_device
 from inframe.drivers.tpm_counter import counter_of
 from inframe.machine.kernel import clock_state
+from inframe.orders import answers
 from inframe.recorder.moment import moments
 from inframe.resolve import policy_of, resolve
 from inframe.trail.errors import TrailDamaged
@@ -185,7 +186,9 @@ def _who() -> str:
 
 
 def is_running(target: Updatable) -> bool:
-    """Whether the device runs: no checkpoint is run and no trial begins then."""
+    """Whether the device runs: no checkpoint is run and no trial begins then. It holds its trail, and answers at its socket."""
+    if target.device.candidate is not None and answers(target.base / target.device.candidate.control):
+        return True
     home = target.home()
     for log in home.logs() if home is not None else ():
         disk = Disk(log)

@@ -16,6 +16,8 @@ import time
 from collections.abc import Callable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from inframe.bench.load import ALL, Load
@@ -119,7 +121,7 @@ class Examination:
         models = [model for model in proposed.models if device.models[model].worker == worker]
         partition = partition_of(device, "worker", worker, layout_of(device))
         if name == "latency":
-            with Load(ALL, self.target.folder) as load:
+            with TemporaryDirectory(dir=self.target.folder) as folder, Load(ALL, Path(folder)) as load:
                 load.hold()
                 return self._apart(name, models, partition, started=lambda: _warm(load), runs=RUNS)
         needs = sum(_needs(proposed, model) for model in {device.bundles[m].path: m for m in models}.values())

@@ -14,7 +14,7 @@ from tests.drivers.tpm import Tpm, tpm
 __all__ = ["tpm"]
 
 
-FLOORS = ({}, {"anatomy": 3}, {"anatomy": 3, "tools": 1}, {"anatomy": 7, "tools": 1})
+FLOORS: tuple[dict[str, int], ...] = ({}, {"anatomy": 3}, {"anatomy": 3, "tools": 1}, {"anatomy": 7, "tools": 1})
 
 
 def life(floor: CountedFloor) -> None:
