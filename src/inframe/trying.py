@@ -130,7 +130,9 @@ class Trying:
         elif phase is Phase.SHADOW and state is State.SHADOW:
             self._compare()
         elif phase is Phase.SHADOW and state is State.TRIAL:  # a person's word, or ours
-            with suppress(UpdateError):  # not well enough at this very moment: it is taken back, or shown at a later look
+            with suppress(
+                UpdateError
+            ):  # not well enough at this very moment: it is taken back, or shown at a later look
                 self._candidate.switch(of_release=True)
         elif phase is Phase.TRIAL and state is State.COMMITTED:
             self._candidate.keep(of_release=True)
