@@ -80,7 +80,9 @@ class Watch:
     def until(self, condition: Callable[[], bool]) -> None:
         end = time.monotonic() + LIMIT_S
         while not condition():
-            assert time.monotonic() < end, f"never came true; {self.status().state}, {self.running.health()}"
+            assert time.monotonic() < end, (
+                f"never came true; {self.status().state} {self.status().reason}, {self.running.health()}"
+            )
             self.running.step()
             self.taken.extend(self._take())
             signal.sigtimedwait([], 0.005)
