@@ -23,7 +23,7 @@ class Display:
 
 def test_nothing_is_missed_before_its_workers_are_up_and_everything_after() -> None:
     display, screen = Display(), OnScreen(10)
-    screen.begin(display.show(100, 100))
+    screen.begin(display.show(100, 100), up=False)
     screen.look(display.show(40, 0), up=False)
     screen.look(display.show(3, 0), up=True)
     assert (screen.frames, screen.missed, screen.recent) == (0, 0, 0)
@@ -35,8 +35,7 @@ def test_nothing_is_missed_before_its_workers_are_up_and_everything_after() -> N
 
 def test_only_the_newest_frames_are_recent() -> None:
     display, screen = Display(), OnScreen(10)
-    screen.begin(display)
-    screen.look(display, up=True)
+    screen.begin(display, up=True)
     screen.look(display.show(6, 0), up=True)
     assert screen.recent == 6
     screen.look(display.show(10, 10), up=True)

@@ -175,7 +175,7 @@ class Candidates:
 
     def _show(self, one: _One, phase: Phase) -> None:
         self._turn(one, to_candidate=True)
-        one.screen.begin(self._board.row("display"))
+        one.screen.begin(self._board.row("display"), up=self._is_up(one))
         one.since_ns, self._phase = self._clock.now(), phase
         self._board.row("device").raise_fault("CANDIDATE_SHOWN", one.since_ns)
         self._tell("CANDIDATE_SHOWN", "on trial, from the next frame on", self._about(one) | self._figures())

@@ -20,12 +20,12 @@ class OnScreen:
         """Of the last `window` frames, without a result."""
         return sum(self._recent)
 
-    def begin(self, display: Row) -> None:
-        """It is shown from now on."""
-        self._last = _counted(display)
+    def begin(self, display: Row, *, up: bool) -> None:
+        """It is shown from now on. `up`: whether all its workers are set up."""
+        self._last, self._up = _counted(display), up
 
     def look(self, display: Row, *, up: bool) -> None:
-        """What was shown since the last look. `up`: whether all its workers are set up."""
+        """What was shown since the last look."""
         now = _counted(display)
         if not self._up:
             self._up, self._last = up, now
