@@ -35,7 +35,7 @@ def test_nothing_is_missed_before_its_workers_are_up_and_everything_after() -> N
 
 def test_only_the_newest_frames_are_recent() -> None:
     display, screen = Display(), OnScreen(10)
-    screen.begin(display, up=True)
+    screen.begin(display.show(0, 0), up=True)
     screen.look(display.show(6, 0), up=True)
     assert screen.recent == 6
     screen.look(display.show(10, 10), up=True)

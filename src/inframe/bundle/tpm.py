@@ -19,7 +19,7 @@ _HASHES = {"ecdsa-p256": "sha256", "ecdsa-p384": "sha384"}
 _HANDLE = re.compile(r"0x81[0-9a-fA-F]{6}")
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class TpmSigner:
     """Signs in the TPM. Made by `tpm_signer`."""
 
