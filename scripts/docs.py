@@ -60,6 +60,7 @@ PATTERNS = {
     r"^[^:]+(\.py)?:[A-Za-z_]\w*$": "`file.py:name` or `package.module:name`",
     r"^0x01[0-9a-fA-F]{6}$": '`"0x01…"`, eight hexadecimal digits',
     r"^(https?|file)://[^\s?#]+$": "`https://…`, `http://…` or `file:///…`",
+    r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$": "`HH:MM-HH:MM`",
 }
 WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 

@@ -70,7 +70,7 @@ def to_trial(running: Running, models: dict[str, ModelConfig], bundles: dict[str
 
 def test_a_signed_candidate_is_verified_shown_kept_and_comes_back_without_its_file(tmp_path: Path) -> None:
     path, candidate = device(tmp_path), other(tmp_path)
-    file = Path(candidate["m"].file)
+    file = Path(candidate["m"].path)
     first, second = digest_of(tmp_path / "made" / "anatomy.inframe"), digest_of(file)
     with open_device(path) as running:
         go_on_until(running, shown_for(running, FRAMES))
@@ -110,7 +110,7 @@ def test_the_command_sends_the_bundle_and_not_what_it_says(tmp_path: Path) -> No
     orders.close()
     assert obedient.models == {}
     assert obedient.bundles == dict(resolved(better).bundles)
-    assert obedient.bundles["m"].digest == digest_of(Path(candidate["m"].file))
+    assert obedient.bundles["m"].digest == digest_of(Path(candidate["m"].path))
 
 
 def test_what_nobody_signed_is_not_even_started(tmp_path: Path) -> None:

@@ -3,12 +3,13 @@
 import json
 import subprocess
 import sys
+import time
 from pathlib import Path
 
 import pytest
 from typer.testing import CliRunner
 
-from inframe import bundled, updating
+from inframe import updatable, verifying
 from inframe.bundle import Policy
 from inframe.cli import app
 from inframe.core.errors import ConfigError, InframeError, UpdateError
@@ -19,7 +20,8 @@ from inframe.trail.note import Key
 from inframe.trail.read import Log
 from inframe.trail.records import EventLeaf
 from inframe.update.slots import Verified
-from tests.update.made import opened, pack
+from inframe.validating import Examination
+from tests.update.made import PASS, opened, pack
 
 DEVICE = """
 device: theatre-4
@@ -41,7 +43,10 @@ def root(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     def verified(path: Path, policy: Policy | None = None) -> Verified:
         return opened(path.read_bytes(), str(path))
 
-    monkeypatch.setattr(bundled, "verified", verified)
+    monkeypatch.setattr(verifying, "verified", verified)
+    monkeypatch.setattr(
+        Examination, "checkpoints", lambda _: [PASS]
+    )  # the real ones: test_update_life, test_validation
     for counter in (1, 2, 3):
         (tmp_path / f"{counter}.bundle").write_bytes(pack("anatomy", counter))
     (tmp_path / "device.yaml").write_text(DEVICE % tmp_path)
@@ -162,16 +167,41 @@ def test_not_while_the_device_runs(root: Path) -> None:
     run("update", "install", "device.yaml", "1.bundle")
     home = Home(root / "trail")
     home.signers("theatre-4")
-    place = updating.place_of(root / "device.yaml")
+    place = updatable.updatable(root / "device.yaml")
     from inframe.core.clock import MonotonicClock
     from inframe.recorder.moment import moments
 
     writer = home.go_on(home.signers(""), moments(MonotonicClock(), None))
-    assert updating.is_running(place)
+    assert updatable.is_running(place)
     with pytest.raises(UpdateError, match="a procedure is running"):
         run("update", "trial", "device.yaml")
+    run("update", "rollback", "device.yaml", "--why", "the other one")
+    with pytest.raises(UpdateError, match="update: check: found a running device, expected a stopped one"):
+        run("update", "install", "device.yaml", "2.bundle")
     writer.close()
     writer.let_go()
+    assert "installed and checked: by hand: anatomy 2" in run("update", "install", "device.yaml")
+    run("update", "trial", "device.yaml")
+
+
+def test_a_trial_can_be_put_off(root: Path) -> None:
+    run("update", "install", "device.yaml", "1.bundle")
+    assert "put off until 20" in run("update", "defer", "device.yaml", "--hours", "12", "--why", "a long list today")
+    assert "put off   until 20" in run("update", "status", "device.yaml")
+    assert "put off no more" in run("update", "defer", "device.yaml", "--hours", "0", "--why", "done early")
+    with pytest.raises(ConfigError, match="--hours: found -1, expected 0 to 720"):
+        run("update", "defer", "device.yaml", "--hours", "-1", "--why", "x")
+
+
+def test_checkpoints_and_trials_keep_to_their_hours(root: Path) -> None:
+    now = time.localtime()
+    later = f"{(now.tm_hour + 2) % 24:02}:00-{(now.tm_hour + 3) % 24:02}:00"
+    path = root / "device.yaml"
+    path.write_text(path.read_text() + f'  trial: {{window: "{later}"}}\n')
+    with pytest.raises(UpdateError, match=f"update: check: found .*, expected the hours {later}"):
+        run("update", "install", "device.yaml", "1.bundle")
+    path.write_text(path.read_text().replace(later, "00:00-00:00"))
+    run("update", "install", "device.yaml")
     run("update", "trial", "device.yaml")
 
 

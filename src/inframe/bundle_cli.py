@@ -93,11 +93,15 @@ def pack(
 def sign(
     file: BundleFile,
     key_file: Annotated[Path | None, typer.Option("--key", help="The private key (PEM).", show_default=False)] = None,
-    password: Annotated[Path | None, typer.Option(help="A file with the key's password, or the token's PIN.")] = None,
+    password: Annotated[Path | None, typer.Option(help="A file with the password, PIN or auth of the key.")] = None,
     token: Annotated[
         str | None,
         typer.Option("--pkcs11", metavar="URI", help="A key in a token: pkcs11:token=…;object=…?module-path=…"),
     ] = None,
+    tpm: Annotated[
+        str | None, typer.Option("--tpm", metavar="HANDLE", help="A key in a TPM: its persistent handle, 0x81…")
+    ] = None,
+    tcti: Annotated[str, typer.Option("--tcti", help="Where that TPM is.")] = "device:/dev/tpmrm0",
     attach: Annotated[
         Path | None,
         typer.Option("--attach", metavar="MODEL.SIG", help="A signature that OpenSSF's model_signing made."),
@@ -108,17 +112,17 @@ def sign(
     from inframe.bundle import making, openssf
     from inframe.bundle.keys import read_public_key
 
-    given = [one for one in (key_file, token, attach) if one is not None]
+    given = [one for one in (key_file, token, tpm, attach) if one is not None]
     if len(given) != 1 or (attach is None) != (public is None):
         raise ConfigError(
-            "inframe bundle sign", "--key", f"{len(given)} of them", "--key, --pkcs11, or --attach with --public"
+            "inframe bundle sign", "--key", f"{len(given)} of them", "--key, --pkcs11, --tpm, or --attach with --public"
         )
     with _opened(file, None) as found:
         if attach is not None and public is not None:
             key = read_public_key(public, "--public")
             header = making.attach(str(attach), found, openssf.read(attach), key)
         else:
-            signer = _signer(key_file, token, password)
+            signer = _signer(key_file, token, password) if tpm is None else _tpm(tpm, tcti, password)
             key, header = signer.key, making.sign(found, signer)
         making.put(file, [header, *(found.member(name) for name, _ in found.header.members)], replacing=True)
     _say(f"{file}: signed by {key.scheme} {key.id}")
@@ -132,6 +136,12 @@ def _signer(key_file: Path | None, token: str | None, password: Path | None) -> 
     from inframe.bundle.pkcs11 import token_signer
 
     return token_signer(token or "", _password(password))
+
+
+def _tpm(handle: str, tcti: str, auth: Path | None) -> "Signer":
+    from inframe.bundle.tpm import tpm_signer
+
+    return tpm_signer(handle, tcti, auth)
 
 
 def _password(path: Path | None) -> bytes | None:

@@ -10,18 +10,19 @@ All of it is called by the parent, beside the frame path; the moment of a change
 
 import math
 import os
-from collections import ChainMap, deque
+from collections import ChainMap
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
 
 from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock
 from inframe.core.config import BundleConfig, Device, ModelConfig
 from inframe.core.errors import UpdateError
-from inframe.core.health import CandidateConfig, Health, Move, Phase, after, not_yet, violated
+from inframe.core.health import CandidateConfig, Health, HealthRules, Move, Phase, after, not_yet, violated
 from inframe.fitting import Proposed, prepare
 from inframe.machine.partition import Partition, reschedule
 from inframe.machine.supervise import Notice, ProcessSpec, Supervisor
-from inframe.pipeline.board import SHOWN, Board, Count, Row
+from inframe.onscreen import OnScreen
+from inframe.pipeline.board import SHOWN, Board, Count
 from inframe.pipeline.bundled import SIGNED_SLOT
 from inframe.pipeline.places import NAMES, STAND_IN, UNSIGNED, bits, place, row_name, worker_and_place
 from inframe.pipeline.ring import RingReader
@@ -46,14 +47,10 @@ class _One:
     """The candidate's place of each worker."""
     generation: int
     since_ns: int
+    screen: OnScreen
     base: Mapping[str, tuple[int, ...]]
+    release: str = ""
     crashes: int = 0
-    recent: deque[bool] = field(default_factory=deque)
-    """Of the latest frames on trial: whether a result was missing."""
-    shown: tuple[int, int] = (0, 0)
-    """What the display had counted last: frames, and those with all results in time, none of which stood in."""
-    missed: int = 0
-    frames: int = 0
 
     @property
     def device(self) -> Device:
@@ -99,6 +96,10 @@ class Candidates:
         self._measured = RingReader(shared["measured.read"]) if device.candidate is not None else None
         if device.candidate is not None:
             board.set_shown(_marked(0, device))
+        self.ended: Callable[[str], None] = lambda _: None
+        """Told why a candidate that is a release was taken back, when it is shown no more."""
+        self.alone = False
+        """What the device shows is a release on trial, with none before it: the first one of all."""
         self._one: _One | None = None
         self._phase = Phase.NONE
         self._generation = 0
@@ -113,25 +114,45 @@ class Candidates:
         others of their workers run beside them as they are. Raises what `fitting.prepare` raises, UpdateError where there is a
         candidate already."""
         self._config("propose")
-        phase = after(self._phase, "propose")
-        proposed = prepare(self.device, models, bundles or {})
+        after(self._phase, "propose")
+        self.start(prepare(self.device, models, bundles or {}))
+
+    def start(self, proposed: Proposed, *, release: str = "", trial: bool = False) -> None:
+        """The same, of what was prepared, and closes it where it can't be started. `release`: the one of the slots that it is;
+        then only the slots decide of it. `trial`: it is on trial already, and shown from the device's first frame on."""
         try:
-            self._start(proposed, phase)
+            self._start(proposed, after(self._phase, "propose"), release)
+            if trial:
+                self._show(*self._moved("switch"))
         except BaseException:  # also when interrupted: the memory is given back, and the error goes on
             proposed.close()
             raise
 
-    def _start(self, proposed: Proposed, phase: Phase) -> None:
+    @property
+    def release(self) -> str:
+        """The release that the candidate is; empty without a candidate, and for one that somebody proposed."""
+        return self._one.release if self._one is not None else ""
+
+    def rules(self) -> HealthRules:
+        """What a candidate must keep to."""
+        return self._config("propose").health
+
+    def is_busy(self) -> bool:
+        """Whether there is a candidate, or what is left of one."""
+        ending = (row_name(worker, 1 - place(self._board.shown(), bit)) for worker, bit in bits(self.device).items())
+        return self._one is not None or any(self.supervisor.has(name) for name in (*ending, "shadow"))
+
+    def _start(self, proposed: Proposed, phase: Phase, release: str) -> None:
         device, models = proposed.device, proposed.models
         workers = tuple(sorted({device.models[name].worker for name in models}))
         word, known = self._board.shown(), bits(device)
         places = {worker: 1 - place(word, known[worker]) for worker in workers}
         self._generation += 1
-        one = _One(proposed, workers, places, self._generation, self._clock.now(), {})
+        screen = OnScreen(self.rules().window)
+        one = _One(proposed, workers, places, self._generation, self._clock.now(), screen, {}, release)
         ending = [name for name in (*one.rows, "shadow") if self.supervisor.has(name)]
         if ending:
             raise UpdateError(f"candidate: propose: found {', '.join(ending)} still ending, expected a free place")
-        one.recent = deque(maxlen=self._config("propose").health.window)
         one.base = {row: self._counts(row) for row in one.rows}
         for name in one.rows:
             self._board.row(name).clear()
@@ -142,16 +163,19 @@ class Candidates:
         self._one, self._phase = one, phase
         self._tell("CANDIDATE_PROPOSED", "in shadow", self._about(one))
 
-    def switch(self) -> None:
+    def switch(self, *, of_release: bool = False) -> None:
         """Show the candidate from the next frame on. Raises UpdateError before it was compared for long enough, or where there is
         none in shadow."""
         one, phase = self._moved("switch")
+        self._must_be(one, "switch", "inframe update trial", of_release=of_release)
         why = not_yet(self._config("switch").health, self.health())
         if why is not None:
             raise UpdateError(f"candidate: switch: {why}")
+        self._show(one, phase)
+
+    def _show(self, one: _One, phase: Phase) -> None:
         self._turn(one, to_candidate=True)
-        display = self._board.row("display")
-        one.shown = _shown(display)
+        one.screen.begin(self._board.row("display"), up=self._is_up(one))
         one.since_ns, self._phase = self._clock.now(), phase
         self._board.row("device").raise_fault("CANDIDATE_SHOWN", one.since_ns)
         self._tell("CANDIDATE_SHOWN", "on trial, from the next frame on", self._about(one) | self._figures())
@@ -169,10 +193,13 @@ class Candidates:
         self._back_ns = now
         self._board.row("device").raise_fault("CANDIDATE_TAKEN_BACK", now)
         self._tell("CANDIDATE_TAKEN_BACK", why, data)
+        if one.release:
+            self.ended(why)
 
-    def keep(self) -> None:
+    def keep(self, *, of_release: bool = False) -> None:
         """The candidate is what is shown now; the worker before it ends. Raises UpdateError where none is on trial."""
         one, phase = self._moved("keep")
+        self._must_be(one, "keep", "inframe update commit", of_release=of_release)
         self.last = "kept", self.health()
         data = self._about(one) | self._figures()
         self.device = one.device
@@ -189,6 +216,11 @@ class Candidates:
         self._tell("CANDIDATE_KEPT", "it stays", data)
         self._kept()
 
+    def committed(self) -> None:
+        """What was on trial alone is so no more."""
+        self.alone = False
+        self._kept()
+
     def health(self) -> Health:
         """What is known of the candidate; all zero without one."""
         one = self._one
@@ -200,14 +232,14 @@ class Candidates:
             self._phase,
             one.models,
             one.since_ns,
-            all(self._board.row(row).get(Count.READY_NS) for row in one.rows),
+            self._is_up(one),
             one.crashes,
             runs,
             over,
             invalid + failed,
-            one.frames,
-            one.missed,
-            sum(one.recent),
+            one.screen.frames,
+            one.screen.missed,
+            one.screen.recent,
             read_measured(self._measured, one.generation),
         )
 
@@ -227,8 +259,9 @@ class Candidates:
         if self._one is None:
             return
         if self._phase is Phase.TRIAL:
-            self._count_shown(self._one)
-        why = violated(self._config("back").health, self.health())
+            self._one.screen.look(self._board.row("display"), up=self._is_up(self._one))
+        over = {spec.name for spec in self.supervisor.over()}.intersection(self._one.rows)
+        why = violated(self.rules(), self.health()) or (f"given up: found {', '.join(sorted(over))}" if over else None)
         if why is not None:
             self.back(why)
 
@@ -256,6 +289,9 @@ class Candidates:
             preprocess = digest_of(self._one.device.models[model].preprocess)
             data |= {"slot": TRIAL_SLOT if slot == SIGNED_SLOT else slot, "preprocess": preprocess.hex()}
         elif model in self.device.models:
+            bundle = self.device.bundles.get(model)
+            on_trial = self.alone and slot == SIGNED_SLOT and bundle is not None and bundle.bundle is not None
+            data |= {"slot": TRIAL_SLOT} if on_trial else {}
             data["preprocess"] = digest_of(self.device.models[model].preprocess).hex()
         return data
 
@@ -307,6 +343,10 @@ class Candidates:
             raise UpdateError(f"candidate: {move}: found a device file without candidate, expected `candidate:`")
         return self.device.candidate
 
+    def _must_be(self, one: _One, move: Move, instead: str, *, of_release: bool) -> None:
+        if bool(one.release) is not of_release:
+            raise UpdateError(f"candidate: {move}: found the release {one.release} of the slots, expected `{instead}`")
+
     def _moved(self, move: Move) -> tuple[_One, Phase]:
         """The candidate, and the phase after the move."""
         phase = after(self._phase, move)
@@ -320,18 +360,13 @@ class Candidates:
     def _since(self, one: _One, row: str) -> list[int]:
         return [now - before for now, before in zip(self._counts(row), one.base[row], strict=True)]
 
-    def _count_shown(self, one: _One) -> None:
-        """Which of the frames shown since the last look lacked a result."""
-        display = self._board.row("display")
-        now = _shown(display)
-        frames, in_time = (max(0, after - before) for after, before in zip(now, one.shown, strict=True))
-        in_time = min(frames, in_time)
-        one.shown, one.frames, one.missed = now, one.frames + frames, one.missed + frames - in_time
-        one.recent.extend([False] * in_time + [True] * (frames - in_time))
+    def _is_up(self, one: _One) -> bool:
+        return all(self._board.row(row).get(Count.READY_NS) for row in one.rows)
 
     def _about(self, one: _One) -> dict[str, str]:
         files = {name: one.device.models[name].file for name in one.models}
         about = {"models": ", ".join(one.models), "files": ", ".join(files.values())}
+        about |= {"release": one.release} if one.release else {}
         signed = {"signed_by": one.proposed.signed_by, "unsigned": ", ".join(one.proposed.unsigned)}
         return about | {key: value for key, value in signed.items() if value}
 
@@ -355,8 +390,3 @@ class Candidates:
 def _marked(word: int, *devices: Device) -> int:
     """The word, with what it says of the signatures of all that may be shown: one of these devices' models."""
     return word & ~UNSIGNED | (UNSIGNED if any(device.unsigned for device in devices) else 0)
-
-
-def _shown(display: Row) -> tuple[int, int]:
-    """The frames that the display has shown, and those for which the places shown said all in time."""
-    return display.get(Count.FRAMES), display.get(Count.IN_TIME) - display.get(Count.STOOD_IN)

@@ -50,11 +50,21 @@ def demo(out: Console, seconds: float | None) -> dict[str, Any]:
 
 def run_and_show(out: Console, path: Path, seconds: float | None) -> dict[str, Any]:
     """Run a device file until it ends."""
-    device = resolve(read_device(path), path)
+    device = _at_start(path)
     summary = _show(out, device, path, seconds)
     if device.trail is not None:
         out.print(f"why, frame by frame: inframe trail show {path}", markup=False, soft_wrap=True)
     return summary.as_json()
+
+
+def _at_start(path: Path) -> Device:
+    """The device of that file, resolved; what takes updates is loaded only for a device that does."""
+    device = read_device(path)
+    if device.update is None:
+        return resolve(device, path)
+    from inframe.updatable import at_start
+
+    return at_start(path)
 
 
 def _show(out: Console, device: Device, path: Path, seconds: float | None) -> Summary:

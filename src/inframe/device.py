@@ -6,7 +6,7 @@ import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
 from types import TracebackType
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
 from inframe.candidate import Candidates
 from inframe.core.clock import NS_PER_MS, NS_PER_S, MonotonicClock
@@ -24,6 +24,9 @@ from inframe.pipeline.happened import MODEL_LOADED, Happened
 from inframe.pipeline.places import A, ring_name
 from inframe.pipeline.start import LOADED, NOTE_BYTES
 from inframe.table import PROCESSES, layout_of, names, role_of, specs
+
+if TYPE_CHECKING:
+    from inframe.trying import Trying
 
 FRAME_SLOTS = 4
 SCREEN_SLOTS, FILE_SLOTS = 4, 6
@@ -66,6 +69,7 @@ class Running:
         )
         self.candidate.supervisor = self.supervisor
         self._orders = Orders(Path(device.candidate.control), self.candidate) if device.candidate is not None else None
+        self._trying = self._release()
         self._ended_ns = 0
         self._own_cores = os.sched_getaffinity(0)
 
@@ -79,8 +83,24 @@ class Running:
         if self.device.unsigned:
             text = "UNSIGNED: models run that nobody signed, as the device file allows"
             self.tell("START", "UNSIGNED", text, "", {"models": ", ".join(self.device.unsigned)})
+        if self._trying is not None and (event := self._trying.begin()):
+            self._events[event] = self.clock.now()
         self.supervisor.reconcile()
         return self
+
+    def _release(self) -> "Trying | None":
+        """What drives the release on its way, where the device takes updates: loaded for those alone."""
+        if self.device.update is None:
+            return None
+        from inframe.trying import Trying
+        from inframe.updatable import Updatable
+
+        policy = bundled.policy_of(self.device) if self.device.policy is not None else None
+        target = Updatable(self.path, self.device, self.device.update, policy)
+        display = self.board.row("display")
+        return Trying(
+            target, self.device, self.candidate, display, lambda what, why: self._take_note("device", what, why)
+        )
 
     def tell(self, kind: str, name: str, text: str, who: str, data: Mapping[str, str] | None = None) -> None:
         """Tell the recorder of an event; `kind` is one of the trail's."""
@@ -128,11 +148,15 @@ class Running:
         if now - self._watched_ns >= WATCH_NS:
             self._watched_ns = now
             self._watch(now)
+            if self._trying is not None:
+                self._trying.step()
         return not self._over(now)
 
     def stop(self) -> None:
         """End all processes, last row first; what does not end is killed. Shared memory goes with the last process that maps it."""
         self.tell("STOP", "DEVICE", self.device.device, "")
+        if self._trying is not None:
+            self._trying.end()
         if self._orders is not None:
             self._orders.close()
         self.supervisor.stop(STOP_S)
@@ -185,8 +209,9 @@ class Running:
             away, gone = name in self._away and name not in given_up, name in given_up
             present[role.lost] = present.get(role.lost, False) or (counts and away)
             present[role.given_up] = present.get(role.given_up, False) or (counts and gone)
-        for event in ("CLOCK_STEPPED", "CONFIG_CHANGED"):
+        for event in ("CLOCK_STEPPED", "CONFIG_CHANGED", "UPDATE_RESTORED", "UPDATE_ROLLED_BACK"):
             present[event] = event in self._events and now - self._events[event] < EVENT_SHOWN_NS
+        present["UPDATE_DAMAGED"] = "UPDATE_DAMAGED" in self._events
         self._row.set_faults(present, now)
 
     def _is_back(self, name: str, since: int) -> bool:

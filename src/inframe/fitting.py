@@ -45,7 +45,7 @@ def prepare(device: Device, models: Mapping[str, ModelConfig], bundles: Mapping[
         for name, config in bundles.items():
             from inframe.bundle import open_bundle
 
-            with open_bundle(Path(config.file), bundled.policy_of(device)) as bundle:
+            with open_bundle(Path(config.path), bundled.policy_of(device)) as bundle:
                 every[name], configs[name] = bundled.used_as(bundle, config)
                 sealed[f"bundle.{name}"] = bundled.descriptor_of(bundle)
                 signed_by |= set(bundle.signed_by)
@@ -55,6 +55,21 @@ def prepare(device: Device, models: Mapping[str, ModelConfig], bundles: Mapping[
         for fd in sealed.values():
             os.close(fd)
         raise
+
+
+def of_slots(device: Device) -> dict[str, BundleConfig]:
+    """The bundles of a resolved device that come from its slots."""
+    return {name: one for name, one in device.bundles.items() if one.bundle is not None}
+
+
+def beside_active(device: Device, files: Mapping[str, str]) -> Proposed:
+    """The models of a release as a candidate of the device that runs the active one. Raises ConfigError, BundleError."""
+    used = {
+        name: one.model_copy(update={"file": files[one.bundle or name], "digest": None})
+        for name, one in of_slots(device).items()
+        if (one.bundle or name) in files
+    }
+    return prepare(device, {}, used)
 
 
 def beside(device: Device, models: Mapping[str, ModelConfig], bundles: Mapping[str, BundleConfig]) -> Device:

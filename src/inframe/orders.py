@@ -134,6 +134,17 @@ class Orders:
         self._path.unlink(missing_ok=True)
 
 
+def answers(path: Path) -> bool:
+    """Whether a device has that socket open."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as own:
+        try:
+            with _short(path) as short:
+                own.connect(short)
+        except OSError:  # no such file, or one that a device before left behind
+            return False
+    return True
+
+
 def ask(path: Path, order: Mapping[str, Any]) -> dict[str, Any]:
     """Give an order to the device that runs at the socket `path`; its answer. Raises UpdateError where none runs there, and with
     what it refused."""

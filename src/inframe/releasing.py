@@ -8,7 +8,7 @@ from typing import Any, TypeVar
 
 from pydantic import BaseModel, ValidationError
 
-from inframe import bundled
+from inframe import verifying
 from inframe.core.errors import ConfigError
 from inframe.update.authorisation import Authorisation, signed
 from inframe.update.releases import ListedBundle, ListedRelease, ReleaseList
@@ -43,7 +43,7 @@ def add(where: Repository, name: str, bundles: Iterable[Path], wishes: Wishes) -
     listed: dict[str, ListedBundle] = {}
     files: dict[str, Path] = {}
     for path in bundles:
-        found = bundled.verified(path)
+        found = verifying.verified(path)
         if found.name in listed:
             raise ConfigError(path, "name", found.name, "each name once")
         target = f"bundles/{found.name}-{found.counter}.bundle"
@@ -90,7 +90,7 @@ def authorise(keys: Path, fields: dict[str, Any], bundles: Iterable[Path], floor
     if len(holders) < THRESHOLDS["downgrade"]:
         expected = f"{THRESHOLDS['downgrade']} of them"
         raise ConfigError(keys, "downgrade-N.pem", f"{len(holders)} keys of that role", expected)
-    found = [bundled.verified(path) for path in bundles]
+    found = [verifying.verified(path) for path in bundles]
     said = fields | {
         "bundles": {one.name: one.digest for one in found},
         "floor": numbers(floor, "--floor"),

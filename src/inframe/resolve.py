@@ -33,14 +33,16 @@ MAX_NAME = 80
 MAX_LABEL_BYTES = 1 << 20
 
 
-def resolve(device: Device, path: Path) -> Device:
+def resolve(device: Device, path: Path, slots: Mapping[str, str] | None = None) -> Device:
     """The device with every path made absolute against the device file's folder, label files and keys read, and `models` with
-    those of its bundles, whose digests are then fixed.
+    those of its bundles, whose digests are then fixed. `slots`: the files of the bundles that come from its slots, in place of
+    those that are there.
 
     Raises ConfigError for a file that is not there, for a camera's host that can't be looked up, and for a model that nobody
     signed unless the file allows it; BundleError for a bundle that does not verify or fit.
     """
     base = path.parent.absolute()
+    device = _from_slots(device, path, slots)
     trail = _resolve_trail(path, base, device.trail) if device.trail is not None else None
     streams = {name: _resolve_stream(path, base, name, stream) for name, stream in device.streams.items()}
     models = {name: _resolve_model(path, base, name, model) for name, model in device.models.items()}
@@ -63,6 +65,36 @@ def resolve(device: Device, path: Path) -> Device:
     except ConfigError as error:  # rules know no file
         raise ConfigError(path, error.field, error.found, error.expected) from None
     return resolved
+
+
+def _from_slots(device: Device, path: Path, given: Mapping[str, str] | None) -> Device:
+    """The device with the files of what its slots have for it: the active release; the one on trial where none is active. Those
+    bundles have `bundle` set."""
+    if device.update is None or all(one.file is not None for one in device.bundles.values()):
+        return device
+    files = given if given is not None else slot_files(path.parent.absolute() / device.update.folder)[0]
+    bundles = dict(device.bundles)
+    for name, one in device.bundles.items():
+        if one.file is None:
+            bundle = one.bundle or name
+            if bundle not in files:
+                expected = f"a release of {bundle}: inframe update install, inframe update trial"
+                raise ConfigError(path, f"bundles.{name}.file", "an empty slot", expected)
+            bundles[name] = one.model_copy(update={"file": files[bundle], "bundle": bundle})
+    return device.model_copy(update={"bundles": bundles})
+
+
+def slot_files(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+    """The files of the release that a device runs, by bundle, and of one that may come to run beside it. Raises UpdateError."""
+    from inframe.trail.files import Disk
+    from inframe.update.slots import loaded
+    from inframe.update.states import State
+
+    state, *slots = loaded(Disk(folder))
+    active, on_its_way = ({name: str(folder / file) for name, file in one.items()} for one in slots)
+    if not active:
+        return on_its_way if state is State.TRIAL else {}, {}
+    return active, on_its_way
 
 
 def _resolve_trail(path: Path, base: Path, trail: Trail) -> Trail:
@@ -171,8 +203,8 @@ def _resolve_bundle(
     """The bundle's model with the device's own settings; and where it came from, for those who open it again."""
     from inframe.bundle import UNSIGNED, open_bundle
 
-    whole = config.model_copy(update={"file": _file(path, base, f"bundles.{name}.file", config.file)})
-    with open_bundle(Path(whole.file), policy or UNSIGNED) as bundle:
+    whole = config.model_copy(update={"file": _file(path, base, f"bundles.{name}.file", config.path)})
+    with open_bundle(Path(whole.path), policy or UNSIGNED) as bundle:
         return used_as(bundle, whole)
 
 

@@ -37,14 +37,23 @@ def _line(release: "Release | None") -> str:
 @update.command()
 def status(device: DeviceFile, json_file: JsonFile = None) -> None:
     """Say what is in which slot, how far the newest update is, and the rollback floor."""
-    from inframe import updating
+    from inframe import updatable, updating
 
-    place = updating.place_of(device)
-    found = updating.status_of(place)
-    told = updating.report(place, found)
+    target = updatable.updatable(device)
+    found = updatable.status_of(target)
+    told = updating.report(target, found)
     _say(f"{told['device']}: {found.state}" + (f": {found.reason}" if found.reason else ""))
     for slot, release in found.slots.items():
         _say(f"  {slot:<9} {_line(release)}")
+    for check in told["checkpoints"]:
+        mark = "passed" if check["passed"] else "FAILED"
+        _say(f"  {mark} {check['checkpoint']}: {check['reason']}")
+    if told["compared"]:
+        _say(f"  shadow    {told['compared']}")
+    if told["trial"]["deferred_until"]:
+        _say(f"  put off   until {told['trial']['deferred_until']}")
+    if told["trial"]["since"]:
+        _say(f"  trial     since {told['trial']['since']}, {told['trial']['procedures']} procedures")
     floor = ", ".join(f"{name} {counter}" for name, counter in told["floor"].items())
     _say(f"  floor     {floor or '-'}")
     if found.outbox:
@@ -60,9 +69,9 @@ def fetch(
     json_file: JsonFile = None,
 ) -> None:
     """Ask the repository, and fetch the newest release for this device; what is active goes on."""
-    from inframe import updating
+    from inframe import updatable, updating
 
-    visit = updating.fetch(updating.place_of(device), authorisation, again=again)
+    visit = updating.fetch(updatable.updatable(device), authorisation, again=again)
     for name, why in visit.reasons.items():
         _say(f"not {name}: {why}")
     _say(f"fetched {_line(visit.taken)}" if visit.taken is not None else "nothing newer for this device")
@@ -80,9 +89,9 @@ def install(
     json_file: JsonFile = None,
 ) -> None:
     """Verify, install and check what was fetched. Exit code 1 if it did not pass a checkpoint."""
-    from inframe import updating
+    from inframe import updatable, updating
 
-    release, done = updating.install(updating.place_of(device), bundles or [], authorisation)
+    release, done = updating.install(updatable.updatable(device), bundles or [], authorisation)
     for one in done:
         mark = "passed" if one.outcome.passed else "FAILED"
         _say(f"{mark} {one.checkpoint}: {one.outcome.reason}", None if one.outcome.passed else "bold red")
@@ -96,10 +105,25 @@ def install(
 
 @update.command()
 def trial(device: DeviceFile) -> None:
-    """Show the checked release from the next start on, until it is confirmed or gone. Not while the device runs."""
-    from inframe import updating
+    """Show the checked release from the next start on, until it is confirmed or gone. Not while a procedure runs."""
+    from inframe import updatable, updating
 
-    _say(f"on trial: {_line(updating.begin_trial(updating.place_of(device)))}")
+    _say(f"on trial: {_line(updating.begin_trial(updatable.updatable(device)))}")
+
+
+@update.command()
+def defer(
+    device: DeviceFile,
+    hours: Annotated[float, typer.Option("--hours", help="So long from now; 0: not any more.")],
+    why: Annotated[str, typer.Option("--why", help="Goes into the record.")],
+) -> None:
+    """Put the trial of the release on its way off; it goes on being compared meanwhile."""
+    from inframe import updatable, updating
+
+    target = updatable.updatable(device)
+    updating.defer(target, hours, why)
+    until = updating.report(target, updatable.status_of(target))["trial"]["deferred_until"]
+    _say(f"put off until {until}" if until else "put off no more")
 
 
 @update.command()
@@ -108,9 +132,9 @@ def commit(
     why: Annotated[str, typer.Option("--why", help="Who confirms it, on what grounds: goes into the record.")],
 ) -> None:
     """Confirm the trial: it is the active release from here on, and nothing older ever comes back without authorisation."""
-    from inframe import updating
+    from inframe import updatable, updating
 
-    _say(f"active: {_line(updating.commit(updating.place_of(device), why))}")
+    _say(f"active: {_line(updating.commit(updatable.updatable(device), why))}")
 
 
 @update.command()
@@ -120,9 +144,9 @@ def rollback(
     authorisation: Authorisation = None,
 ) -> None:
     """Give up what is on its way; where nothing is, bring the previous release back, which needs an authorisation."""
-    from inframe import updating
+    from inframe import updatable, updating
 
-    found = updating.roll_back(updating.place_of(device), why, authorisation)
+    found = updating.roll_back(updatable.updatable(device), why, authorisation)
     _say(f"rolled back: {found.reason}")
     _say(f"active: {_line(found.active)}")
 
@@ -130,10 +154,10 @@ def rollback(
 @update.command()
 def history(device: DeviceFile, json_file: JsonFile = None) -> None:
     """List the newest moves, oldest first; the trail has them all."""
-    from inframe import updating
+    from inframe import updatable, updating
     from inframe.update.wallclock import text
 
-    found = updating.status_of(updating.place_of(device))
+    found = updatable.status_of(updatable.updatable(device))
     for one in found.history:
         _say(f"{text(one.wall_ns // updating.NS_PER_S)} {one.name:<19} {one.text}")
     write_json(

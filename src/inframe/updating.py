@@ -1,234 +1,102 @@
 """What `inframe update` does to a device: its slots, its repository, its trail, brought together. Prints nothing."""
 
-import getpass
 import os
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
 from typing import Any
 
-from inframe import __version__, bundled
-from inframe.bundle import Policy
+from inframe import __version__, verifying
 from inframe.core.clock import MonotonicClock
-from inframe.core.config import Device, UpdateConfig
-from inframe.core.errors import ConfigError, DeviceFault, InframeError
-from inframe.core.yamlfile import read_device
-from inframe.machine.kernel import clock_state
-from inframe.recorder.moment import moments
-from inframe.resolve import policy_of
-from inframe.trail.errors import TrailDamaged
-from inframe.trail.files import Disk, make_folders
-from inframe.trail.home import Home
-from inframe.trail.leaf import peek
-from inframe.trail.read import Log
-from inframe.trail.records import EventKind, EventRecord
-from inframe.update import status as statuses
+from inframe.core.errors import ConfigError, InframeError
+from inframe.trail.files import make_folders
+from inframe.updatable import Updatable, is_running, slots_of
 from inframe.update import trust, wallclock
 from inframe.update.authorisation import excuse_from
 from inframe.update.checkpoints import Passed
 from inframe.update.client import Source
 from inframe.update.fetch import Link, Visit, visit
-from inframe.update.floor import FileFloor
 from inframe.update.releases import Facts
 from inframe.update.sealed import refused
-from inframe.update.slots import DOWNLOAD, Slots, Verified
-from inframe.update.states import BY_HAND, Excuse, Installed, Release, State, Status, Told
+from inframe.update.slots import DOWNLOAD, Slots
+from inframe.update.states import BY_HAND, Excuse, Installed, Release, State, Status
 from inframe.update.transport import Speed, Transport
+from inframe.update.trial import is_open
+from inframe.validating import Examination
 
 NS_PER_S = 1_000_000_000
+NS_PER_HOUR = 3600 * NS_PER_S
 LONGEST_PAUSE_S = 60
-
-
-@dataclass(frozen=True, slots=True)
-class Place:
-    """A device that takes updates."""
-
-    base: Path
-    """The device file's folder."""
-    device: Device
-    config: UpdateConfig
-    policy: Policy | None
-    """Whose signatures a bundle must have; None: anybody's."""
-
-    @property
-    def folder(self) -> Path:
-        """Where its slots are."""
-        return self.base / self.config.folder
-
-    @property
-    def files(self) -> Disk:
-        """The same, as a disk."""
-        return Disk(self.folder)
-
-    def verify(self, path: str) -> Verified:
-        """A bundle in that folder. Raises UpdateError."""
-        return bundled.verified(self.folder / path, self.policy)
-
-    # --- time, for `fetch.Times`
-
-    def wall_s(self) -> int:
-        """The wall clock."""
-        return int(time.time())
-
-    def trail_s(self) -> int:
-        """The newest moment in the trail; 0 where there is none, or none that can be believed."""
-        home = self.home()
-        if home is None:
-            return 0
-        with suppress(OSError, ConfigError, TrailDamaged, IndexError):
-            log = Log(Disk(home.logs()[-1]), home.public_keys()[0])
-            if log.size:
-                return peek(log.entry(log.size - 1))[2].moment.wall_ns // NS_PER_S
-        return 0
-
-    def home(self) -> Home | None:
-        """Its trail."""
-        kept = self.device.trail
-        if kept is None:
-            return None
-        return Home(self.base / kept.folder, self.base / kept.key if kept.key is not None else None)
-
-    def trusted_s(self) -> int:
-        """The time to judge by."""
-        known = trust.read(self.files)
-        return wallclock.trusted_s(self.wall_s(), wallclock.Proven(known.signed_s, self.trail_s()))
-
-
-def place_of(device_file: Path) -> Place:
-    """Raises ConfigError."""
-    device = read_device(device_file)
-    if device.update is None:
-        raise ConfigError(device_file, "update", "null", "a device that takes updates")
-    policy = policy_of(device_file, device, needed=True)
-    return Place(device_file.parent.absolute(), device, device.update, policy)
-
-
-@contextmanager
-def slots_of(place: Place) -> Iterator[Slots]:
-    """Its slots, recovered and examined; what happened goes into the trail at the end, also after an error."""
-    place.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-    files = place.files
-    slots = Slots.open(files, place.verify, FileFloor(files), time.time_ns)
-    try:
-        slots.examine()
-        yield slots
-    finally:
-        try:
-            tell(place, slots)
-        finally:
-            slots.close()
-
-
-def status_of(place: Place) -> Status:
-    """Its status as it is written, while something else may be changing it. Raises UpdateError."""
-    raw = place.files.read(statuses.PATH)
-    return Status() if raw is None else statuses.decode(raw)
-
-
-# --- the trail -------------------------------------------------------------------------------------------------------
-
-
-def tell(place: Place, slots: Slots) -> None:
-    """Hand what happened to the trail's inbox, and take it over where no running device will. Where the trail can't be
-    written, it waits in the status."""
-    home = place.home()
-    if home is None or not slots.status.outbox:
-        return
-    with suppress(OSError):
-        home.folder.mkdir(mode=0o750, parents=True, exist_ok=True)
-        slots.deliver(lambda told: home.ask(_record(told)))
-        _take_over(home)
-
-
-def _record(told: Told) -> EventRecord:
-    data = {"at": wallclock.text(told.wall_ns // NS_PER_S), **told.data}
-    return EventRecord(EventKind.UPDATE, 0, told.name, told.text, _who(), data)
-
-
-def _take_over(home: Home) -> None:
-    if not home.key_file.exists():
-        return  # the device has never run: its recorder takes it over at the first start
-    now = moments(MonotonicClock(), clock_state())
-    with suppress(
-        DeviceFault, ConfigError, TrailDamaged
-    ):  # it runs, and takes it over itself; or says what is wrong with it
-        writer = home.go_on(home.signers(""), now)
-        try:
-            home.take_over(writer, now().mono_ns)
-            writer.close()
-        finally:
-            writer.let_go()
-
-
-def _who() -> str:
-    try:
-        return getpass.getuser()
-    except (OSError, KeyError):  # a user without a name
-        return "unknown"
-
-
-def is_running(place: Place) -> bool:
-    """Whether the device runs: a trial does not begin then."""
-    home = place.home()
-    for log in home.logs() if home is not None else ():
-        disk = Disk(log)
-        try:
-            disk.lock()
-        except DeviceFault:
-            return True
-        disk.unlock()
-    return False
+MOST_HOURS = 24 * 30
+"""A trial is put off by so much at most, from now."""
 
 
 # --- what the commands do --------------------------------------------------------------------------------------------
 
 
-def fetch(place: Place, authorisation: Path | None = None, *, again: bool = False) -> Visit:
+def fetch(target: Updatable, authorisation: Path | None = None, *, again: bool = False) -> Visit:
     """Ask the repository, and fetch the newest release for this device; `again`: also one that was rolled back here.
 
     Raises UpdateError, ConfigError.
     """
-    with slots_of(place) as slots:
+    with slots_of(target) as slots:
         active = slots.status.active or Release("", ())
-        names, known = set(place.config.bundles), {} if again else dict(slots.status.rejected)
+        names, known = set(target.config.bundles), {} if again else dict(slots.status.rejected)
         digests = set(active.digests)
-        facts = Facts(place.device.device, __version__, names, active.counters, digests, known)
-        excuse = _excuse(place, authorisation)
-        return visit(place.files, slots, _link(place), facts, excuse)
+        facts = Facts(target.device.device, __version__, names, active.counters, digests, known)
+        excuse = _excuse(target, authorisation)
+        return visit(target.files, slots, _link(target), facts, excuse)
 
 
-def _link(place: Place) -> Link:
-    source = Source(place.config.repository, _read(place.base / place.config.root, "update.root"))
-    transport = Transport(MonotonicClock(), Speed(place.config.least_bytes_s))
+def _link(target: Updatable) -> Link:
+    source = Source(target.config.repository, _read(target.base / target.config.root, "update.root"))
+    transport = Transport(MonotonicClock(), Speed(target.config.least_bytes_s))
 
     def free() -> int:
-        found = os.statvfs(place.folder)
+        found = os.statvfs(target.folder)
         return found.f_bavail * found.f_frsize
 
-    return Link(source, transport, place, lambda tried: time.sleep(min(2**tried, LONGEST_PAUSE_S)), free)
+    return Link(source, transport, target, lambda tried: time.sleep(min(2**tried, LONGEST_PAUSE_S)), free)
 
 
-def install(place: Place, bundles: list[Path], authorisation: Path | None = None) -> tuple[Release, list[Passed]]:
+def install(target: Updatable, bundles: list[Path], authorisation: Path | None = None) -> tuple[Release, list[Passed]]:
     """Verify, install and check what was fetched, or those files. Raises UpdateError, ConfigError."""
-    with slots_of(place) as slots:
+    with slots_of(target) as slots:
         if bundles:
-            _take_in(place, slots, bundles)
+            _take_in(target, slots, bundles)
         release = slots.status.trial
         if slots.status.state is State.FETCHED:
-            slots.verify(_excuse(place, authorisation))
-        if slots.status.state is not State.INSTALLED:  # where a power cut came in between, only the checks are left
+            slots.verify(_excuse(target, authorisation))
+        if slots.status.state is not State.INSTALLED:  # where something came in between, only the checks are left
             slots.install()
         if release is None:
             raise RuntimeError("installed nothing")
-        return release, slots.check([])
+        _may_check(target)
+        examination = Examination(target, first=slots.status.active is None)
+        try:
+            return release, slots.check(examination.checkpoints())
+        finally:
+            examination.close()
 
 
-def _take_in(place: Place, slots: Slots, bundles: list[Path]) -> None:
+def _may_check(target: Updatable) -> None:
+    """The latency is measured with a worker's own cores and priority, under load: not beside a procedure. Raises UpdateError."""
+    if is_running(target):
+        found, expected = "a running device", "a stopped one: checkpoints need its cores; then install again"
+        raise refused("update", "check", found, expected)
+    _in_window(target, "check")
+
+
+def _in_window(target: Updatable, what: str) -> None:
+    window, now = target.config.trial.window, time.localtime()
+    if not is_open(window, now.tm_hour * 60 + now.tm_min):
+        raise refused("update", what, f"{now.tm_hour:02}:{now.tm_min:02}", f"the hours {window}")
+
+
+def _take_in(target: Updatable, slots: Slots, bundles: list[Path]) -> None:
     """As `fetch`, from files in the hand: they are copied, and named by what they say of themselves."""
-    files, listed = place.files, []
+    files, listed = target.files, []
     make_folders(files, DOWNLOAD)
     for path in bundles:
         data = _read(path, "BUNDLE")
@@ -236,9 +104,9 @@ def _take_in(place: Place, slots: Slots, bundles: list[Path]) -> None:
         where = f"{DOWNLOAD}/{digest}"
         files.write(where, data)
         files.sync(where)
-        found = bundled.verified(place.folder / where, place.policy)
-        if found.name not in place.config.bundles:
-            raise refused(path, "name", found.name, f"one of update.bundles: {', '.join(place.config.bundles)}")
+        found = verifying.verified(target.folder / where, target.policy)
+        if found.name not in target.config.bundles:
+            raise refused(path, "name", found.name, f"one of update.bundles: {', '.join(target.config.bundles)}")
         listed.append(Installed(found.name, digest, found.counter, len(data)))
     files.sync_folder(DOWNLOAD)
     if len({one.name for one in listed}) < len(listed):
@@ -246,27 +114,39 @@ def _take_in(place: Place, slots: Slots, bundles: list[Path]) -> None:
     slots.fetched(Release(BY_HAND, tuple(sorted(listed, key=lambda one: one.name))))
 
 
-def begin_trial(place: Place) -> Release | None:
-    """Show it from the next start on. Raises UpdateError."""
-    with slots_of(place) as slots:
-        slots.begin_trial(procedure_running=is_running(place), without_shadow=not place.config.shadow)
+def begin_trial(target: Updatable) -> Release | None:
+    """Show it from the next start on; where trials may begin during a procedure, from the next frame on. Raises UpdateError."""
+    config = target.config
+    _in_window(target, "trial")
+    with slots_of(target) as slots:
+        running = is_running(target) and not config.trial.during_procedure
+        slots.begin_trial(procedure_running=running, without_shadow=not config.shadow)
         return slots.status.trial
 
 
-def commit(place: Place, why: str) -> Release | None:
+def defer(target: Updatable, hours: float, why: str) -> Status:
+    """Put the trial off, from now; 0: not any more. Raises UpdateError, ConfigError."""
+    if not 0 <= hours <= MOST_HOURS:
+        raise ConfigError("inframe update defer", "--hours", f"{hours:g}", f"0 to {MOST_HOURS}")
+    with slots_of(target) as slots:
+        slots.defer(time.time_ns() + int(hours * NS_PER_HOUR) if hours else 0, why)
+        return slots.status
+
+
+def commit(target: Updatable, why: str) -> Release | None:
     """Confirm the trial. Raises UpdateError."""
-    with slots_of(place) as slots:
+    with slots_of(target) as slots:
         slots.commit(why)
         return slots.status.active
 
 
-def roll_back(place: Place, why: str, authorisation: Path | None) -> Status:
+def roll_back(target: Updatable, why: str, authorisation: Path | None) -> Status:
     """Give up what is on its way; where nothing is, bring the previous release back, which needs an authorisation."""
-    with slots_of(place) as slots:
+    with slots_of(target) as slots:
         if slots.status.trial is not None:
             slots.roll_back(why)
         else:
-            excuse = _excuse(place, authorisation)
+            excuse = _excuse(target, authorisation)
             if excuse is None:
                 found = "none, and nothing on its way"
                 raise refused("inframe update rollback", "--authorisation", found, "one: this is a downgrade")
@@ -274,15 +154,17 @@ def roll_back(place: Place, why: str, authorisation: Path | None) -> Status:
         return slots.status
 
 
-def _excuse(place: Place, path: Path | None) -> Excuse | None:
+def _excuse(target: Updatable, path: Path | None) -> Excuse | None:
     if path is None:
         return None
-    known = trust.read(place.files).roles.get("root")
+    known = trust.read(target.files).roles.get("root")
     root = (
-        known if known is not None else _read(place.base / place.config.root, "update.root").decode("utf-8", "replace")
+        known
+        if known is not None
+        else _read(target.base / target.config.root, "update.root").decode("utf-8", "replace")
     )
     raw = _read(path, "--authorisation")
-    return excuse_from(raw, str(path), root, place.device.device, place.trusted_s())
+    return excuse_from(raw, str(path), root, target.device.device, target.trusted_s())
 
 
 def _read(path: Path, option: str) -> bytes:
@@ -292,7 +174,7 @@ def _read(path: Path, option: str) -> bytes:
         raise ConfigError(path, option, error.strerror or error, "a file that can be read") from None
 
 
-def report(place: Place, status: Status) -> dict[str, Any]:
+def report(target: Updatable, status: Status) -> dict[str, Any]:
     """The status, for programs."""
 
     def release(one: Release | None) -> dict[str, Any] | None:
@@ -303,11 +185,20 @@ def report(place: Place, status: Status) -> dict[str, Any]:
 
     floor: dict[str, int] = {}
     with suppress(InframeError):  # a device that was never updated has none
-        floor = FileFloor(place.files).read()
+        floor = target.floor.read()
     return {
-        "device": place.device.device,
+        "device": target.device.device,
         "state": status.state.value,
         "reason": status.reason,
+        "checkpoints": [{"checkpoint": name, "passed": ok, "reason": why} for name, ok, why in status.progress.checks],
+        "compared": status.progress.compared,
+        "trial": {
+            "since": wallclock.text(status.progress.trial_ns // NS_PER_S) if status.progress.trial_ns else None,
+            "procedures": status.progress.procedures,
+            "deferred_until": wallclock.text(status.progress.deferred_ns // NS_PER_S)
+            if status.progress.deferred_ns
+            else None,
+        },
         "slots": {slot.value: release(one) for slot, one in status.slots.items()},
         "floor": floor,
         "waiting_for_the_trail": len(status.outbox),

@@ -4,8 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from inframe.core.config import TrailCounter
 from inframe.core.errors import DeviceFault
+from inframe.core.part import TrailCounter
 from inframe.drivers.tpm_counter import TpmCounter, counter_of
 from tests.drivers.tpm import INDEX, MISSING, Tpm, tpm
 

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import pytest
 
-from inframe.core.config import TrailCounter
+from inframe.core.part import TrailCounter
 from scripts.docs import ROOT
 from tests.docs.pages import blocks
 

@@ -365,7 +365,8 @@ def test_rollback_with_an_intact_cache(bench: Bench) -> None:
 
 @pytest.mark.parametrize("damage", ["gone", "empty", "cut", "one bit", "older"])
 def test_rollback_with_a_damaged_cache(bench: Bench, damage: str) -> None:
-    """python-tuf takes a damaged cache for an absent one, and an old repository with it: here it is refused."""
+    """python-tuf takes a damaged cache for an absent one, and an old repository with it: here it is refused, and the honest one
+    mends it."""
     old, older = bench.copy("old"), bench.files.read("trust") or b""
     bench.release("three", THREE)
     bench.visit()
@@ -384,7 +385,14 @@ def test_rollback_with_a_damaged_cache(bench: Bench, damage: str) -> None:
         assert visit.taken is None
         assert visit.reasons["two"] == "it is older than what is active: anatomy"
     else:
-        refused(bench, "^trust: ")
+        refused(bench, "^trust: content: found trust: .* and from the repository [a-z]+ \\d+, expected nothing before")
+        bench.serve()
+        with untouched(bench):
+            bench.visit()
+        with bench.slots() as slots:
+            assert slots.status.outbox[-1].name == "UPDATE_TRUST_LOST"
+        bench.serve(old)
+        refused(bench, "BadVersionNumber")
 
 
 # --- slow retrieval --------------------------------------------------------------------------------------------------

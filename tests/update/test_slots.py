@@ -6,9 +6,10 @@ import pytest
 
 from inframe.core.errors import DeviceFault, UpdateError
 from inframe.trail.files import Disk, put
-from inframe.update.sealed import sealed
-from inframe.update.slots import DOWNLOAD, STORE, shown
-from inframe.update.states import SLOT_MOVES, Excuse, Slot, State, Told
+from inframe.update.sealed import sealed, unsealed
+from inframe.update.slots import DOWNLOAD, STORE, loaded
+from inframe.update.states import SLOT_MOVES, Excuse, Progress, Slot, State, Status, Told
+from inframe.update.status import decode, encode
 from tests.disks import Memory
 from tests.update.made import FAIL, PASS, into_trial, pack, place, release, slots_on, update
 
@@ -30,7 +31,7 @@ def test_a_new_device_has_nothing() -> None:
     slots = slots_on(Memory())
     assert slots.status.state is State.NONE
     assert slots.status.shown is None
-    assert shown(Memory()) == {}
+    assert loaded(Memory()) == (State.NONE, {}, {})
 
 
 def test_commit_shifts_the_slots_and_raises_the_floor() -> None:
@@ -50,7 +51,9 @@ def test_a_trial_is_shown_and_goes_without_a_trace_but_its_reason() -> None:
     slots = slots_on(disk)
     into_trial(slots, disk, "two", TWO)
     assert slots.status.shown == release("two", TWO)
-    assert shown(disk) == {"anatomy": f"store/{release('two', TWO).digests[0]}"}
+    state, active, on_its_way = loaded(disk)
+    assert (state, active["anatomy"]) == (State.TRIAL, f"store/{release('one', ONE).digests[0]}")
+    assert on_its_way == {"anatomy": f"store/{release('two', TWO).digests[0]}"}
     slots.roll_back("3 deadline misses in 1000 frames, expected 0")
     again = slots_on(disk).status
     assert (again.state, again.shown) == (State.ROLLED_BACK, release("r", ONE))
@@ -236,6 +239,9 @@ def test_never_in_the_middle_of_a_procedure_and_not_without_its_shadow() -> None
     with pytest.raises(UpdateError, match="no shadow run yet"):
         slots.begin_trial(procedure_running=False)
     slots.shadow()
+    with pytest.raises(UpdateError, match="found a shadow run that is not over, expected its end"):
+        slots.begin_trial(procedure_running=False)
+    slots.compared("300 results compared, disagreement 0.01")
     slots.begin_trial(procedure_running=False)
     assert slots.status.state is State.TRIAL
 
@@ -271,3 +277,56 @@ def test_one_process_at_a_time(tmp_path: Path) -> None:
 def test_the_table_is_whole() -> None:
     assert {move.after for move in SLOT_MOVES.values()} == set(State) - {State.NONE}
     assert all(set(move.slots) <= set(Slot) for move in SLOT_MOVES.values())
+
+
+def test_what_is_known_of_a_release_is_kept_and_is_gone_with_the_next_one() -> None:
+    disk = device(ONE)
+    slots = slots_on(disk)
+    with pytest.raises(UpdateError, match="tried: found an update in state committed, expected trial"):
+        slots.tried()
+    with pytest.raises(UpdateError, match="defer: found an update in state committed, expected one that is on its way"):
+        slots.defer(5, "why")
+    place(disk, TWO)
+    slots.fetched(release("two", TWO))
+    slots.verify()
+    slots.install()
+    slots.check([PASS])
+    slots.defer(5, "a long list today")
+    slots.shadow()
+    slots.compared("300 results compared")
+    slots.begin_trial(procedure_running=False)
+    slots.tried()
+    slots.tried()
+    known = slots_on(disk).status.progress
+    assert (known.checks, known.compared, known.procedures) == (
+        (("compatibility", True, "fits"),),
+        "300 results compared",
+        2,
+    )
+    assert (known.deferred_ns, known.trial_ns > 0) == (5, True)
+    slots.roll_back("a deadline was missed")
+    assert slots_on(disk).status.progress == known, "why it went can still be read"
+    place(disk, THREE)
+    slots.fetched(release("three", THREE))
+    assert slots_on(disk).status.progress == Progress()
+
+
+def test_a_failed_checkpoint_is_kept_with_its_reason() -> None:
+    disk = device(ONE)
+    slots = slots_on(disk)
+    place(disk, TWO)
+    slots.fetched(release("two", TWO))
+    slots.verify()
+    slots.install()
+    slots.check([PASS, FAIL])
+    assert slots_on(disk).status.progress.checks == (
+        ("compatibility", True, "fits"),
+        ("golden", False, "found 0.4, expected 0.9"),
+    )
+
+
+def test_a_status_of_before_there_was_any_progress_is_read() -> None:
+    content = unsealed("status", "status", encode(Status()))
+    for key in ("progress", "seen"):
+        del content[key]
+    assert decode(sealed("status", content)) == Status()

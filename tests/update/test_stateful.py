@@ -36,6 +36,7 @@ class SlotMachine(RuleBasedStateMachine):
         self.floor: dict[str, int] = {}
         self.excuses: list[Excuse] = []
         self.moves = 0
+        self.compared = False
         self.good = True
 
     # --- the moves
@@ -65,7 +66,7 @@ class SlotMachine(RuleBasedStateMachine):
         if at_rest:
             place(self.disk, *bundles)
         if self.do(at_rest, self.slots.fetched, coming):
-            self.state, self.trial, self.good = State.FETCHED, coming, good
+            self.state, self.trial, self.good, self.compared = State.FETCHED, coming, good, False
             self.moves += 1
 
     @precondition(lambda self: self.state is State.FETCHED)
@@ -113,10 +114,16 @@ class SlotMachine(RuleBasedStateMachine):
             self.state = State.SHADOW
             self.moves += 1
 
+    @precondition(lambda self: self.state is State.SHADOW)
+    @rule()
+    def compare(self) -> None:
+        if self.do(self.state is State.SHADOW, self.slots.compared, "300 results compared"):
+            self.compared = True
+
     @precondition(lambda self: self.state in (State.CHECKED, State.SHADOW))
     @rule(running=st.booleans(), without=st.booleans())
     def begin_trial(self, running: bool, without: bool) -> None:
-        ready = self.state is State.SHADOW or (self.state is State.CHECKED and (without or self.active is None))
+        ready = self.state in (State.CHECKED, State.SHADOW) and (without or self.compared or self.active is None)
         done = self.do(ready and not running, self.slots.begin_trial, procedure_running=running, without_shadow=without)
         if done:
             self.state = State.TRIAL

@@ -10,6 +10,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
+from inframe.update.slots import Slots
 from inframe.update.states import Excuse, Release, State, Told
 from tests.disks import Loss, Memory, PowerCutError
 from tests.update.made import FAIL, PASS, into_trial, pack, place, release, slots_on, update
@@ -82,10 +83,24 @@ def live(disk: Memory, seen: Seen) -> None:
     slots.restore(Excuse("authorisation 9", FIRST.digests, {"anatomy": 2, "tools": 2}))
     seen.active, seen.coming = FIRST, None
     made()
-    into_trial(slots, disk, "third", THREE)
-    made(5)
+    in_shadow(slots, disk)
+    made(6)
+    slots.begin_trial(procedure_running=False)
+    slots.tried()
+    made(2)
     commit(release("third", THREE))
     slots.deliver(seen.told.append)
+
+
+def in_shadow(slots: Slots, disk: Memory) -> None:
+    """A release that was compared for long enough."""
+    place(disk, THREE)
+    slots.fetched(release("third", THREE))
+    slots.verify()
+    slots.install()
+    slots.check([PASS])
+    slots.shadow()
+    slots.compared("300 results compared")
 
 
 def count_operations() -> int:

@@ -12,8 +12,6 @@ from inframe.core.drift import MonitorConfig
 from inframe.core.health import CandidateConfig
 from inframe.core.part import (
     FUNCTION,
-    NV_INDEX,
-    REPOSITORY,
     RTSP,
     Colour,
     Core,
@@ -25,8 +23,10 @@ from inframe.core.part import (
     PositiveMs,
     Sha256,
     Side,
+    TrailCounter,
 )
 from inframe.core.rule import Rule
+from inframe.core.updates import UpdateConfig
 
 MAX_PLACED = 8
 """A byte of each record says which place of each worker is shown."""
@@ -221,13 +221,11 @@ class ModelConfig(ModelPart):
     worker: Name = Field("worker", description="models with the same worker run one after the other in one process")
 
 
-# --- bundles ---------------------------------------------------------------------------------------------------------
-
-
 class BundleConfig(Part):
     """A signed model. What it is, its schedule and how to read it are signed with it; here is how this device uses it."""
 
-    file: str
+    file: str | None = Field(None, description="null: the one in this device's slots; see `update`")
+    bundle: Name | None = Field(None, description="without `file`: which of update.bundles; null: the one of this name")
     model: Name | None = Field(None, description="which of the bundle's models; null: its only one")
     digest: Sha256 | None = Field(
         None, description="SHA-256 of the bundle's file: no other one; null: any that is signed"
@@ -238,6 +236,13 @@ class BundleConfig(Part):
     colours: dict[str, Colour | None] = Field(
         {}, description="label -> colour, in place of the bundle's; null: not drawn"
     )
+
+    @property
+    def path(self) -> str:
+        """Its file; of a resolved device."""
+        if self.file is None:
+            raise RuntimeError("a bundle of a device that was not resolved")
+        return self.file
 
 
 # --- the device ------------------------------------------------------------------------------------------------------
@@ -301,13 +306,6 @@ class RecordingConfig(Part):
     )
 
 
-class TrailCounter(Part):
-    """A TPM's counter, which exposes a trail that was cut or replaced by an older copy of itself."""
-
-    nv_index: str = Field(pattern=NV_INDEX, description="the NV index of the counter, made beforehand")
-    tcti: str = Field("device:/dev/tpmrm0", min_length=1, description="where the TPM is, as tpm2-tools take it")
-
-
 class Trail(Part):
     """The tamper-evident record of every frame shown and every event."""
 
@@ -320,19 +318,6 @@ class Trail(Part):
     )
     input_digests: bool = Field(True, description="a digest of each frame's pixels; takes a background core's time")
     counter: TrailCounter | None = None
-
-
-class UpdateConfig(Part):
-    """Where releases of signed models come from, and what must precede their being shown."""
-
-    folder: str = Field("out/update", description="where slots and downloads are kept")
-    repository: str = Field(
-        pattern=REPOSITORY, description="the folder that holds metadata/ and targets/, on a web server or a stick"
-    )
-    root: str = Field(description="file of the root metadata that this device begins with (1.root.json)")
-    bundles: tuple[Name, ...] = Field(min_length=1, description="the bundles that a release may have")
-    shadow: bool = Field(True, description="a release runs unseen beside the active one before its trial")
-    least_bytes_s: int = Field(1000, ge=1, description="a download that is slower, over 10 s, is given up and resumed")
 
 
 class Device(Part):
@@ -362,7 +347,21 @@ class Device(Part):
     recording: RecordingConfig | None = Field(None, description="null: no recording")
     update: UpdateConfig | None = Field(None, description="null: no updates")
     monitor: MonitorConfig | None = Field(None, description="null: no statistics")
-    candidate: CandidateConfig | None = Field(None, description="null: models are changed by starting the device again")
+    candidate: CandidateConfig | None = Field(
+        None, description="null: models are changed by starting the device again; with `update` its defaults"
+    )
+
+    @model_validator(mode="after")
+    def _slots(self) -> Self:
+        if self.update is not None and "candidate" not in self.model_fields_set:
+            object.__setattr__(self, "candidate", CandidateConfig())  # a default that depends on another key
+        for name, bundle in self.bundles.items():
+            known = self.update.bundles if self.update is not None else ()
+            if bundle.file is None and (bundle.bundle or name) not in known:
+                raise ValueError(f"bundles.{name}.file: found null, expected a file, or one of update.bundles")
+        if self.update is not None and self.update.shadow and self.candidate is None:
+            raise ValueError("update.shadow: found true without candidate, expected false, or a device with candidate")
+        return self
 
     @model_validator(mode="after")
     def _references(self) -> Self:

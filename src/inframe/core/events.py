@@ -234,6 +234,9 @@ EVENTS: dict[str, Event] = _table(
     Event("UPDATE_INSTALLED", "it is where bundles are loaded from", "what is active goes on", N, "", "RC-07"),
     Event("UPDATE_CHECKED", "it passed every checkpoint on this device", "what is active goes on", N, "", "RC-07"),
     Event("UPDATE_SHADOW", "it runs beside the active release", "it is not shown", N, "", "RC-07"),
+    Event("UPDATE_COMPARED", "its shadow run is over, without a violation", "it waits for its trial", N, "", "RC-07"),
+    Event("UPDATE_DEFERRED", "a person puts its trial off", "its trial does not begin before then", N, "", "RC-07"),
+    Event("UPDATE_TRIED", "a procedure has ended while it was on trial", "counted", N, "", "RC-07"),
     Event("UPDATE_TRIAL", "a release is on trial", "it is shown, and goes at the first violation", N, "", "RC-07"),
     Event(
         "UPDATE_COMMITTED", "a trial was confirmed", "it is the active release; the floor rises to it", N, "", "RC-07"
@@ -260,6 +263,14 @@ EVENTS: dict[str, Event] = _table(
         "what is active goes on",
         L,
         "UPDATE REFUSED",
+        "RC-07",
+    ),
+    Event(
+        "UPDATE_TRUST_LOST",
+        "what was learnt from the repository was damaged",
+        "learnt anew, and nothing older than was seen before",
+        L,
+        "",
         "RC-07",
     ),
     Event(

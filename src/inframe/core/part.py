@@ -12,9 +12,10 @@ PATTERNS = {
     r"^[0-9a-f]{64}$": "a SHA-256: 64 hexadecimal digits",
     r"^0x01[0-9a-fA-F]{6}$": '"0x01…", eight hexadecimal digits, in quotes',
     r"^(https?|file)://[^\s?#]+$": "https://…, http://… or file:///…",
+    r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$": "HH:MM-HH:MM",
 }
 """What each pattern of the schema asks for, as an error says it."""
-_NAME, _COLOUR, RTSP, FUNCTION, _SHA256, NV_INDEX, REPOSITORY = PATTERNS
+_NAME, _COLOUR, RTSP, FUNCTION, _SHA256, NV_INDEX, REPOSITORY, WINDOW = PATTERNS
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
@@ -59,3 +60,13 @@ class PolicyConfig(Part):
     thresholds: dict[Name, Annotated[int, Field(ge=1, le=64)]] = Field(
         min_length=1, description="role -> so many of its keys must have signed; all roles named here must be met"
     )
+
+
+# --- what nobody can turn back ---------------------------------------------------------------------------------------
+
+
+class TrailCounter(Part):
+    """A TPM's counter, which exposes files that were cut or replaced by an older copy of themselves."""
+
+    nv_index: str = Field(pattern=NV_INDEX, description="the NV index of the counter, made beforehand")
+    tcti: str = Field("device:/dev/tpmrm0", min_length=1, description="where the TPM is, as tpm2-tools take it")

@@ -8,8 +8,8 @@ A call takes some 30 ms, of which a discrete TPM needs most for an increment: ne
 
 import subprocess
 
-from inframe.core.config import TrailCounter
 from inframe.core.errors import DeviceFault, one_line
+from inframe.core.part import TrailCounter
 
 TIMEOUT_S = 10.0
 

@@ -39,7 +39,7 @@ def open_bundle_of(device: Device, name: str, source: int | None = None) -> "Bun
     from inframe.bundle import open_bundle
 
     config = device.bundles[name]
-    bundle = open_bundle(Path(config.file) if source is None else source, policy_of(device))
+    bundle = open_bundle(Path(config.path) if source is None else source, policy_of(device))
     try:
         must_be(bundle, config)
     except BundleError:
@@ -51,7 +51,7 @@ def open_bundle_of(device: Device, name: str, source: int | None = None) -> "Bun
 def must_be(bundle: "Bundle", config: BundleConfig) -> None:
     """That it is the very file that was asked for. Raises BundleError."""
     if config.digest is not None and bundle.digest != config.digest:
-        raise BundleError(config.file, "digest", bundle.digest, config.digest)
+        raise BundleError(config.path, "digest", bundle.digest, config.digest)
 
 
 def used_as(bundle: "Bundle", config: BundleConfig) -> tuple[ModelConfig, BundleConfig]:
@@ -60,7 +60,7 @@ def used_as(bundle: "Bundle", config: BundleConfig) -> tuple[ModelConfig, Bundle
     must_be(bundle, config)
     inside, model = model_in(bundle, config)
     settings = {key: getattr(model, key) for key in type(model).model_fields}
-    settings |= {"file": config.file, "colours": {**model.colours, **config.colours}}
+    settings |= {"file": config.path, "colours": {**model.colours, **config.colours}}
     used = {"stream": config.stream, "engine": config.engine, "worker": config.worker}
     resolved = ModelConfig.model_validate({**settings, **used})
     return resolved, config.model_copy(update={"model": inside, "digest": bundle.digest})
@@ -75,13 +75,13 @@ def model_in(bundle: "Bundle", config: BundleConfig) -> "tuple[str, BundledModel
     if name not in models or (config.model is None and len(models) > 1):
         expected = f"one of its models: {', '.join(models)}"
         raise BundleError(
-            config.file, "model", config.model or f"none named, and {len(models)} in the bundle", expected
+            config.path, "model", config.model or f"none named, and {len(models)} in the bundle", expected
         )
     engines: dict[str, str] = {config.engine.name: _version(config.engine.name)}
     for field, found, expected in problems(
         bundle.manifest, inframe=__version__, engines=engines, architecture=platform.machine()
     ):
-        raise BundleError(config.file, field, found, expected)
+        raise BundleError(config.path, field, found, expected)
     return name, models[name]
 
 

@@ -10,9 +10,11 @@ from inframe.update import trust as trusts
 from inframe.update.client import Answer, Source, ask
 from inframe.update.download import Wanted, check_space, download
 from inframe.update.releases import Facts, ListedRelease, ReleaseList, choose, must_stop
+from inframe.update.sealed import refused
 from inframe.update.slots import Slots
 from inframe.update.states import Excuse, Release
 from inframe.update.transport import Transport
+from inframe.update.trust import Trust
 
 
 class Times(Protocol):
@@ -55,7 +57,7 @@ def visit(files: Files, slots: Slots, link: Link, facts: Facts, excuse: Excuse |
     """Fetch the newest release for this device, if there is one; by `excuse`, an older one that it speaks for. A refusal
     goes into the trail and is raised as UpdateError; what is active stays as it is whatever happens here."""
     try:
-        answer = _asked(files, link)
+        answer = _asked(files, slots, link)
         if answer.listed is None:
             raise answer.problem or RuntimeError("no list and no problem")
         return _taken(files, slots, link, _excused(facts, answer.listed, excuse), answer)
@@ -64,11 +66,30 @@ def visit(files: Files, slots: Slots, link: Link, facts: Facts, excuse: Excuse |
         raise
 
 
-def _asked(files: Files, link: Link) -> Answer:
-    before = trusts.read(files)
+def _asked(files: Files, slots: Slots, link: Link) -> Answer:
+    before, damage = _known(files, slots)
     answer = ask(link.source, before, link.transport, link.times.wall_s(), link.times.trail_s())
+    if damage and (older := trusts.older(answer.trust, slots.status.seen)):
+        seen = ", ".join(f"{role} {version}" for role, version in slots.status.seen.items())
+        problem = f" ({answer.problem})" if answer.problem is not None else ""
+        raise refused(
+            "trust", "content", f"{damage}; and from the repository {older}", f"nothing before {seen}{problem}"
+        )
     trusts.write(files, answer.trust)
+    slots.saw(answer.trust.seen())
+    if damage:
+        slots.note("UPDATE_TRUST_LOST", damage)
     return answer
+
+
+def _known(files: Files, slots: Slots) -> tuple[Trust, str]:
+    """What was learnt before; where that is damaged it is learnt anew, as long as the status says what may not be undercut."""
+    try:
+        return trusts.read(files), ""
+    except UpdateError as error:
+        if not slots.status.seen:
+            raise
+        return trusts.learnt_anew(slots.status.seen), str(error)
 
 
 def _excused(facts: Facts, listed: ReleaseList, excuse: Excuse | None) -> tuple[Facts, ReleaseList]:

@@ -23,9 +23,11 @@ from inframe.update.floor import Floor, below
 from inframe.update.sealed import refused
 from inframe.update.states import (
     BY_HAND,
+    ON_ITS_WAY,
     SLOT_MOVES,
     Excuse,
     Installed,
+    Progress,
     Release,
     Slot,
     State,
@@ -37,7 +39,8 @@ from inframe.update.states import (
 )
 
 STORE, DOWNLOAD = "store", "download"
-_VERIFIED = (State.VERIFIED, State.INSTALLED, State.CHECKED, State.SHADOW, State.TRIAL)
+_STORED = (State.INSTALLED, State.CHECKED, State.SHADOW, State.TRIAL)
+_VERIFIED = (State.VERIFIED, *_STORED)
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,12 +205,16 @@ class Slots:
         """`check`; the first checkpoint that is not passed rolls the release back. Returns what was found."""
         release = self._on_its_way("check")
         done = run_all(checkpoints, release)
+        found = tuple((one.checkpoint, one.outcome.passed, one.outcome.reason) for one in done)
+        self.status = replace(
+            self.status, progress=replace(self.status.progress, checks=found)
+        )  # written with the move
         failed = next((one for one in done if not one.outcome.passed), None)
         if failed is not None:
             self.roll_back(f"{failed.checkpoint}: {failed.outcome.reason}")
         else:
             passed = ", ".join(one.checkpoint for one in done) or "no checkpoint"
-            self._move("check", f"{release.name}: passed {passed}")
+            self._move("check", f"{release.name}: passed {passed}", found={name: said for name, _, said in found})
         return done
 
     def shadow(self) -> None:
@@ -217,14 +224,34 @@ class Slots:
             raise refused("update", "shadow", "no active release", "one to run beside; begin the trial")
         self._move("shadow", release.name)
 
+    def compared(self, found: str) -> None:
+        """Its shadow run is over, without a violation. Raises UpdateError where it is in none."""
+        release = self._in(State.SHADOW, "compared")
+        progress = replace(self.status.progress, compared=found)
+        self._note("UPDATE_COMPARED", f"{release.name}: {found}", progress)
+
     def begin_trial(self, *, procedure_running: bool, without_shadow: bool = False) -> None:
-        """`trial`. Raises UpdateError in the middle of a procedure, and where a shadow is asked for that has not been."""
+        """`trial`. Raises UpdateError in the middle of a procedure, and where a shadow run is asked for that is not over."""
         release = self._on_its_way("trial")
         if procedure_running:
             raise refused("update", "trial", "a procedure is running", "its end")
-        if self.status.state is State.CHECKED and self.status.active is not None and not without_shadow:
-            raise refused("update", "trial", "no shadow run yet", "a shadow run, or a device file that asks for none")
+        if self.status.active is not None and not without_shadow and not self.status.progress.compared:
+            found = "no shadow run yet" if self.status.state is State.CHECKED else "a shadow run that is not over"
+            raise refused("update", "trial", found, "its end, or a device file that asks for none")
         self._move("trial", release.name)
+
+    def tried(self) -> None:
+        """A procedure has ended while it was shown. Raises UpdateError where it is not on trial."""
+        release = self._in(State.TRIAL, "tried")
+        progress = replace(self.status.progress, procedures=self.status.progress.procedures + 1)
+        self._note("UPDATE_TRIED", f"{release.name}: procedure {progress.procedures} on trial", progress)
+
+    def defer(self, until_ns: int, why: str) -> None:
+        """Its trial does not begin before `until_ns` (UTC). Raises UpdateError where none is to begin."""
+        before = tuple(state for state in State if state in ON_ITS_WAY and state is not State.TRIAL)
+        if self.status.state not in before or self.status.trial is None:
+            raise refused("update", "defer", f"an update in state {self.status.state}", "one that is on its way")
+        self._note("UPDATE_DEFERRED", why, replace(self.status.progress, deferred_ns=until_ns))
 
     def commit(self, why: str = "") -> None:
         """`commit`: the trial is the active release from here on, and the floor rises to it."""
@@ -270,7 +297,12 @@ class Slots:
 
     def note(self, name: str, text: str, **data: str) -> None:
         """Something that is no move and belongs into the trail: a refusal, an authorisation."""
-        self._note(name, text, **data)
+        self._note(name, text, data=data)
+
+    def saw(self, seen: Mapping[str, int]) -> None:
+        """Which versions of the repository's metadata were verified: kept here too, for the day on which `trust` is damaged."""
+        if dict(self.status.seen) != dict(seen):
+            self._write(replace(self.status, seen=dict(seen)))
 
     def deliver(self, tell: Callable[[Told], None]) -> int:
         """Hand the waiting events to the trail, and forget them when they are there; returns how many. A cut in between tells
@@ -290,19 +322,33 @@ class Slots:
             raise refused(statuses.PATH, "slots.trial", "an empty slot", f"a release in state {self.status.state}")
         return self.status.trial
 
+    def _in(self, state: State, what: str) -> Release:
+        if self.status.state is not state or self.status.trial is None:
+            raise refused("update", what, f"an update in state {self.status.state}", state)
+        return self.status.trial
+
     def _move(
-        self, name: str, text: str, release: Release | None = None, reason: str = "", before: Status | None = None
+        self,
+        name: str,
+        text: str,
+        release: Release | None = None,
+        reason: str = "",
+        before: Status | None = None,
+        found: Mapping[str, str] | None = None,
     ) -> None:
         about = release or self.status.trial or self.status.previous
         data = {b.name: f"{b.counter} {b.digest}" for b in about.bundles} if about is not None else {}
-        told = self._told(SLOT_MOVES[name].event, text, **data)
+        told = self._told(SLOT_MOVES[name].event, text, **{**data, **(found or {})})
         self._write(moved(before or self.status, name, told, release=release, reason=reason))
 
     def _told(self, name: str, text: str, **data: str) -> Told:
         return Told(name, self._wall_ns(), text, data)
 
-    def _note(self, name: str, text: str, **data: str) -> None:
-        self._write(noted(self.status, self._told(name, text, **data)))
+    def _note(
+        self, name: str, text: str, progress: Progress | None = None, data: Mapping[str, str] | None = None
+    ) -> None:
+        before = self.status if progress is None else replace(self.status, progress=progress)
+        self._write(noted(before, self._told(name, text, **(data or {}))))
 
     def _write(self, status: Status) -> None:
         named = {digest for one in status.slots.values() if one is not None for digest in one.digests}
@@ -337,9 +383,15 @@ def is_excused(release: Release, floor: Mapping[str, int], excuses: Sequence[Exc
     )
 
 
-def shown(files: Files) -> dict[str, str]:
-    """What a device loads at its start: for each bundle's name its file, relative to the folder. Changes nothing and locks
-    nothing: `status` is replaced in one step. Raises UpdateError where it is damaged."""
+def loaded(files: Files) -> tuple[State, dict[str, str], dict[str, str]]:
+    """What a device loads at its start: for each bundle's name its file, relative to the folder; of the active release, and of
+    the one on its way once it is in the store. Changes nothing and locks nothing: `status` is replaced in one step. Raises
+    UpdateError where it is damaged."""
     raw = files.read(statuses.PATH)
-    release = statuses.decode(raw).shown if raw is not None else None
+    status = statuses.decode(raw) if raw is not None else Status()
+    on_its_way = status.trial if status.state in _STORED else None
+    return status.state, _files_of(status.active), _files_of(on_its_way)
+
+
+def _files_of(release: Release | None) -> dict[str, str]:
     return {one.name: f"{STORE}/{one.digest}" for one in release.bundles} if release is not None else {}

@@ -98,6 +98,22 @@ class Excuse:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """What is known of the release on its way, or of the last one, beyond its state."""
+
+    checks: tuple[tuple[str, bool, str], ...] = ()
+    """Checkpoint, whether it was passed, and what was found."""
+    compared: str = ""
+    """How its shadow run came out; empty: it is not over."""
+    trial_ns: int = 0
+    """When its trial began, UTC, ns since 1970."""
+    procedures: int = 0
+    """So many procedures have ended while it was on trial."""
+    deferred_ns: int = 0
+    """Its trial does not begin before then, UTC, ns since 1970."""
+
+
+@dataclass(frozen=True, slots=True)
 class Status:
     """All that a device knows of its slots. Written as a whole or not at all."""
 
@@ -105,6 +121,7 @@ class Status:
     reason: str = ""
     """Why it was rolled back."""
     slots: Mapping[Slot, Release | None] = field(default_factory=lambda: dict.fromkeys(Slot))
+    progress: Progress = Progress()
     excuses: tuple[Excuse, ...] = ()
     sequence: int = 0
     """Counts the changes."""
@@ -112,6 +129,8 @@ class Status:
     """Not yet known to be in the trail: written with the change itself, so that a power cut can tell one twice, never not."""
     rejected: tuple[tuple[str, str], ...] = ()
     """Releases that were rolled back here, the newest MAX_REJECTED, and why: none is fetched again of itself."""
+    seen: Mapping[str, int] = field(default_factory=dict)
+    """The newest version of each role's metadata that was ever verified here: a damaged `trust` is made anew by nothing older."""
     history: tuple[Told, ...] = ()
     """The newest HISTORY moves; the trail has them all."""
 
@@ -173,7 +192,7 @@ SLOT_MOVES: dict[str, Move] = _moves(
         _S.TRIAL,
         {},
         "UPDATE_TRIAL",
-        "no procedure is running; from `checked` only where no shadow is asked for, or nothing is active",
+        "no procedure is running, or the device file allows it; the shadow run is over, or none is asked for, or nothing is active",
     ),
     Move(
         "commit",
@@ -212,9 +231,12 @@ def moved(before: Status, name: str, told: Told, *, release: Release | None = No
     slots = dict(before.slots)
     for slot, source in move.slots.items():
         slots[slot] = None if source is None else before.slots[source]
+    progress = before.progress
     if release is not None:
-        slots[Slot.TRIAL] = release
-    return replace(noted(before, told), state=move.after, reason=reason, slots=slots)
+        slots[Slot.TRIAL], progress = release, Progress()
+    if move.after is State.TRIAL:
+        progress = replace(progress, trial_ns=told.wall_ns)
+    return replace(noted(before, told), state=move.after, reason=reason, slots=slots, progress=progress)
 
 
 def rejected(before: Status, name: str, reason: str) -> Status:

@@ -1,10 +1,11 @@
 """The status as bytes, and back. A field that is not as it must be is refused by name."""
 
 from collections.abc import Mapping
+from dataclasses import asdict
 from typing import Any
 
 from inframe.update.sealed import refused, sealed, unsealed
-from inframe.update.states import Excuse, Installed, Release, Slot, State, Status, Told
+from inframe.update.states import Excuse, Installed, Progress, Release, Slot, State, Status, Told
 
 PATH = "status"
 
@@ -21,7 +22,9 @@ def encode(status: Status) -> bytes:
             "excuses": [
                 {"why": one.why, "digests": list(one.digests), "floor": dict(one.floor)} for one in status.excuses
             ],
+            "progress": asdict(status.progress),
             "rejected": [list(one) for one in status.rejected],
+            "seen": dict(status.seen),
             "outbox": [_told(one) for one in status.outbox],
             "history": [_told(one) for one in status.history],
         },
@@ -38,9 +41,11 @@ def decode(raw: bytes) -> Status:
             reason=str(content["reason"]),
             slots=slots,
             excuses=tuple(Excuse(one["why"], tuple(one["digests"]), dict(one["floor"])) for one in content["excuses"]),
+            progress=_to_progress(content.get("progress", {})),
             sequence=int(content["sequence"]),
             rejected=tuple((str(name), str(reason)) for name, reason in content["rejected"]),
             outbox=tuple(_to_told(one) for one in content["outbox"]),
+            seen={str(role): int(version) for role, version in content.get("seen", {}).items()},
             history=tuple(_to_told(one) for one in content["history"]),
         )
     except (KeyError, ValueError, TypeError, AttributeError) as error:
@@ -66,6 +71,19 @@ def _to_release(content: Mapping[str, Any] | None) -> Release | None:
             Installed(name, checked_digest(name, one["digest"]), int(one["counter"]), int(one["size"]))
             for name, one in sorted(content["bundles"].items())
         ),
+    )
+
+
+def _to_progress(content: Mapping[str, Any]) -> Progress:
+    """A status from before there was any has none."""
+    if not content:
+        return Progress()
+    return Progress(
+        checks=tuple((str(name), bool(passed), str(found)) for name, passed, found in content["checks"]),
+        compared=str(content["compared"]),
+        trial_ns=int(content["trial_ns"]),
+        procedures=int(content["procedures"]),
+        deferred_ns=int(content["deferred_ns"]),
     )
 
 

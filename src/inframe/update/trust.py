@@ -4,6 +4,7 @@ python-tuf keeps a folder of files that it never syncs, and takes a damaged one 
 repository in. So its folder is made afresh for each run, from this file, and what it then accepted comes back here.
 """
 
+import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
@@ -21,6 +22,25 @@ class Trust:
     roles: Mapping[str, str] = field(default_factory=dict)
     signed_s: int = 0
     """When the newest metadata of an offline key was signed, seconds since 1970 (see `wallclock`)."""
+
+    def seen(self) -> dict[str, int]:
+        """What the status keeps of it, for the day on which this is damaged: each role's version, and `signed_s`."""
+        versions = {role: int(json.loads(text)["signed"]["version"]) for role, text in self.roles.items()}
+        return {**versions, SIGNED: self.signed_s}
+
+
+SIGNED = "signed_s"
+
+
+def learnt_anew(seen: Mapping[str, int]) -> Trust:
+    """What to begin with where it is damaged: nothing but the time."""
+    return Trust({}, seen[SIGNED])
+
+
+def older(trust: Trust, seen: Mapping[str, int]) -> str:
+    """What was learnt anew and is older than what was seen before, or not there any more; empty where nothing is."""
+    now = trust.seen()
+    return next((f"{role} {now.get(role, 'none')}" for role, version in seen.items() if now.get(role, 0) < version), "")
 
 
 def read(files: Files) -> Trust:

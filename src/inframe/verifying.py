@@ -1,4 +1,4 @@
-"""What a bundle's file says of itself, verified, for updates. The one place where the rooms `bundle` and `update` meet."""
+"""What a bundle's file says of itself, verified, for updates: here the rooms `bundle` and `update` meet."""
 
 from pathlib import Path
 
