@@ -18,6 +18,7 @@ from inframe.core.config import (
 )
 from inframe.core.errors import ConfigError
 from inframe.core.part import PolicyConfig
+from inframe.core.sensor import CsvSensor, Sensor, WfdbSensor
 from inframe.drivers.cameras.rtsp_session import without_password
 from inframe.pipeline.bundled import used_as
 from inframe.pipeline.decide import make_plan
@@ -41,6 +42,7 @@ def resolve(device: Device, path: Path) -> Device:
     base = path.parent.absolute()
     trail = _resolve_trail(path, base, device.trail) if device.trail is not None else None
     streams = {name: _resolve_stream(path, base, name, stream) for name, stream in device.streams.items()}
+    sensors = {name: _resolve_sensor(path, base, name, sensor) for name, sensor in device.sensors.items()}
     models = {name: _resolve_model(path, base, name, model) for name, model in device.models.items()}
     policy = _resolve_policy(path, device)
     bundled = {name: _resolve_bundle(path, base, name, one, policy) for name, one in device.bundles.items()}
@@ -51,7 +53,8 @@ def resolve(device: Device, path: Path) -> Device:
     candidate = device.candidate
     if candidate is not None:
         candidate = candidate.model_copy(update={"control": _free(path, base, "candidate.control", candidate.control)})
-    parts = {"streams": streams, "models": models, "screens": screens, "trail": trail, "candidate": candidate}
+    parts: dict[str, object] = {"streams": streams, "sensors": sensors, "models": models, "screens": screens}
+    parts |= {"trail": trail, "candidate": candidate}
     parts |= {"bundles": {name: bundle for name, (_, bundle) in bundled.items()}}
     parts |= {"policy": policy.config() if policy is not None else None}
     resolved = device.model_copy(update={**parts, "recording": _resolve_recording(path, base, device.recording)})
@@ -100,6 +103,12 @@ def _resolve_stream(path: Path, base: Path, name: str, stream: Stream) -> Stream
     if stream.camera != "file":
         return stream
     return stream.model_copy(update={"path": _file(path, base, f"streams.{name}.path", stream.path)})
+
+
+def _resolve_sensor(path: Path, base: Path, name: str, sensor: Sensor) -> Sensor:
+    if not isinstance(sensor, CsvSensor | WfdbSensor):
+        return sensor
+    return sensor.model_copy(update={"path": _file(path, base, f"sensors.{name}.path", sensor.path)})
 
 
 def _file(path: Path, base: Path, field: str, found: str) -> str:

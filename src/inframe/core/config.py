@@ -25,7 +25,8 @@ from inframe.core.part import (
     Sha256,
     Side,
 )
-from inframe.core.rule import Rule
+from inframe.core.rule import Rule, check_names
+from inframe.core.sensor import Sensor
 
 MAX_PLACED = 8
 """A byte of each record says which place of each worker is shown."""
@@ -339,6 +340,7 @@ class Device(Part):
 
     device: Annotated[str, Field(min_length=1, max_length=64)]
     streams: dict[Name, Stream] = Field(min_length=1)
+    sensors: dict[Name, Sensor] = Field({}, description="streams of samples; rules name them")
     display: Name = Field(description="the stream that goes to the screen")
     deadline_ms: PositiveMs | None = Field(
         None, description="capture to screen; default: one frame period of the display's stream"
@@ -371,12 +373,7 @@ class Device(Part):
         for part, stream in parts:
             if stream not in self.streams:
                 raise ValueError(f"{part}.stream: found {stream!r}, expected one of: {', '.join(self.streams)}")
-        known = dict.fromkeys((*self.models, *self.bundles))
-        for name, rule in self.rules.items():
-            if rule.model not in known:
-                raise ValueError(
-                    f"rules.{name}.model: found {rule.model!r}, expected one of models: {', '.join(known)}"
-                )
+        check_names(self.rules, (*self.models, *self.bundles), self.sensors, self.streams)
         if self.candidate is not None and len({model.worker for model in self.models.values()}) > MAX_PLACED:
             raise ValueError(f"models: found more than {MAX_PLACED} workers, expected at most so many with candidate")
         return self

@@ -1,10 +1,12 @@
 """The rules of a device file: what of the results becomes a finding."""
 
+from collections.abc import Collection, Mapping
 from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
 from inframe.core.part import Fraction, Name, Part
+from inframe.core.sensor import SensorBase
 
 
 class ConditionBase(Part):
@@ -56,7 +58,26 @@ class CountCondition(ConditionBase):
     min_area: Fraction = 0.001
 
 
-Condition = Annotated[AreaCondition | DistanceCondition | ScoreCondition | CountCondition, Field(discriminator="kind")]
+class SampleCondition(ConditionBase):
+    """A sensor: one channel of its stream, as it is aligned with the frame."""
+
+    kind: Literal["sample"]
+    channel: Name
+
+
+class QualityCondition(Part):
+    """A sensor: its stream has no value, for one of these reasons. `stale`, `noisy`, `saturated`: a lead that is off."""
+
+    kind: Literal["quality"]
+    among: tuple[Literal["stale", "gap", "saturated", "calibrating", "noisy"], ...] = Field(min_length=1)
+
+
+Condition = Annotated[
+    AreaCondition | DistanceCondition | ScoreCondition | CountCondition | SampleCondition | QualityCondition,
+    Field(discriminator="kind"),
+]
+OF_SENSORS = ("sample", "quality")
+"""The kinds that look at a sensor; the others look at a model's results."""
 
 
 class Persistence(Part):
@@ -77,12 +98,62 @@ class Persistence(Part):
 
 
 class Rule(Part):
-    """Turns a model's results into a finding."""
+    """Turns a model's results, or a sensor's samples, into a finding."""
 
-    model: Name
+    model: Name | None = Field(None, description="the model whose results it looks at")
+    sensor: Name | None = Field(None, description="or the stream of samples")
     when: Condition
+    absent: Literal["end", "keep", "raise"] | None = Field(
+        None,
+        description="kind: sample: what becomes of the finding while the sensor has no value. end: it ends; keep: it stays as it was, "
+        "for `clear_s`; raise: no value counts as the condition",
+    )
     persist: Persistence = Persistence(k=1, n=1)
     clear_s: float = Field(1.0, ge=0, le=3600, description="the finding ends after so long without the condition")
     text: str = Field(min_length=1, max_length=60)
     priority: Literal["none", "low", "medium", "high"] = "medium"
     latch: bool = Field(False, description="the alert stays, marked as past, until it is acknowledged")
+
+    @model_validator(mode="after")
+    def _one_source(self) -> Self:
+        if (self.model is None) == (self.sensor is None):
+            raise ValueError("found both or neither of model and sensor, expected exactly one")
+        if (self.when.kind in OF_SENSORS) != (self.sensor is not None):
+            raise ValueError(
+                f"when.kind: found {self.when.kind}, expected {'one' if self.sensor else 'none'} of {', '.join(OF_SENSORS)}"
+            )
+        if self.when.kind == "sample" and self.absent is None:
+            raise ValueError(
+                "absent: found nothing, expected end, keep or raise: what it does while the sensor has no value"
+            )
+        if self.when.kind != "sample" and self.absent is not None:
+            raise ValueError(f"absent: found {self.absent}, expected it with kind: sample only")
+        return self
+
+
+def check_names(
+    rules: Mapping[str, Rule], models: Collection[str], sensors: Mapping[str, SensorBase], streams: Collection[str]
+) -> None:
+    """That rules name what there is, and no stream has two meanings. Raises ValueError."""
+    for name in sensors:
+        if name in streams:
+            raise ValueError(f"sensors.{name}: found a name that streams has too, expected each name once")
+    for name, rule in rules.items():
+        if rule.model is not None and rule.model not in models:
+            known = ", ".join(dict.fromkeys(models))
+            raise ValueError(f"rules.{name}.model: found {rule.model!r}, expected one of models: {known}")
+        if rule.sensor is None:
+            continue
+        if rule.sensor not in sensors:
+            raise ValueError(
+                f"rules.{name}.sensor: found {rule.sensor!r}, expected one of sensors: {', '.join(sensors)}"
+            )
+        if isinstance(rule.when, SampleCondition):
+            sensor = sensors[rule.sensor]
+            if rule.when.channel not in sensor.channels:
+                known = ", ".join(sensor.channels)
+                raise ValueError(f"rules.{name}.when.channel: found {rule.when.channel!r}, expected one of: {known}")
+            if sensor.align.over == "last":
+                raise ValueError(
+                    f"rules.{name}.sensor: found {rule.sensor}, a window of samples, expected one with one value"
+                )

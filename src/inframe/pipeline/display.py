@@ -21,11 +21,13 @@ from inframe.core.types import (
 from inframe.machine.child import ChildContext
 from inframe.pipeline import loop, places, record, ring, start
 from inframe.pipeline.alerts import audible
+from inframe.pipeline.align import aligner_of
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.decide import Plan, due, make_plan
 from inframe.pipeline.overlay import Overlay
 from inframe.pipeline.palette import look
 from inframe.pipeline.ring import Header, RingReader, RingWriter
+from inframe.pipeline.samplering import SampleReader
 from inframe.pipeline.watched import Watched
 
 FAULT_SHOWN_NS = NS_PER_S
@@ -80,8 +82,10 @@ def main(ctx: ChildContext) -> None:
             stood_in=lambda: journal.row.add(Count.STOOD_IN),
             unsigned=surface.overlay.say_unsigned,
         )
+    rings = {name: SampleReader(ctx.fds[f"samples.{name}"]) for name in device.sensors}
+    sensors = aligner_of(device.sensors, rings) if rings else loop.NO_SENSORS
     start.ready(ctx, journal.row, clock, gc_off=True)
-    loop.run(incoming, results, plan, status, surface, journal, journal)
+    loop.run(incoming, results, plan, status, surface, journal, journal, sensors)
 
 
 def _all(frames: RingReader, results: list[dict[str, RingReader]]) -> list[RingReader]:

@@ -218,4 +218,4 @@ class Pair:
 
 
 def _rules(plan: Plan, model: str) -> tuple[RulePlan, ...]:
-    return tuple(rule for rule in plan.rules if rule.measure.model == model)
+    return tuple(rule for rule in plan.rules if getattr(rule.measure, "model", None) == model)
