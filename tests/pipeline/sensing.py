@@ -1,5 +1,5 @@
-"""Sample streams made up from a seed: a source with a clock of its own, and a way here with delays, bursts and pauses. What is true is
-known, so that what comes out can be compared with it."""
+"""Sample streams made up from a seed: a source with a clock of its own, and a way here with delays, bursts and pauses. What is
+true is known, so that what comes out can be compared with it."""
 
 import math
 import os

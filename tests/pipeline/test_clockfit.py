@@ -15,8 +15,8 @@ def errors(
 ) -> list[tuple[int, int]]:
     """(true time, error) of each sample mapped when it arrived, once the clock is known."""
     found = []
-    for true, stamp, arrived in source.samples():
-        stamp, arrived = change(true, stamp, arrived)
+    for true, *came in source.samples():
+        stamp, arrived = change(true, *came)
         if fit.heard(stamp, arrived) and fit.is_known:
             found.append((true, fit.at(stamp) - true))
     return found

@@ -105,8 +105,8 @@ class Rule(Part):
     when: Condition
     absent: Literal["end", "keep", "raise"] | None = Field(
         None,
-        description="kind: sample: what becomes of the finding while the sensor has no value. end: it ends; keep: it stays as it was, "
-        "for `clear_s`; raise: no value counts as the condition",
+        description="kind: sample: what becomes of the finding while the sensor has no value. end: it ends; keep: it stays as "
+        "it was, for `clear_s`; raise: no value counts as the condition",
     )
     persist: Persistence = Persistence(k=1, n=1)
     clear_s: float = Field(1.0, ge=0, le=3600, description="the finding ends after so long without the condition")

@@ -36,8 +36,8 @@ class Align(Part):
     """How a stream is read at the moment when a frame was captured; what is older than `max_age_ms` then is absent."""
 
     how: Literal["nearest", "hold", "interpolate", "window"] = Field(
-        description="nearest: in time, also after the frame; hold: the newest before it; interpolate: between the two around it, and "
-        "hold until the second has come; window: the newest ones before it"
+        description="nearest: in time, also after the frame; hold: the newest before it; interpolate: between the two around it, "
+        "and hold until the second has come; window: the newest ones before it"
     )
     max_age_ms: PositiveMs
     samples: int | None = Field(None, ge=2, le=MAX_WINDOW, description="window: of so many samples, without a gap")
@@ -64,13 +64,19 @@ class SensorBase(Part):
     frozen_ms: PositiveMs | None = Field(
         1000, description="the same values bit for bit for so long: STALE; null: never"
     )
+    show: tuple[Name, ...] = Field(
+        (), description="channels drawn on each picture, with their age; those of a standing finding are drawn anyway"
+    )
     latency_ms: float = Field(0, ge=0, le=10_000, description="from the measurement to its arrival here, at the least")
 
     @model_validator(mode="after")
     def _sound(self) -> Self:
-        for name in self.rotation or ():
-            if name not in self.channels:
-                raise ValueError(f"rotation: found {name!r}, expected one of channels: {', '.join(self.channels)}")
+        for key, names in (("rotation", self.rotation or ()), ("show", self.show)):
+            for name in names:
+                if name not in self.channels:
+                    raise ValueError(f"{key}: found {name!r}, expected one of channels: {', '.join(self.channels)}")
+        if self.show and self.align.over == "last":
+            raise ValueError("show: found a window of samples, expected none, or an alignment with one value")
         if self.rotation is not None and len(set(self.rotation)) < len(self.rotation):
             raise ValueError("rotation: found a channel twice, expected four")
         if self.align.how == "window" and self.rotation is not None and self.align.over != "last":
@@ -103,8 +109,8 @@ class Fault(Part):
     """Something that goes wrong with a simulated sensor."""
 
     what: Literal["stop", "freeze", "noise", "shift", "step", "saturate"] = Field(
-        description="stop: no samples; freeze: the last value again and again; noise: random values; shift: delivered half a second "
-        "late; step: the source's clock jumps ahead by a second; saturate: beyond what it can measure"
+        description="stop: no samples; freeze: the last value again and again; noise: random values; shift: delivered half a "
+        "second late; step: the source's clock jumps ahead by a second; saturate: beyond what it can measure"
     )
     at_s: float = Field(ge=0)
     for_s: float = Field(gt=0)
@@ -117,9 +123,7 @@ class SimulatedSensor(SensorBase):
     signal: Literal["kinematics", "force", "ecg", "pressure", "spo2", "sine"] = Field(
         description="kinematics: x y z in m, qx qy qz qw; force: N; ecg: mV; pressure: mmHg; spo2: %; sine: any number of channels"
     )
-    drift_ppm: float = Field(
-        0, ge=-MAX_DRIFT_PPM, le=MAX_DRIFT_PPM, description="how much faster its clock runs than the device's"
-    )
+    drift_ppm: float = Field(0, ge=-MAX_DRIFT_PPM, le=MAX_DRIFT_PPM, description="how much faster its clock runs")
     jitter_ms: float = Field(0, ge=0, le=1000, description="samples arrive up to so much late, at random")
     seed: int = Field(1, ge=0, lt=1 << 31)
     faults: tuple[Fault, ...] = ()

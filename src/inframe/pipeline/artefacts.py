@@ -1,5 +1,5 @@
-"""What of a stream's numbers is not to be believed: gaps, numbers at the sensor's limits, noise that no body makes, a line that does
-not move. So a lead that has come off reads as flat or noisy, and never as a heart that has stopped. Pure.
+"""What of a stream's numbers is not to be believed: gaps, numbers at the sensor's limits, noise that no body makes, a line that
+does not move. So a lead that has come off reads as flat or noisy, and never as a heart that has stopped. Pure.
 """
 
 import math

@@ -1,8 +1,8 @@
 """From a source's clock to the device's: offset, drift and uncertainty, from when samples arrived here.
 
-A sample measured at `s` on the source's clock arrives at `a` on ours, `a - s = offset + drift * s + delay`, and no delay is negative. So
-the line that is sought lies below all points and as near to them as can be, whatever bursts and pauses do: the edge of the lower
-convex hull above which the middle of the points lies (Moon, Skelly, Towsley: INFOCOM 1999; Zhang, Liu, Xia: INFOCOM 2002). Least
+A sample measured at `s` on the source's clock arrives at `a` on ours, `a - s = offset + drift * s + delay`, and no delay is
+negative. So the line that is sought lies below all points and as near to them as can be, whatever bursts and pauses do: the edge
+of the lower convex hull above which the middle of the points lies (Moon, Skelly, Towsley: INFOCOM 1999; Zhang, Liu, Xia: INFOCOM 2002). Least
 squares were rejected: one burst bends them. What is the same for all samples, the least delay of the way, can't be seen from here:
 `latency_ms` in the device file says it.
 
@@ -15,6 +15,7 @@ little by little, is not taken for a clock that is half a second behind: the sam
 """
 
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from inframe.core.clock import NS_PER_MS, NS_PER_S
 from inframe.core.sensor import MAX_DRIFT_PPM
@@ -157,7 +158,7 @@ def fit(points: list[Point]) -> Line:
     span = points[-1][0] - points[0][0]
     slope = 0.0
     if span >= _FLAT_NS:
-        for (s1, d1), (s2, d2) in zip(hull, hull[1:], strict=False):
+        for (s1, d1), (s2, d2) in pairwise(hull):
             slope = (d2 - d1) / (s2 - s1)
             if s2 >= middle:
                 break

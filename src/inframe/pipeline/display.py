@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -26,6 +27,7 @@ from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.decide import Plan, due, make_plan
 from inframe.pipeline.overlay import Overlay
 from inframe.pipeline.palette import look
+from inframe.pipeline.readings import Readings
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 from inframe.pipeline.samplering import SampleReader
 from inframe.pipeline.watched import Watched
@@ -143,6 +145,7 @@ def overlay_of(device: Device, labels: Mapping[str, tuple[str, ...]]) -> Overlay
         watermark=watermark,
         unsigned=bool(device.unsigned),
         scored=scored,
+        readings=partial(Readings, device) if device.sensors else None,
     )
 
 

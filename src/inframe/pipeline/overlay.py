@@ -6,7 +6,7 @@ them it blends a pixel with itself, which leaves it exactly as it was. Rejected,
 masks, a lookup table per label, `blendLinear`, numpy arithmetic.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -32,6 +32,7 @@ from inframe.pipeline.blocks import Blocks
 from inframe.pipeline.furniture import Furniture
 from inframe.pipeline.outline import SHIFT, Outline, Polygon, Tracer, thin_out
 from inframe.pipeline.palette import BLACK, FAINT, HEAT, WHITE, Look, Rgb, lighter
+from inframe.pipeline.readings import Readings
 from inframe.pipeline.text import Lettering, Round, Sprite, Style, row_width, stamp, stamp_row
 
 NAME = Style(opacity=0.66)
@@ -74,7 +75,7 @@ class Overlay:
     `looks`: by model name, see `palette.look`. `texts`: what the rules of the device may say. `watermark`: small text
     in the right lower corner of each picture, "" for none. `unsigned`: each picture says so beside the mode.
     `scored`: whether a model may give boxes or scores, whose
-    percentages are written on the picture (made ready here, 0.1 s).
+    percentages are written on the picture (made ready here, 0.1 s). `readings`: what makes the rows of sensors.
     """
 
     def __init__(
@@ -88,6 +89,7 @@ class Overlay:
         watermark: str = "",
         unsigned: bool = False,
         scored: bool = True,
+        readings: Callable[[Lettering], Readings] | None = None,
     ) -> None:
         self._shape = (height, width, 3)
         self._looks = dict(looks)
@@ -96,6 +98,7 @@ class Overlay:
         self._furniture = Furniture(
             device, (width, height), self._letters, texts=texts, watermark=watermark, unsigned=unsigned
         )
+        self._readings = readings(self._letters) if readings is not None else None
         self._tracers: dict[str, tuple[tuple[int, int], Region, Tracer]] = {}
         self._blocks: dict[str, tuple[tuple[tuple[int, ...], ...], Blocks]] = {}
         self._anchors: dict[tuple[str, str], tuple[int, int]] = {}
@@ -128,6 +131,8 @@ class Overlay:
         for finding in decision.findings:
             if finding.priority is Priority.NONE:
                 canvas.lines.append([self._letters.plate(finding.text, NAME)])
+        if self._readings is not None:
+            canvas.lines += self._readings.rows(decision)
         if canvas.lines:
             self._furniture.lines(into, canvas.lines, bottom)
 
@@ -142,7 +147,9 @@ class Overlay:
         row = self._letters.number(f"{signal.stream}: no picture for", seconds, "s", CARD)
         stamp(into, big, (width - big.width) // 2, height // 2 - big.height)
         stamp_row(into, row, (width - row_width(row)) // 2, height // 2 + self._letters.size)
-        self._furniture.draw(into, decision, controls, signal.now_ns)
+        bottom = self._furniture.draw(into, decision, controls, signal.now_ns)
+        if self._readings is not None:
+            self._furniture.lines(into, self._readings.rows(decision), bottom)
 
     # --- results -----------------------------------------------------------------------------------------------------
 

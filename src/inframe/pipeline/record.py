@@ -81,8 +81,8 @@ class Fields:
     @property
     def layout(self) -> struct.Struct:
         """Sequence number, four times, flags, verdict, mode, places; each model's frame, steps and state; each rule's since and
-        value (0: no finding); each alert's presence; of each sensor the newest sample, the one taken, its age, how uncertain its time
-        is, why there is no value (0: there is) and the value."""
+        value (0: no finding); each alert's presence; of each sensor the newest sample, the one taken, its age, how uncertain its
+        time is, why there is no value (0: there is) and the value."""
         models, rules = len(self.models), len(self.rules)
         sensed = "".join(f"4qB{width}d" for _, width in self.sensors)
         return struct.Struct(f"<5q4B{5 * models}q{models}B{'qd' * rules}{len(self.alerts)}s{sensed}")

@@ -1,7 +1,7 @@
-"""`sensor`, one process per stream of samples: talks to the sensor, puts its samples on the device's clock, says what they are worth,
-writes them into their ring. Capture's role for what is not a picture.
+"""`sensor`, one process per stream of samples: talks to the sensor, puts its samples on the device's clock, says what they are
+worth, writes them into their ring. Capture's role for what is not a picture.
 
-A broken source or a hung driver can end this process and nothing else: it is started again, and the ring goes on. Nobody waits for it.
+A broken source or a hung driver can end this process and nothing else: it is started again, and the ring goes on. Nobody waits.
 """
 
 from collections.abc import Callable

@@ -1,8 +1,8 @@
-"""PhysioNet records (WFDB): the header, and signal files of the formats that monitors write. Our own reader, as the library of that name
-brings pandas, scipy, matplotlib and a web client with it.
+"""PhysioNet records (WFDB): the header, and signal files of the formats that monitors write. Our own reader, as the library of
+that name brings pandas, scipy, matplotlib and a web client with it.
 
-Source: https://physionet.org/physiotools/wag/header-5.htm and signal-5.htm. One record may hold signals of several rates; the channels
-of one stream must have the same. What the record marks as invalid is not a number.
+Source: https://physionet.org/physiotools/wag/header-5.htm and signal-5.htm. One record may hold signals of several rates; the
+channels of one stream must have the same. What the record marks as invalid is not a number.
 """
 
 import re
