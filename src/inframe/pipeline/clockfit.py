@@ -1,10 +1,10 @@
 """From a source's clock to the device's: offset, drift and uncertainty, from when samples arrived here.
 
 A sample measured at `s` on the source's clock arrives at `a` on ours, `a - s = offset + drift * s + delay`, and no delay is
-negative. So the line that is sought lies below all points and as near to them as can be, whatever bursts and pauses do: the edge
-of the lower convex hull above which the middle of the points lies (Moon, Skelly, Towsley: INFOCOM 1999; Zhang, Liu, Xia: INFOCOM 2002). Least
-squares were rejected: one burst bends them. What is the same for all samples, the least delay of the way, can't be seen from here:
-`latency_ms` in the device file says it.
+negative. So the line that is sought lies below all points and as near to them as can be, whatever bursts and pauses do: the
+edge of the lower convex hull above which the middle of the points lies (Moon, Skelly, Towsley: INFOCOM 1999; Zhang, Liu, Xia:
+INFOCOM 2002). Least squares were rejected: one burst bends them. What is the same for all samples, the least delay of the way,
+can't be seen from here: `latency_ms` in the device file says it.
 
     later than the line        a delay: the sample is old, and its age says so
     earlier than the line      impossible: the source's clock has been stepped ahead, all is forgotten

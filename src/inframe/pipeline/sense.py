@@ -107,36 +107,36 @@ class Sensing:
         """Publish these samples; those whose time can't be right are left out, and counted."""
         written = 0
         for i, values in enumerate(block.values):
-            if block.captured_ns is not None:
-                captured, uncertain, known = block.captured_ns[i], block.uncertain_ns, True
-            elif block.source_ns is not None:
-                if not self.fit.heard(block.source_ns[i], block.arrived_ns):
-                    self.row.add(Count.DROPPED)
-                    continue
-                captured = self.fit.at(block.source_ns[i]) - self._latency_ns
-                uncertain, known = self.fit.uncertain_ns, self.fit.is_known
-            else:  # of samples that arrived together without times of their own the last one is the newest
-                back = (len(block.values) - 1 - i) * self._period_ns
-                captured, uncertain, known = block.arrived_ns - self._latency_ns - back, self._period_ns, True
-            written += self._write(
-                captured, block.source_ns[i] if block.source_ns else NO_TIME, uncertain, known, values
-            )
+            timed = self._timed(block, i)
+            if timed is None:
+                self.row.add(Count.DROPPED)
+                continue
+            captured, uncertain, is_known = timed
+            quality = self._judge.of(captured, values)
+            if not is_known and quality is Quality.OK:
+                quality = Quality.CALIBRATING
+            source = block.source_ns[i] if block.source_ns is not None else NO_TIME
+            self.writer.write(captured, source, uncertain, quality, values)
+            written += 1
         self.row.add(Count.FRAMES, written)
         self.row.set(Count.SEQ, self.writer.seq - 1)
         self.row.set(Count.LATENCY_NS, self.clock.now() - self.writer.captured_ns)
 
-    def _write(self, captured: int, source: int, uncertain: int, known: bool, values: object) -> bool:
+    def _timed(self, block: Block, i: int) -> tuple[int, int, bool] | None:
+        """When sample `i` was measured, device clock, how far off that may be, and whether it can be believed."""
         last = self.writer.captured_ns
-        if captured <= last:
-            if self.fit.stepped == 0 and last - captured > self._period_ns:  # a recording whose time goes back
-                self.row.add(Count.DROPPED)
-                return False
-            known, captured = known and last - captured < self._period_ns // 2, last + 1
-        quality = self._judge.of(captured, values)  # type: ignore[arg-type]  # checked by the driver
-        if not known and quality is Quality.OK:
-            quality = Quality.CALIBRATING
-        self.writer.write(captured, source, uncertain, quality, values)  # type: ignore[arg-type]
-        return True
+        if block.captured_ns is not None:
+            captured = block.captured_ns[i]
+            return (captured, block.uncertain_ns, True) if captured > last else None
+        if block.source_ns is None:  # of samples that arrived together without times the last one is the newest
+            captured = block.arrived_ns - self._latency_ns - (len(block.values) - 1 - i) * self._period_ns
+            return max(captured, last + 1), self._period_ns, True
+        if not self.fit.heard(block.source_ns[i], block.arrived_ns):
+            return None
+        captured = self.fit.at(block.source_ns[i]) - self._latency_ns
+        moved = max(0, last + 1 - captured)  # what is known of the clock has changed: time goes on all the same
+        is_known = self.fit.is_known and moved < self._period_ns // 2
+        return captured + moved, self.fit.uncertain_ns + moved, is_known
 
     def _post(self, now: int) -> None:
         fit, row = self.fit, self.row

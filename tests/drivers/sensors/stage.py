@@ -38,4 +38,4 @@ def wfdb(path: Path, rate_hz: float = 125, **channels: str) -> WfdbSensor:
 def play(sensor: CsvSensor | WfdbSensor, clock: ManualClock) -> Played:
     """Played on a clock that moves when the player sleeps."""
     times, values = read_csv(sensor) if isinstance(sensor, CsvSensor) else read_wfdb(sensor)
-    return Played(times, values, clock, clock.now(), clock.advance)
+    return Played(times, values, sensor.rate_hz, clock, clock.now(), clock.advance)

@@ -21,12 +21,12 @@ def open_sensor(sensor: SensorBase, clock: Clock, began_ns: int) -> Sensor:
             from inframe.drivers.sensors.csvfile import read_csv
             from inframe.drivers.sensors.play import Played
 
-            return Played(*read_csv(sensor), clock, began_ns)
+            return Played(*read_csv(sensor), sensor.rate_hz, clock, began_ns)
         case WfdbSensor():
             from inframe.drivers.sensors.play import Played
             from inframe.drivers.sensors.wfdb import read_wfdb
 
-            return Played(*read_wfdb(sensor), clock, began_ns)
+            return Played(*read_wfdb(sensor), sensor.rate_hz, clock, began_ns)
         case SimulatedSensor():
             from inframe.drivers.sensors.simulator import Simulator
 

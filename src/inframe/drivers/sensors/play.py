@@ -9,8 +9,9 @@ from numpy.typing import NDArray
 from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock
 from inframe.core.ports import Block, EndOfStream
 
-LOOK_NS = 8 * NS_PER_MS
-"""Samples are handed over together for so long at least: to wake for each one of 1,000 a second would cost more than they do."""
+LOOK_NS, MANY_HZ = 8 * NS_PER_MS, 250.0
+"""Of a stream of more than MANY_HZ samples are handed over together, from one hand-over to the next LOOK_NS at the least: to
+wake for each of 1,000 samples a second would cost more than they do."""
 MOST = 4096
 """Samples in one block: whoever is late takes several."""
 
@@ -18,6 +19,16 @@ MOST = 4096
 def sleep_ns(ns: int) -> None:
     """Sleep for so long."""
     time.sleep(ns / NS_PER_S)
+
+
+def look_ns(rate_hz: float) -> int:
+    """From one hand-over to the next, at the least."""
+    return LOOK_NS if rate_hz > MANY_HZ else 0
+
+
+def pause(due_ns: int, now: int, earliest_ns: int, timeout_s: float) -> int:
+    """How long to sleep for the sample due at `due_ns`, not before `earliest_ns` and not for longer than one may."""
+    return min(max(due_ns, earliest_ns) - now, int(timeout_s * NS_PER_S))
 
 
 class Played:
@@ -30,13 +41,15 @@ class Played:
         self,
         times_ns: NDArray[np.int64],
         values: NDArray[np.float64],
+        rate_hz: float,
         clock: Clock,
         began_ns: int,
         sleep: Callable[[int], None] = sleep_ns,
     ) -> None:
         self._times, self._values, self._clock, self._sleep = times_ns, values, clock, sleep
         self._due = np.maximum.accumulate(times_ns) + began_ns
-        self._began, self._at, self._closed = began_ns, 0, False
+        self._began, self._handed, self._closed = began_ns, 0, False
+        self._look = look_ns(rate_hz)
         first = int(np.searchsorted(self._due, clock.now() - NS_PER_S))  # opened anew after a while: go on from now
         self._at = first if len(self._due) else 0
 
@@ -47,16 +60,15 @@ class Played:
         if self._at >= len(self._due):
             raise EndOfStream
         now = self._clock.now()
-        wait = max(int(self._due[self._at]) - now, 0)
-        wait = min(wait + LOOK_NS if wait or timeout_s else 0, int(timeout_s * NS_PER_S))
-        if wait:
+        wait = pause(int(self._due[self._at]), now, self._handed + self._look, timeout_s)
+        if wait > 0:
             self._sleep(wait)
             now = self._clock.now()
         end = min(int(np.searchsorted(self._due, now, "right")), self._at + MOST)
         if end == self._at:
             return None
         part = slice(self._at, end)
-        self._at = end
+        self._at, self._handed = end, now
         captured = (self._times[part] + self._began).tolist()
         return Block(self._values[part].tolist(), now, self._times[part].tolist(), captured)
 

@@ -9,12 +9,13 @@ from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock
 from inframe.core.errors import ConfigError
 from inframe.core.ports import Block
 from inframe.core.sensor import Fault, SimulatedSensor
-from inframe.drivers.sensors.play import LOOK_NS, MOST, sleep_ns
+from inframe.drivers.sensors.play import MOST, look_ns, pause, sleep_ns
 
 SHIFT_NS = NS_PER_S // 2
 STEP_NS = NS_PER_S
 HEART_HZ = 1.2
-CHANNELS = {"kinematics": 7, "force": 1, "ecg": 1, "pressure": 1, "spo2": 1}
+POSE = ("x", "y", "z", "qx", "qy", "qz", "qw")
+"""The channels of `kinematics`, by the names that they must have, or have as their `source`. The others have one, of any name."""
 ALWAYS_BEYOND = 1e9
 
 
@@ -47,20 +48,29 @@ def truth(signal: str, seconds: float, channels: int) -> tuple[float, ...]:
             return tuple(math.sin(2 * math.pi * (0.5 + 0.1 * i) * seconds) for i in range(channels))
 
 
+def _order(sensor: SimulatedSensor) -> list[int]:
+    """Where in `truth` each channel stands."""
+    names = [channel.source or name for name, channel in sensor.channels.items()]
+    if sensor.signal == "kinematics":
+        if sorted(names) != sorted(POSE):
+            raise ConfigError("simulator", "channels", ", ".join(names), f"{', '.join(POSE)} for signal kinematics")
+        return [POSE.index(name) for name in names]
+    if sensor.signal != "sine" and len(names) != 1:
+        raise ConfigError("simulator", "channels", f"{len(names)}", f"1 for signal {sensor.signal}")
+    return list(range(len(names)))
+
+
 class Simulator:
     """A `core.ports.Sensor`: sample n is measured at its beginning + n / rate, and arrives up to `jitter_ms` later."""
 
     def __init__(self, sensor: SimulatedSensor, clock: Clock, sleep: Callable[[int], None] = sleep_ns) -> None:
-        wanted = CHANNELS.get(sensor.signal, len(sensor.channels))
-        if len(sensor.channels) != wanted:
-            raise ConfigError(
-                "simulator", "channels", f"{len(sensor.channels)}", f"{wanted} for signal {sensor.signal}"
-            )
+        self._order = _order(sensor)
         self._sensor, self._clock, self._sleep = sensor, clock, sleep
         self._random = random.Random(sensor.seed)  # noqa: S311  # what it makes is no secret
         self.began_ns = clock.now()
         self._offset = self._random.randrange(1 << 50)
         self._period, self._count, self._late_ns = NS_PER_S / sensor.rate_hz, 0, 0
+        self._handed, self._look = 0, look_ns(sensor.rate_hz)
         self._last: tuple[float, ...] = ()
         self._closed = False
 
@@ -69,9 +79,8 @@ class Simulator:
         if self._closed:
             raise RuntimeError("read after close")
         now = self._clock.now()
-        wait = max(self._arrives(self._count) - now, 0)
-        wait = min(wait + LOOK_NS if wait or timeout_s else 0, int(timeout_s * NS_PER_S))
-        if wait:
+        wait = pause(self._arrives(self._count), now, self._handed + self._look, timeout_s)
+        if wait > 0:
             self._sleep(wait)
             now = self._clock.now()
         stamps: list[int] = []
@@ -80,6 +89,7 @@ class Simulator:
             self._measure(self._count, stamps, values)
             self._count += 1
             self._late_ns = round(self._random.random() * self._sensor.jitter_ms * NS_PER_MS)
+        self._handed = now
         return Block(values, now, stamps) if values else None
 
     def _due(self, count: int) -> int:
@@ -97,7 +107,8 @@ class Simulator:
         if self._is("stop", count):
             return
         seconds = count * self._period / NS_PER_S
-        true = truth(self._sensor.signal, seconds, len(self._sensor.channels))
+        whole = truth(self._sensor.signal, seconds, len(self._order))
+        true = tuple(whole[i] for i in self._order)
         if self._is("noise", count):
             true = tuple(value + self._random.gauss(0, 10 * (1 + abs(value))) for value in true)
         if self._is("saturate", count):
