@@ -57,6 +57,7 @@ PATTERNS = {
     r"^[^:]+(\.py)?:[A-Za-z_]\w*$": "`file.py:name` or `package.module:name`",
     r"^0x01[0-9a-fA-F]{6}$": '`"0x01…"`, eight hexadecimal digits',
     r"^(https?|file)://[^\s?#]+$": "`https://…`, `http://…` or `file:///…`",
+    r"^[A-Za-z0-9.:_-]{1,253}$": "a host's name or number",
 }
 WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 

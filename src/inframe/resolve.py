@@ -18,7 +18,7 @@ from inframe.core.config import (
 )
 from inframe.core.errors import ConfigError
 from inframe.core.part import PolicyConfig
-from inframe.core.sensor import CsvSensor, Sensor, WfdbSensor
+from inframe.core.sensor import BagSensor, CsvSensor, IgtlSensor, Sensor, WfdbSensor
 from inframe.drivers.cameras.rtsp_session import without_password
 from inframe.pipeline.bundled import used_as
 from inframe.pipeline.decide import make_plan
@@ -106,7 +106,18 @@ def _resolve_stream(path: Path, base: Path, name: str, stream: Stream) -> Stream
 
 
 def _resolve_sensor(path: Path, base: Path, name: str, sensor: Sensor) -> Sensor:
-    if not isinstance(sensor, CsvSensor | WfdbSensor):
+    if isinstance(sensor, IgtlSensor):
+        try:
+            *_, address = socket.getaddrinfo(sensor.host, sensor.port, type=socket.SOCK_STREAM)[0]
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(
+                path, f"sensors.{name}.host", sensor.host, f"a host that can be looked up ({reason})"
+            ) from None
+        return sensor.model_copy(update={"host": str(address[0])})
+    if isinstance(sensor, BagSensor) and (base / sensor.path).is_dir():
+        return sensor.model_copy(update={"path": str(base / sensor.path)})
+    if not isinstance(sensor, CsvSensor | WfdbSensor | BagSensor):
         return sensor
     return sensor.model_copy(update={"path": _file(path, base, f"sensors.{name}.path", sensor.path)})
 
@@ -198,8 +209,10 @@ def _numeric(path: Path, name: str, url: str) -> str:
     return parts._replace(netloc=f"{login}{at}{host}:{port}").geturl()
 
 
-def addresses(stream: Stream) -> frozenset[tuple[str, int]]:
-    """Where a resolved camera on the network may be reached; empty for cameras that are not on the network."""
+def addresses(stream: Stream | Sensor) -> frozenset[tuple[str, int]]:
+    """Where a resolved camera or sensor on the network may be reached; empty for those that are not on the network."""
+    if isinstance(stream, IgtlSensor):
+        return frozenset({(stream.host, stream.port)})
     if not isinstance(stream, RtspStream):
         return frozenset()
     url = urlsplit(stream.url)

@@ -259,6 +259,8 @@ def partition_of(device: Device, kind: str, what: str, layout: CoreLayout) -> Pa
     memory = device.worker_memory_mb if kind == "worker" else None
     network: Network = "loopback" if kind == "console" else "none"
     reach = addresses(device.streams[what]) if kind == "capture" else frozenset()
+    if kind == "sensor" and what in device.sensors:
+        reach = addresses(device.sensors[what])
     if reach:
         network = "camera"
     if not device.real_time:

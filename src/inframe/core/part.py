@@ -12,9 +12,10 @@ PATTERNS = {
     r"^[0-9a-f]{64}$": "a SHA-256: 64 hexadecimal digits",
     r"^0x01[0-9a-fA-F]{6}$": '"0x01…", eight hexadecimal digits, in quotes',
     r"^(https?|file)://[^\s?#]+$": "https://…, http://… or file:///…",
+    r"^[A-Za-z0-9.:_-]{1,253}$": "a host's name or number",
 }
 """What each pattern of the schema asks for, as an error says it."""
-_NAME, _COLOUR, RTSP, FUNCTION, _SHA256, NV_INDEX, REPOSITORY = PATTERNS
+_NAME, _COLOUR, RTSP, FUNCTION, _SHA256, NV_INDEX, REPOSITORY, HOST = PATTERNS
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -4,7 +4,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from inframe.core.part import Name, Part, PositiveMs
+from inframe.core.part import HOST, Name, Part, PositiveMs
 
 MAX_CHANNELS = 64
 MAX_WINDOW = 128
@@ -105,6 +105,23 @@ class WfdbSensor(SensorBase):
     path: str = Field(description="the record's header, NAME.hea")
 
 
+class BagSensor(SensorBase):
+    """A topic of a ROS 2 bag or of its MCAP file (the `ros` extra), played at its true rate. In CRTK names: PSM1/measured_cp."""
+
+    sensor: Literal["bag"]
+    path: str = Field(description="the bag's folder, or one of its files")
+    topic: str = Field(min_length=1, description="a channel's `source` is a field, pose.position.x, or a joint's name")
+
+
+class IgtlSensor(SensorBase):
+    """OpenIGTLink: TRANSFORM messages of one device of a server. Its host is the only address that its process may reach."""
+
+    sensor: Literal["igtl"]
+    host: str = Field(pattern=HOST)
+    port: int = Field(18944, ge=1, le=65535)
+    name: str = Field(min_length=1, max_length=20, description="the device's name in each message")
+
+
 class Fault(Part):
     """Something that goes wrong with a simulated sensor."""
 
@@ -129,7 +146,7 @@ class SimulatedSensor(SensorBase):
     faults: tuple[Fault, ...] = ()
 
 
-Sensor = Annotated[CsvSensor | WfdbSensor | SimulatedSensor, Field(discriminator="sensor")]
+Sensor = Annotated[CsvSensor | WfdbSensor | BagSensor | IgtlSensor | SimulatedSensor, Field(discriminator="sensor")]
 
 
 def period_ns(sensor: SensorBase) -> int:

@@ -2,12 +2,12 @@
 
 from inframe.core.clock import Clock
 from inframe.core.ports import Sensor
-from inframe.core.sensor import CsvSensor, SensorBase, SimulatedSensor, WfdbSensor
+from inframe.core.sensor import BagSensor, CsvSensor, IgtlSensor, SensorBase, SimulatedSensor, WfdbSensor
 
 
 def is_recorded(sensor: SensorBase) -> bool:
     """Whether it is a recording, which begins together with the displayed stream."""
-    return isinstance(sensor, CsvSensor | WfdbSensor)
+    return isinstance(sensor, CsvSensor | WfdbSensor | BagSensor)
 
 
 def open_sensor(sensor: SensorBase, clock: Clock, began_ns: int) -> Sensor:
@@ -27,6 +27,15 @@ def open_sensor(sensor: SensorBase, clock: Clock, began_ns: int) -> Sensor:
             from inframe.drivers.sensors.wfdb import read_wfdb
 
             return Played(*read_wfdb(sensor), sensor.rate_hz, clock, began_ns)
+        case BagSensor():
+            from inframe.drivers.sensors.bag import read_bag
+            from inframe.drivers.sensors.play import Played
+
+            return Played(*read_bag(sensor), sensor.rate_hz, clock, began_ns)
+        case IgtlSensor():
+            from inframe.drivers.sensors.igtl import IgtlTracker
+
+            return IgtlTracker(sensor, clock)
         case SimulatedSensor():
             from inframe.drivers.sensors.simulator import Simulator
 
