@@ -14,6 +14,7 @@ from inframe.drivers.sensors.play import MOST, look_ns, pause, sleep_ns
 SHIFT_NS = NS_PER_S // 2
 STEP_NS = NS_PER_S
 HEART_HZ = 1.2
+BEHIND_NS = NS_PER_S
 POSE = ("x", "y", "z", "qx", "qy", "qz", "qw")
 """The channels of `kinematics`, by the names that they must have, or have as their `source`. The others have one, of any name."""
 ALWAYS_BEYOND = 1e9
@@ -83,6 +84,10 @@ class Simulator:
         if wait > 0:
             self._sleep(wait)
             now = self._clock.now()
+        if (
+            self._arrives(self._count) < now - BEHIND_NS
+        ):  # it was not read for long: a real source would not have kept all that
+            self._count = int((now - self.began_ns) / self._period)
         stamps: list[int] = []
         values: list[tuple[float, ...]] = []
         while self._arrives(self._count) <= now and len(values) < MOST:
