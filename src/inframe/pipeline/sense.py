@@ -4,8 +4,9 @@ worth, writes them into their ring. Capture's role for what is not a picture.
 A broken source or a hung driver can end this process and nothing else: it is started again, and the ring goes on. Nobody waits.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from itertools import pairwise
 
 from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
 from inframe.core.config import Device
@@ -106,37 +107,44 @@ class Sensing:
     def take(self, block: Block) -> None:
         """Publish these samples; those whose time can't be right are left out, and counted."""
         written = 0
-        for i, values in enumerate(block.values):
-            timed = self._timed(block, i)
-            if timed is None:
+        for i, (timed, values) in enumerate(zip(self._timed(block), block.values, strict=True)):
+            if timed is None or timed[0] <= self.writer.captured_ns - self._period_ns // 2:
                 self.row.add(Count.DROPPED)
                 continue
             captured, uncertain, is_known = timed
+            moved = max(
+                0, self.writer.captured_ns + 1 - captured
+            )  # what is known of the clock has changed: time goes on
+            if moved and block.captured_ns is not None:
+                self.row.add(Count.DROPPED)
+                continue
             quality = self._judge.of(captured, values)
             if not is_known and quality is Quality.OK:
                 quality = Quality.CALIBRATING
             source = block.source_ns[i] if block.source_ns is not None else NO_TIME
-            self.writer.write(captured, source, uncertain, quality, values)
+            self.writer.write(captured + moved, source, uncertain + moved, quality, values)
             written += 1
         self.row.add(Count.FRAMES, written)
         self.row.set(Count.SEQ, self.writer.seq - 1)
         self.row.set(Count.LATENCY_NS, self.clock.now() - self.writer.captured_ns)
 
-    def _timed(self, block: Block, i: int) -> tuple[int, int, bool] | None:
-        """When sample `i` was measured, device clock, how far off that may be, and whether it can be believed."""
-        last = self.writer.captured_ns
+    def _timed(self, block: Block) -> Iterator[tuple[int, int, bool] | None]:
+        """Of each sample when it was measured, device clock, how far off that may be, and whether it can be believed; None where
+        its time can't be right."""
+        count, stamps = len(block.values), block.source_ns
         if block.captured_ns is not None:
-            captured = block.captured_ns[i]
-            return (captured, block.uncertain_ns, True) if captured > last else None
-        if block.source_ns is None:  # of samples that arrived together without times the last one is the newest
-            captured = block.arrived_ns - self._latency_ns - (len(block.values) - 1 - i) * self._period_ns
-            return max(captured, last + 1), self._period_ns, True
-        if not self.fit.heard(block.source_ns[i], block.arrived_ns):
-            return None
-        captured = self.fit.at(block.source_ns[i]) - self._latency_ns
-        moved = max(0, last + 1 - captured)  # what is known of the clock has changed: time goes on all the same
-        is_known = self.fit.is_known and moved < self._period_ns // 2
-        return captured + moved, self.fit.uncertain_ns + moved, is_known
+            yield from ((ns, block.uncertain_ns, True) for ns in block.captured_ns)
+        elif stamps is None:  # of samples that arrived together without times the last one is the newest
+            first = block.arrived_ns - self._latency_ns - (count - 1) * self._period_ns
+            yield from ((first + i * self._period_ns, self._period_ns, True) for i in range(count))
+        elif all(a < b for a, b in pairwise(stamps)) and self.fit.heard(stamps[-1], block.arrived_ns):
+            uncertain, is_known = self.fit.uncertain_ns, self.fit.is_known  # the last one had the least delay
+            yield from ((self.fit.at(s) - self._latency_ns, uncertain, is_known) for s in stamps)
+        else:
+            for stamp in stamps:
+                is_right = self.fit.heard(stamp, block.arrived_ns)
+                captured = self.fit.at(stamp) - self._latency_ns if is_right else 0
+                yield (captured, self.fit.uncertain_ns, self.fit.is_known) if is_right else None
 
     def _post(self, now: int) -> None:
         fit, row = self.fit, self.row

@@ -105,6 +105,8 @@ class Simulator:
         return self._due(count) + self._late_ns + shifted
 
     def _is(self, what: str, count: int) -> Fault | None:
+        if not self._sensor.faults:
+            return None
         seconds = count * self._period / NS_PER_S
         return next((f for f in self._sensor.faults if f.what == what and f.at_s <= seconds < f.at_s + f.for_s), None)
 
