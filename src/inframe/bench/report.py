@@ -120,11 +120,18 @@ def measure(seconds: float, tick: Tick, only: Sequence[str] = PHASES) -> dict[st
         bench = Bench(phases, load, probe, core, NS_PER_S // FPS, device.deadline_ns)
         before = _ticks(sensed)
         rss = _run_blocks(bench, seconds, tick, partitioned.supervisor.pid("display") or 0)
-        ran_s = WINDOW_S * sum(window.phase == SENSORS for window in bench.windows) or math.inf
-        cpu = None if sensed is None else 100 * (_ticks(sensed) - before) / os.sysconf("SC_CLK_TCK") / ran_s
+        cpu = _percent(sensed, before, bench)
         for phase in every:
             phase.subject.go()  # so that they can end in order
     return _report(bench, wakeups, rss, partitioned.notes) | {"sensors_cpu_percent": cpu}
+
+
+def _percent(running: Running | None, before: int, bench: Bench) -> float | None:
+    """How much of a core the processes of sensors took while they ran; None where there are none."""
+    if running is None:
+        return None
+    ran_s = WINDOW_S * sum(window.phase == SENSORS for window in bench.windows) or math.inf
+    return 100 * (_ticks(running) - before) / os.sysconf("SC_CLK_TCK") / ran_s
 
 
 def _ticks(running: Running | None) -> int:

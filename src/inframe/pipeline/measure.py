@@ -83,6 +83,13 @@ class Lacking:
 
 Measure = Area | Distance | Score | Count
 Sensed = Reading | Lacking
+
+
+def model_of(measure: Measure | Sensed) -> str:
+    """The model whose outputs it measures; "": it looks at a sensor."""
+    return "" if isinstance(measure, Reading | Lacking) else measure.model
+
+
 Values = dict[Measure, float | None]
 """None: known to have no value. A measure that isn't in here is unknown."""
 

@@ -25,6 +25,8 @@ from inframe.pipeline.samplering import SampleWriter
 READ_TIMEOUT_S = 0.05
 RECONNECT_NS = (NS_PER_S // 10, NS_PER_S // 5, NS_PER_S // 2, NS_PER_S)
 STEPPED_SHOWN_NS = 5 * NS_PER_S
+POST_NS = NS_PER_S // 10
+"""How often the board is told of the source's clock."""
 
 
 def main(ctx: ChildContext) -> None:
@@ -88,6 +90,7 @@ class Sensing:
     _judge: Judge = field(init=False)
     _stepped: int = 0
     _stepped_ns: int = 0
+    _posted_ns: int = 0
 
     def __post_init__(self) -> None:
         self._judge = Judge(self.sensor)
@@ -98,7 +101,8 @@ class Sensing:
         block = source.read(READ_TIMEOUT_S)
         now = self.clock.now()
         self.row.beat(now)
-        self._post(now)
+        if now - self._posted_ns >= POST_NS:
+            self._post(now)
         if block is None:
             return False
         self.take(block)
@@ -147,7 +151,7 @@ class Sensing:
                 yield (captured, self.fit.uncertain_ns, self.fit.is_known) if is_right else None
 
     def _post(self, now: int) -> None:
-        fit, row = self.fit, self.row
+        fit, row, self._posted_ns = self.fit, self.row, now
         row.set(Count.CLOCK_OFFSET_NS, fit.offset_ns)
         row.set(Count.CLOCK_DRIFT_PPB, round(fit.drift_ppm * 1000))
         row.set(Count.CLOCK_UNCERTAIN_NS, fit.uncertain_ns)
