@@ -174,7 +174,7 @@ def test_an_absent_sensor_is_announced_after_three_frames_and_not_while_the_devi
             LOW | {"when": {"kind": "area", "labels": ["organ"], "above": 1}},
             "when.kind: found area, expected one of sample, quality",
         ),
-        (OFF | {"absent": "end"}, "absent: found end, expected it with kind: sample only"),
+        (OFF | {"absent": "end"}, "absent: found end, expected it with kind: sample, tip_distance, tip_contact only"),
         (
             {"model": "organs", "when": LOW["when"], "text": "X"},
             "when.kind: found sample, expected none of sample, quality",

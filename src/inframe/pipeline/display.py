@@ -30,6 +30,7 @@ from inframe.pipeline.palette import look
 from inframe.pipeline.readings import Readings
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 from inframe.pipeline.samplering import SampleReader
+from inframe.pipeline.tipmarks import TipMarks
 from inframe.pipeline.watched import Watched
 
 FAULT_SHOWN_NS = NS_PER_S
@@ -146,6 +147,7 @@ def overlay_of(device: Device, labels: Mapping[str, tuple[str, ...]]) -> Overlay
         unsigned=bool(device.unsigned),
         scored=scored,
         readings=partial(Readings, device) if device.sensors else None,
+        tips=partial(TipMarks, device) if device.tools else None,
     )
 
 

@@ -85,9 +85,9 @@ Measure = Area | Distance | Score | Count
 Sensed = Reading | Lacking
 
 
-def model_of(measure: Measure | Sensed) -> str:
-    """The model whose outputs it measures; "": it looks at a sensor."""
-    return "" if isinstance(measure, Reading | Lacking) else measure.model
+def model_of(measure: object) -> str:
+    """The model whose outputs it measures; "": it looks at a sensor alone."""
+    return str(getattr(measure, "model", ""))
 
 
 Values = dict[Measure, float | None]

@@ -34,6 +34,7 @@ from inframe.pipeline.outline import SHIFT, Outline, Polygon, Tracer, thin_out
 from inframe.pipeline.palette import BLACK, FAINT, HEAT, WHITE, Look, Rgb, lighter
 from inframe.pipeline.readings import Readings
 from inframe.pipeline.text import Lettering, Round, Sprite, Style, row_width, stamp, stamp_row
+from inframe.pipeline.tipmarks import TipMarks
 
 NAME = Style(opacity=0.66)
 CARD = Style(ink=WHITE, paper=BLACK, weight=600)
@@ -75,7 +76,8 @@ class Overlay:
     `looks`: by model name, see `palette.look`. `texts`: what the rules of the device may say. `watermark`: small text
     in the right lower corner of each picture, "" for none. `unsigned`: each picture says so beside the mode.
     `scored`: whether a model may give boxes or scores, whose
-    percentages are written on the picture (made ready here, 0.1 s). `readings`: what makes the rows of sensors.
+    percentages are written on the picture (made ready here, 0.1 s). `readings` makes the rows of sensors,
+    `tips` the marks of tools.
     """
 
     def __init__(
@@ -90,6 +92,7 @@ class Overlay:
         unsigned: bool = False,
         scored: bool = True,
         readings: Callable[[Lettering], Readings] | None = None,
+        tips: Callable[[Lettering], TipMarks] | None = None,
     ) -> None:
         self._shape = (height, width, 3)
         self._looks = dict(looks)
@@ -99,6 +102,7 @@ class Overlay:
             device, (width, height), self._letters, texts=texts, watermark=watermark, unsigned=unsigned
         )
         self._readings = readings(self._letters) if readings is not None else None
+        self._tips = tips(self._letters) if tips is not None else None
         self._tracers: dict[str, tuple[tuple[int, int], Region, Tracer]] = {}
         self._blocks: dict[str, tuple[tuple[tuple[int, ...], ...], Blocks]] = {}
         self._anchors: dict[tuple[str, str], tuple[int, int]] = {}
@@ -127,6 +131,8 @@ class Overlay:
         canvas = _Canvas(bottom=self._furniture.band_top(decision.alerts))
         if controls.overlay_on and decision.verdict is not Verdict.WITHHOLD:
             self._results(into, source, decision.shown, min(max(controls.opacity, 0.0), 1.0), canvas)
+            if self._tips is not None:
+                canvas.lines += self._tips.draw(into, decision)
         bottom = self._furniture.draw(into, decision, controls, now_ns)
         for finding in decision.findings:
             if finding.priority is Priority.NONE:

@@ -45,7 +45,7 @@ class Readings:
             if sensor.show:
                 self._always[stream] = tuple(order[name] for name in sensor.show)
             for rule_name, rule in device.rules.items():
-                if rule.sensor == stream:
+                if device.sensor_of(rule) == stream:
                     read = (order[rule.when.channel],) if isinstance(rule.when, SampleCondition) else ()
                     self._of_rule[rule_name] = stream, read
         self._warm_up(device)

@@ -17,11 +17,14 @@ from inframe.core.rule import (
     Rule,
     SampleCondition,
     ScoreCondition,
+    TipCondition,
 )
 from inframe.core.samples import Quality
 from inframe.core.types import Priority
 from inframe.pipeline.measure import Area, Count, Distance, Lacking, Measure, Reading, Score, Sensed
+from inframe.pipeline.project import guides_of
 from inframe.pipeline.rules import RulePlan
+from inframe.pipeline.tips import TipDistance
 
 WHERE = "device file"
 
@@ -50,7 +53,11 @@ def _plan_rule(
     if model.stream != device.display:  # display gets no results of other streams: the rule would be silent for ever
         found = f"{rule.model}, which looks at {model.stream}"
         raise ConfigError(WHERE, f"rules.{name}.model", found, f"a model of the display's stream, {device.display}")
-    measure = _measure(name, rule.model, rule.when, device, labels[rule.model])
+    measure: Measure | TipDistance
+    if isinstance(rule.when, TipCondition):
+        measure = _tip(name, rule.model, rule, rule.when, device, labels[rule.model])
+    else:
+        measure = _measure(name, rule.model, rule.when, device, labels[rule.model])
     return _plan(name, rule, measure, model.every * period_ns, *_threshold(rule.when))
 
 
@@ -68,7 +75,7 @@ def _threshold(when: Condition) -> tuple[float | None, float | None, float]:
 def _plan(
     name: str,
     rule: Rule,
-    measure: Measure | Sensed,
+    measure: Measure | Sensed | TipDistance,
     every_ns: int,
     above: float | None,
     below: float | None,
@@ -100,6 +107,21 @@ def _sensed(rule: Rule, stream: str, device: Device) -> Sensed:
     if isinstance(when, QualityCondition):
         return Lacking(stream, frozenset(Quality[why.upper()] for why in when.among))
     raise RuntimeError("the schema asks for a sensor's condition")
+
+
+def _tip(
+    rule: str, model: str, whole: Rule, when: TipCondition, device: Device, labels: tuple[str, ...]
+) -> TipDistance:
+    if (kind := _kind(device.models[model].decode)) != "segmentation":
+        raise ConfigError(
+            WHERE, f"rules.{rule}.model", f"{model}, which gives {kind}", "a model that gives segmentation"
+        )
+    if when.target not in labels:
+        raise ConfigError(WHERE, f"rules.{rule}.when.target", when.target, f"one of {', '.join(labels)}")
+    guide = guides_of({when.tool: device.tools[when.tool]}, device.sensors)[when.tool]
+    stream = device.streams[device.display]
+    target, contact = labels.index(when.target), when.kind == "tip_contact"
+    return TipDistance(model, guide, target, stream.width, stream.height, when.unit, whole.absent or "end", contact)
 
 
 def _measure(rule: str, model: str, when: Condition, device: Device, labels: tuple[str, ...]) -> Measure:

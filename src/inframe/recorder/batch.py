@@ -137,9 +137,10 @@ class Second:
 
     def _sensors(self) -> tuple[SensorUse, ...]:
         """The streams of samples, each with the rules that read it."""
-        rules = self.identities.device.rules
+        device = self.identities.device
+        rules = device.rules
         return tuple(
-            SensorUse(stream, tuple(name for name, rule in rules.items() if rule.sensor == stream))
+            SensorUse(stream, tuple(name for name, rule in rules.items() if stream == device.sensor_of(rule)))
             for stream, _ in self.fields.sensors
         )
 
