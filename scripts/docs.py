@@ -61,6 +61,7 @@ PATTERNS = {
     r"^0x01[0-9a-fA-F]{6}$": '`"0x01…"`, eight hexadecimal digits',
     r"^(https?|file)://[^\s?#]+$": "`https://…`, `http://…` or `file:///…`",
     r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$": "`HH:MM-HH:MM`",
+    r"^[A-Za-z0-9.:_-]{1,253}$": "a host's name or number",
 }
 WORDS = {"string": "text", "integer": "whole number", "number": "number", "boolean": "`true` or `false`"}
 

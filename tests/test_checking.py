@@ -272,3 +272,44 @@ def test_without_a_starter_none_is_written(tmp_path: Path) -> None:
     before = om.save(tmp_path, devices.GOOD)
     inspect_model(Console(file=StringIO()), before, None)
     assert list(tmp_path.iterdir()) == [before]
+
+
+SENSOR = {
+    "sensor": "csv",
+    "path": "s.csv",
+    "rate_hz": 100,
+    "channels": {"abp": {"unit": "mmHg"}},
+    "align": {"how": "hold", "max_age_ms": 50},
+}
+
+
+def test_sensors_are_opened_and_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "s.csv").write_text("time,abp\n0,80\n")
+    code, said = said_by_child(devices.write(tmp_path, changes={"sensors": {"pressure": SENSOR}}), capsys)
+    assert (code, json.loads(said)["checked"][1]) == (0, "sensor pressure: csv, 100 Hz, abp mmHg")
+
+
+@pytest.mark.parametrize(
+    ("text", "rule", "expected"),
+    [
+        ("", {}, "s.csv: file: found an empty file, expected a line of names"),
+        (None, {}, "device.yaml: sensors.pressure.path: found s.csv, expected a file that exists"),
+        ("time,abp\n0,80\n1,x\n", {}, "s.csv: line 3: found 'x', expected a number, or nothing"),
+        (
+            "time,abp\n0,80\n",
+            {"low": {"sensor": "pressure", "when": {"kind": "sample", "channel": "abp", "below": 60}, "text": "LOW"}},
+            "device.yaml: rules.low.absent: found nothing, expected end, keep or raise: what it does while the sensor has no value",
+        ),
+    ],
+)
+def test_a_sensor_that_does_not_fit_is_one_line(
+    text: str | None, rule: dict[str, Any], expected: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    if text is not None:
+        (tmp_path / "s.csv").write_text(text)
+    code, said = said_by_child(
+        devices.write(tmp_path, changes={"sensors": {"pressure": SENSOR}, "rules": rule}), capsys
+    )
+    assert code == 2
+    assert said.count("\n") == 1
+    assert expected in said

@@ -308,3 +308,27 @@ def test_a_place_is_wired_to_its_own_rings() -> None:
     assert (behind.partition.scheduling, behind.partition.priority) == ("other", 0)
     assert (behind.partition.cores, behind.partition.lock_memory) == (spec.partition.cores, spec.partition.lock_memory)
     assert behind.hang_ms == UNSEEN_HANG_MS
+
+
+SENSOR = {
+    "sensor": "simulator",
+    "signal": "force",
+    "rate_hz": 1000,
+    "channels": {"f": {"unit": "N"}},
+    "align": {"how": "hold", "max_age_ms": 50},
+}
+
+
+def test_a_sensor_has_a_process_of_its_own_beside_the_frame_path() -> None:
+    one = device(sensors={"force": SENSOR, "torque": SENSOR})
+    assert [name for name in names(one) if name.startswith("sensor.")] == ["sensor.force", "sensor.torque"]
+    found = rows(one)
+    partition = found["sensor.force"].partition
+    assert partition.cores == frozenset({0, 1})
+    assert (partition.scheduling, partition.network) == ("fifo", "none")
+    assert partition.priority < found["worker.worker"].partition.priority < found["display"].partition.priority
+    assert found["sensor.force"].args["stream"] == "force"
+    assert {"ring", "board", "notes"} == set(found["sensor.force"].fds)
+    for reader in ("display", "recording"):
+        assert {"samples.force", "samples.torque"} <= set(found[reader].fds)
+    assert not found["sensor.force"].critical

@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from inframe.core.yamlfile import read_device
+from inframe.pipeline.measure import model_of
 from inframe.pipeline.ruleplans import plan_rules
 from inframe.pipeline.rules import RulePlan
 from reference.anomaly.baselines import ColourModel, as_maps, doubt
@@ -66,13 +67,14 @@ def rules(file: Path) -> tuple[RulePlan, ...]:
     """The device file's rules about the anomaly model."""
     device = read_device(file)
     about = {name: rule for name, rule in device.rules.items() if name in ALERTS}
-    labels = {rule.model: tuple(device.models[rule.model].labels) for rule in about.values()}
+    models = {rule.model for rule in about.values() if rule.model is not None}
+    labels = {name: tuple(device.models[name].labels) for name in models}
     return plan_rules(device.model_copy(update={"rules": about}), labels, int(1e9 / FPS))
 
 
 def _outcome(one: Watched, maps: NDArray[np.float32], plans: tuple[RulePlan, ...]) -> Outcome:
     classes = classes_of(maps)
-    standing = findings(classes, plans, plans[0].measure.model, REGION)
+    standing = findings(classes, plans, model_of(plans[0].measure), REGION)
     return judge((one.seed, one.kind), classes, standing, one.wrong, one.visible, one.kind in FOREIGN)
 
 

@@ -16,6 +16,7 @@ from inframe.core.clock import MonotonicClock
 from inframe.core.config import Device, FileStream, Stream
 from inframe.core.errors import ConfigError, InframeError, one_line
 from inframe.core.ports import EndOfStream
+from inframe.core.sensor import Sensor, SimulatedSensor
 from inframe.core.yamlfile import read_device
 from inframe.resolve import resolve
 
@@ -87,6 +88,7 @@ def _check_all(path: Path) -> list[str]:
     cv2.setNumThreads(1)
     device = resolve(read_device(path), path)
     done = [_check_stream(path, name, stream) for name, stream in device.streams.items()]
+    done += [_check_sensor(name, sensor) for name, sensor in device.sensors.items()]
     for name, config in device.models.items():
         model = load_of(device, name)
         signed = " UNSIGNED" if name in device.unsigned else ""
@@ -117,6 +119,17 @@ def _check_stream(path: Path, name: str, stream: Stream) -> str:
     if shot is None:
         raise ConfigError(path, f"streams.{name}.path", f"no picture in {stream.path}", "a recording")
     return f"{what}, {Path(stream.path).name}"
+
+
+def _check_sensor(name: str, sensor: Sensor) -> str:
+    from inframe.drivers.sensors import is_recorded, open_sensor
+
+    channels = ", ".join(f"{key} {channel.unit}".strip() for key, channel in sensor.channels.items())
+    what = f"sensor {name}: {sensor.sensor}, {sensor.rate_hz:g} Hz, {channels}"
+    if not (is_recorded(sensor) or isinstance(sensor, SimulatedSensor)):
+        return f"{what} (not opened)"
+    open_sensor(sensor, MonotonicClock(), 0).close()
+    return what
 
 
 def main(arguments: list[str]) -> int:

@@ -97,6 +97,23 @@ def inspect(
 
 
 @app.command()
+def calibrate(
+    photos: Annotated[list[Path] | None, typer.Argument(help="Photos of the board.", show_default=False)] = None,
+    columns: Annotated[int, typer.Option(min=3, max=40, help="Squares across.")] = 8,
+    rows: Annotated[int, typer.Option(min=3, max=40, help="Squares down.")] = 6,
+    square_mm: Annotated[float, typer.Option(help="The side of a square, as printed.")] = 10.0,
+    marker_mm: Annotated[float, typer.Option(help="The side of a marker.")] = 7.0,
+    board: Annotated[Path | None, typer.Option(help="Write the board's picture here.", show_default=False)] = None,
+    json_file: JsonFile = None,
+) -> None:
+    """Calibrate a camera from photos of a ChArUco board: a part for the device file, with its reprojection error."""
+    from inframe.calibration import BoardSize, calibrate_and_show
+
+    size = BoardSize(columns, rows, square_mm, marker_mm)
+    write_json(json_file, calibrate_and_show(out, photos or [], size, board))
+
+
+@app.command()
 def bench(
     seconds: Annotated[float, typer.Option(min=30, help="How long to measure, all phases together.")] = 240,
     only: Annotated[

@@ -18,7 +18,7 @@ from inframe.drivers.screens.web import listen
 from inframe.machine.launch import launch
 from inframe.machine.supervise import Notice, Supervisor
 from inframe.orders import Orders
-from inframe.pipeline import bundled, happened, places, record, results, ring, shadow, watched
+from inframe.pipeline import bundled, happened, places, record, results, ring, samplering, shadow, watched
 from inframe.pipeline.board import Board, Count, create_board
 from inframe.pipeline.happened import MODEL_LOADED, Happened
 from inframe.pipeline.places import A, ring_name
@@ -305,6 +305,9 @@ def _share(device: Device) -> dict[str, int]:
     for name, (slots, payload) in rings.items():
         shared[name] = ring.create(name, slots, payload)
         shared[f"{name}.read"] = ring.read_only(shared[name])
+    for name, sensor in device.sensors.items():
+        shared[f"samples.{name}"] = samplering.create(name, samplering.slots_for(sensor), len(sensor.channels))
+        shared[f"samples.{name}.read"] = ring.read_only(shared[f"samples.{name}"])
     shared |= {f"wake.{name}": ring.wake_fd() for name in names(device)}
     shared |= {f"listener.console.{i}": listen(s).detach() for i, s in enumerate(device.screens) if s.kind == "web"}
     shared["notes.read"], shared["notes"] = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)

@@ -20,6 +20,7 @@ from inframe.core.config import (
 from inframe.core.drift import MonitorConfig
 from inframe.core.errors import ConfigError
 from inframe.core.part import PolicyConfig
+from inframe.core.sensor import BagSensor, CsvSensor, IgtlSensor, Sensor, WfdbSensor
 from inframe.drivers.cameras.rtsp_session import without_password
 from inframe.pipeline.bundled import used_as
 from inframe.pipeline.decide import make_plan
@@ -45,6 +46,7 @@ def resolve(device: Device, path: Path, slots: Mapping[str, str] | None = None) 
     device = _from_slots(device, path, slots)
     trail = _resolve_trail(path, base, device.trail) if device.trail is not None else None
     streams = {name: _resolve_stream(path, base, name, stream) for name, stream in device.streams.items()}
+    sensors = {name: _resolve_sensor(path, base, name, sensor) for name, sensor in device.sensors.items()}
     models = {name: _resolve_model(path, base, name, model) for name, model in device.models.items()}
     policy = _resolve_policy(path, device)
     bundled = {name: _resolve_bundle(path, base, name, one, policy) for name, one in device.bundles.items()}
@@ -55,7 +57,8 @@ def resolve(device: Device, path: Path, slots: Mapping[str, str] | None = None) 
     candidate = device.candidate
     if candidate is not None:
         candidate = candidate.model_copy(update={"control": _free(path, base, "candidate.control", candidate.control)})
-    parts = {"streams": streams, "models": models, "screens": screens, "trail": trail, "candidate": candidate}
+    parts: dict[str, object] = {"streams": streams, "sensors": sensors, "models": models, "screens": screens}
+    parts |= {"trail": trail, "candidate": candidate}
     parts |= {"bundles": {name: bundle for name, (_, bundle) in bundled.items()}}
     parts |= {"monitor": _resolve_monitor(path, base, device, models)}
     parts |= {"policy": policy.config() if policy is not None else None}
@@ -153,6 +156,23 @@ def _resolve_stream(path: Path, base: Path, name: str, stream: Stream) -> Stream
     return stream.model_copy(update={"path": _file(path, base, f"streams.{name}.path", stream.path)})
 
 
+def _resolve_sensor(path: Path, base: Path, name: str, sensor: Sensor) -> Sensor:
+    if isinstance(sensor, IgtlSensor):
+        try:
+            *_, address = socket.getaddrinfo(sensor.host, sensor.port, type=socket.SOCK_STREAM)[0]
+        except (OSError, ValueError) as error:
+            reason = getattr(error, "strerror", None) or error
+            raise ConfigError(
+                path, f"sensors.{name}.host", sensor.host, f"a host that can be looked up ({reason})"
+            ) from None
+        return sensor.model_copy(update={"host": str(address[0])})
+    if isinstance(sensor, BagSensor) and (base / sensor.path).is_dir():
+        return sensor.model_copy(update={"path": str(base / sensor.path)})
+    if not isinstance(sensor, CsvSensor | WfdbSensor | BagSensor):
+        return sensor
+    return sensor.model_copy(update={"path": _file(path, base, f"sensors.{name}.path", sensor.path)})
+
+
 def _file(path: Path, base: Path, field: str, found: str) -> str:
     file = str(base / found)
     if not os.path.isfile(file):  # noqa: PTH113  # Path.is_file raises for a name that is too long or not permitted
@@ -240,8 +260,10 @@ def _numeric(path: Path, name: str, url: str) -> str:
     return parts._replace(netloc=f"{login}{at}{host}:{port}").geturl()
 
 
-def addresses(stream: Stream) -> frozenset[tuple[str, int]]:
-    """Where a resolved camera on the network may be reached; empty for cameras that are not on the network."""
+def addresses(stream: Stream | Sensor) -> frozenset[tuple[str, int]]:
+    """Where a resolved camera or sensor on the network may be reached; empty for those that are not on the network."""
+    if isinstance(stream, IgtlSensor):
+        return frozenset({(stream.host, stream.port)})
     if not isinstance(stream, RtspStream):
         return frozenset()
     url = urlsplit(stream.url)

@@ -48,7 +48,10 @@ PROCESSES: dict[str, Role] = {
     ),
     "capture": Role("inframe.pipeline.capture:main", "fifo", 70, HANG, PATH, "CAPTURE_LOST", "PROCESS_GIVEN_UP"),
     "worker": Role("inframe.pipeline.worker:main", "fifo", 60, HANG, PATH, "WORKER_LOST", "WORKER_GIVEN_UP", "display"),
-    # beside it: background cores
+    # beside it: background cores. Samples are stamped when they arrive, so that must not wait for what has no hurry
+    "sensor": Role(
+        "inframe.pipeline.sense:main", "fifo", 50, 3000, BESIDE, "SENSOR_LOST", "PROCESS_GIVEN_UP", "display"
+    ),
     "recorder": Role(
         "inframe.recorder.main:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP", "display"
     ),
@@ -89,6 +92,7 @@ def names(device: Device) -> tuple[str, ...]:
         "display",
         *(f"capture.{s}" for s in device.streams),
         *workers,
+        *(f"sensor.{s}" for s in device.sensors),
         *recorder,
         *(["recording"] if device.recording is not None else []),
         *(["monitor"] if device.monitor is not None else []),
@@ -167,10 +171,19 @@ def _results(device: Device, models: list[str]) -> dict[str, str]:
     return {name: f"{name}.read" for name in rings}
 
 
+def _samples(device: Device) -> dict[str, str]:
+    """The rings of all streams of samples, to read."""
+    return {f"samples.{stream}": f"samples.{stream}.read" for stream in device.sensors}
+
+
+def _sensor(device: Device, name: str, what: str) -> Wiring:
+    return {"stream": what}, {"ring": f"samples.{what}"}
+
+
 def _display(device: Device, name: str, what: str) -> Wiring:
     models = shown_models(device)
     fds = {"frames": f"frames.{device.display}.read", "screen": "screen", "records": "records", "wake": "wake.display"}
-    fds |= _results(device, models)
+    fds |= _results(device, models) | _samples(device)
     fds |= {f"wake.{row}": f"wake.{row}" for row in names(device) if row.startswith(("screen.", "console."))}
     if device.recording is not None:
         fds["status"] = "status"
@@ -221,7 +234,7 @@ def _recorder(device: Device, name: str, what: str) -> Wiring:
 
 def _recording(device: Device, name: str, what: str) -> Wiring:
     fds = {"frames": f"frames.{device.display}.read", "records": "records.read", "status": "status.read"}
-    fds |= _results(device, shown_models(device))
+    fds |= _results(device, shown_models(device)) | _samples(device)
     return {"started": time.strftime("%Y%m%dT%H%M%SZ", time.gmtime())}, fds
 
 
@@ -244,6 +257,7 @@ WIRING = {
     "display": _display,
     "capture": _capture,
     "worker": _worker,
+    "sensor": _sensor,
     "recorder": _recorder,
     "recording": _recording,
     "monitor": _monitor,
@@ -257,6 +271,8 @@ def partition_of(device: Device, kind: str, what: str, layout: CoreLayout) -> Pa
     memory = device.worker_memory_mb if kind == "worker" else None
     network: Network = "loopback" if kind == "console" else "none"
     reach = addresses(device.streams[what]) if kind == "capture" else frozenset()
+    if kind == "sensor" and what in device.sensors:
+        reach = addresses(device.sensors[what])
     if reach:
         network = "camera"
     if not device.real_time:
@@ -292,6 +308,8 @@ def _is_optional(device: Device, kind: str, what: str) -> bool:
 def _cores(kind: str, layout: CoreLayout) -> frozenset[int]:
     """Of the real-time cores the last is the picture's, where there are more than one the others are the models'."""
     picture = frozenset({max(layout.real_time)})
+    if kind == "sensor":
+        return layout.background
     if kind == "display" and layout.display:
         return layout.display
     if kind == "worker":

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 from rich.console import Console
 
-from inframe.chaos import camera
+from inframe.chaos import camera, sensors
 from inframe.chaos.campaign import CAMERA_ALERT_MS, KILLED_WORKER_RECOVERS_MS, PERIOD_NS, Outcome, break_and_show, judge
 from inframe.chaos.faults import FAULTS, Fault
 from inframe.core.clock import NS_PER_MS
@@ -189,17 +189,23 @@ ASKED = [
     "config_torn",
     "recording_killed",
     "recording_stopped",
+    "sensor_silent",
+    "sensor_frozen",
+    "sensor_noisy",
+    "sensor_late",
+    "sensor_clock_stepped",
 ]
 
 
 def test_everything_that_must_be_broken_is() -> None:
-    faults = (*FAULTS, *camera.FAULTS)
+    faults = (*FAULTS, *sensors.FAULTS, *camera.FAULTS)
     assert {one.name for one in faults} >= set(ASKED)
     for one in faults:
         assert set(one.alerts) <= set(EVENTS)
         assert one.camera == one.name.startswith("camera_")
         assert one.ai == one.name.startswith("worker_")
         assert one.recording == one.name.startswith("recording_")
+        assert bool(one.sensor) == one.name.startswith("sensor_")
         assert bool(one.alerts) != one.name.endswith(("_hogs", "capture_killed"))
     assert {one.name.split("_")[0] for one in faults if one.name.endswith("_killed")} <= set(PROCESSES)
 

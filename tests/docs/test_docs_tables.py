@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from inframe.chaos import camera, candidates
+from inframe.chaos import camera, candidates, sensors
 from inframe.chaos.faults import FAULTS
 from inframe.doctor import examine
 from inframe.drivers.screens.window import KEYS
@@ -37,7 +37,7 @@ def test_faults() -> None:
     said = [(name, lasts, alert) for name, _, lasts, alert in rows(DOCS / "chaos.md", "fault", "what is done")]
     known = [
         (f.name, f"{f.lasts_s:g} s", " or ".join(f.alerts) or "-")
-        for f in (*FAULTS, *candidates.FAULTS, *camera.FAULTS)
+        for f in (*FAULTS, *candidates.FAULTS, *sensors.FAULTS, *camera.FAULTS)
     ]
     assert said == known
 

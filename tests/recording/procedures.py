@@ -3,6 +3,7 @@ frames are late, damaged, frozen or missing, models are slow, and people and fau
 
 import heapq
 import itertools
+import math
 import random
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
@@ -15,13 +16,16 @@ import numpy as np
 
 from inframe.core.clock import NS_PER_MS, NS_PER_S, ManualClock
 from inframe.core.config import Device
+from inframe.core.samples import Quality
 from inframe.core.types import Controls, Decision, Frame, FrameFlag, MissedReason, NoSignal, Pixels, Results
-from inframe.pipeline import loop, record, results, ring, watched
+from inframe.pipeline import loop, record, results, ring, samplering, watched
+from inframe.pipeline.align import aligner_of
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.decide import make_plan
 from inframe.pipeline.gate import looks_at
 from inframe.pipeline.model import Model, load_model
 from inframe.pipeline.ring import Header, RingReader, RingWriter
+from inframe.pipeline.samplering import SampleReader, SampleWriter
 from inframe.recording.about import about
 from inframe.recording.events import Said
 from inframe.recording.tap import Mark, Tap
@@ -60,6 +64,58 @@ def device(folder: Path, **recording: Any) -> Device:
     return Device.model_validate(values)
 
 
+SENSORS: dict[str, Any] = {
+    "pose": {
+        "rate_hz": 100,
+        "channels": {name: {"unit": ""} for name in ("x", "a", "b", "c", "d")},
+        "rotation": ["a", "b", "c", "d"],
+        "align": {"how": "interpolate", "max_age_ms": 40},
+    },
+    "pressure": {"rate_hz": 125, "channels": {"p": {"unit": "mmHg"}}, "align": {"how": "hold", "max_age_ms": 60}},
+    "force": {
+        "rate_hz": 500,
+        "channels": {"f": {"unit": "N"}},
+        "align": {"how": "window", "max_age_ms": 30, "samples": 8, "over": "mean"},
+    },
+    "raw": {
+        "rate_hz": 200,
+        "channels": {"u": {"unit": "V"}, "v": {"unit": "V"}},
+        "align": {"how": "window", "max_age_ms": 30, "samples": 3, "over": "last"},
+    },
+    "near": {"rate_hz": 50, "channels": {"n": {"unit": ""}}, "align": {"how": "nearest", "max_age_ms": 15}},
+}
+SENSED_RULES: dict[str, Any] = {
+    "low": {
+        "sensor": "pressure",
+        "when": {"kind": "sample", "channel": "p", "below": -0.5},
+        "absent": "end",
+        "text": "LOW",
+    },
+    "push": {
+        "sensor": "force",
+        "when": {"kind": "sample", "channel": "f", "above": 0.3, "release": 0.0},
+        "absent": "keep",
+        "persist": {"k": 2, "n": 3},
+        "clear_s": 0.1,
+        "text": "PUSH",
+    },
+    "still": {
+        "sensor": "pose",
+        "when": {"kind": "sample", "channel": "x", "below": -1},
+        "absent": "raise",
+        "text": "STILL",
+    },
+    "off": {"sensor": "near", "when": {"kind": "quality", "among": ["stale", "noisy"]}, "text": "OFF", "latch": True},
+}
+
+
+def fused(folder: Path) -> Device:
+    """The device with sensors, aligned in each way, and rules that read them."""
+    plain = device(folder).model_dump(mode="json")
+    sensors = {name: {"sensor": "simulator", "signal": "sine", **one} for name, one in SENSORS.items()}
+    return Device.model_validate({**plain, "sensors": sensors, "rules": plain["rules"] | SENSED_RULES})
+
+
 class World:
     """What happens, and when. `wait` moves the clock from one thing to the next."""
 
@@ -85,6 +141,26 @@ class World:
         self.frozen_until = self.life = 0
         self.wildness = 0.2 if seed % 2 else 1.0
         self.at(BEGAN + PERIOD, self._frame)
+        self.samples: dict[str, tuple[SampleWriter, SampleReader]] = {}
+        for name, sensor in file.sensors.items():
+            memory = samplering.create(name, samplering.slots_for(sensor), len(sensor.channels))
+            self.samples[name] = SampleWriter(memory), SampleReader(memory)
+            self.at(BEGAN, partial(self._sense, name, BEGAN))
+
+    def _sense(self, name: str, upto: int) -> None:
+        """Samples come in handfuls, now and then late, not good, or not at all."""
+        now, writer, sensor = self.clock.now(), self.samples[name][0], self.device.sensors[name]
+        gap = now + 400 * NS_PER_MS if self.chance(0.05) else upto
+        period = int(NS_PER_S / sensor.rate_hz)
+        while upto < now:
+            upto += period
+            quality = Quality(self.random.randint(1, 5)) if self.chance(0.1) else Quality.OK
+            if upto >= gap and max(writer.captured_ns, 1) < upto:
+                width = len(sensor.channels)
+                values = [self.random.gauss(0, 1) for _ in range(width)]
+                writer.write(upto, upto, 7, quality, values if quality is not Quality.GAP else [math.nan] * width)
+        if self.ring.seq <= self.frames_wanted:
+            self.at(now + self.random.randint(4, 25) * NS_PER_MS, partial(self._sense, name, upto))
 
     def at(self, ns: int, event: Callable[[], None]) -> None:
         heapq.heappush(self._events, (ns, next(self._order), event))
@@ -215,7 +291,8 @@ class Procedure:
             waited = loop.awaited(models, self.device.deadline_ns)
             rings = {name: reader for name, (_, reader) in world.outputs.items()}
             told = loop.ModelResults(plan, rings, world.clock, world.wait, waited)
-            loop.run(incoming, told, plan, status, self, self, self)
+            sensors = aligner_of(self.device.sensors, {name: ends[1] for name, ends in world.samples.items()})
+            loop.run(incoming, told, plan, status, self, self, self, sensors)
             last = incoming.last
         self._tap.step()
         return self
@@ -234,6 +311,7 @@ class Procedure:
             buffers=buffers,
             clock=world.clock,
             put=lambda event: self.events.append(event) if not isinstance(event, Mark) else None,
+            sensors={name: ends[1] for name, ends in world.samples.items()},
         )
 
     def _incoming(self, world: World, last: int, status: watched.Watched) -> loop.Incoming:
@@ -293,7 +371,8 @@ class Procedure:
         writer = RecordingWriter(settings, texts(self.device))
         now = BEGAN
         for event in self.events:
-            now = max(now, getattr(event, "captured_ns", now))
+            captured = getattr(event, "captured_ns", now)
+            now = max(now, captured[-1] if isinstance(captured, list) else captured)
             writer.take(event, now)
         writer.close()
         return next(iter(sorted(folder.glob("procedure.000.*"))))

@@ -1,5 +1,7 @@
 """`inframe bench`: runs the phases, and says in one table and one JSON what came of them."""
 
+import math
+import os
 import random
 import statistics
 import tempfile
@@ -23,6 +25,7 @@ from inframe.core.config import Device, RecordingConfig, Trail
 from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.yamlfile import read_device
 from inframe.device import Running
+from inframe.drivers.sensors.simulator import POSE
 from inframe.machine.kernel import status_of
 from inframe.pipeline.board import Count
 from inframe.procedure import quantile
@@ -35,6 +38,9 @@ READY_S = 30.0
 ROUNDS = 300
 
 PHASES = ("floor", "idle", "recorded", "load", "load_unpartitioned", "plain_loop")
+SENSORS = "sensors"
+"""A phase that runs only when it is asked for: a device of its own with many sensors beside two streams of video."""
+STREAMS, RATE_HZ = 16, 1000
 SLOWDOWNS = {
     "slowdown_p99": ("load", "idle"),
     "slowdown_p99_unpartitioned": ("load_unpartitioned", "idle"),
@@ -48,8 +54,9 @@ Tick = Callable[[str], None]
 
 def measure_and_show(out: Console, seconds: float, only: list[str] | None = None) -> dict[str, Any]:
     """Run for about `seconds`, print the table, return the report."""
-    if unknown := set(only or ()) - set(PHASES):
-        raise ConfigError("inframe bench", "--only", ", ".join(sorted(unknown)), f"of: {', '.join(PHASES)}")
+    known = (*PHASES, SENSORS)
+    if unknown := set(only or ()) - set(known):
+        raise ConfigError("inframe bench", "--only", ", ".join(sorted(unknown)), f"of: {', '.join(known)}")
     with Progress(console=out, transient=True) as progress:
         task = progress.add_task("starting", total=seconds)
         began = time.monotonic()
@@ -71,6 +78,17 @@ def bench_device() -> tuple[Device, Path]:
     return Device.model_validate(device.model_dump(mode="json") | changes), path
 
 
+def sensor_device(device: Device) -> Device:
+    """The same with a second stream of video and STREAMS streams of samples, a pose each, at RATE_HZ."""
+    pose = {name: {"unit": "m" if len(name) == 1 else ""} for name in POSE}
+    one = {"sensor": "simulator", "signal": "kinematics", "rate_hz": RATE_HZ, "channels": pose, "jitter_ms": 1}
+    one |= {"rotation": list(POSE[3:]), "align": {"how": "interpolate", "max_age_ms": 50}}
+    values = device.model_dump(mode="json")
+    second = {"second": {**values["streams"][device.display], "width": 640, "height": 360}}
+    sensors = {f"pose{n}": {**one, "seed": n, "drift_ppm": 10 * n} for n in range(STREAMS)}
+    return Device.model_validate(values | {"streams": values["streams"] | second, "sensors": sensors})
+
+
 def measure(seconds: float, tick: Tick, only: Sequence[str] = PHASES) -> dict[str, Any]:
     """The whole measurement: `seconds` of windows after a start-up of some 15 s. Returns the report (docs/performance.md)."""
     device, path = bench_device()
@@ -85,9 +103,10 @@ def measure(seconds: float, tick: Tick, only: Sequence[str] = PHASES) -> dict[st
         ordinary = device.model_copy(update={"real_time": False})
         plain = stack.enter_context(Running(ordinary, path))
         loops = [stack.enter_context(PlainLoop(one)) for one in (device, ordinary)]
+        sensed = stack.enter_context(Running(sensor_device(device), path)) if SENSORS in only else None
         partitioned = stack.enter_context(Running(recorded, path))
         tick("warming up")
-        _until_ready([partitioned, plain], loops)
+        _until_ready([partitioned, plain, *([sensed] if sensed is not None else [])], loops)
         probe = Probe(core)
         stack.callback(probe.close)
         load = stack.enter_context(Load(ALL))
@@ -102,14 +121,37 @@ def measure(seconds: float, tick: Tick, only: Sequence[str] = PHASES) -> dict[st
             Phase("load_unpartitioned", of_device("unpartitioned", plain), load=True),
             Phase("plain_loop", of_loop("plain loop", loops[1]), load=True),
         ]
+        if sensed is not None:
+            every.append(Phase(SENSORS, of_device(SENSORS, sensed), load=False))
         for phase in every:
             phase.subject.hold()
         phases = [phase for phase in every if phase.name in only]
         bench = Bench(phases, load, probe, core, NS_PER_S // FPS, device.deadline_ns)
+        before = _ticks(sensed)
         rss = _run_blocks(bench, seconds, tick, partitioned.supervisor.pid("display") or 0)
+        cpu = _percent(sensed, before, bench)
         for phase in every:
             phase.subject.go()  # so that they can end in order
-    return _report(bench, wakeups, rss, partitioned.notes)
+    return _report(bench, wakeups, rss, partitioned.notes) | {"sensors_cpu_percent": cpu}
+
+
+def _percent(running: Running | None, before: int, bench: Bench) -> float | None:
+    """How much of a core the processes of sensors took while they ran; None where there are none."""
+    if running is None:
+        return None
+    ran_s = WINDOW_S * sum(window.phase == SENSORS for window in bench.windows) or math.inf
+    return 100 * (_ticks(running) - before) / os.sysconf("SC_CLK_TCK") / ran_s
+
+
+def _ticks(running: Running | None) -> int:
+    """What the processes of sensors have used of the processor so far, in hundredths of a second."""
+    used = 0
+    for name in names(running.device) if running is not None else ():
+        pid = running.supervisor.pid(name) if running is not None and name.startswith("sensor.") else None
+        if pid is not None:
+            fields = Path(f"/proc/{pid}/stat").read_text("ascii").rpartition(")")[2].split()
+            used += int(fields[11]) + int(fields[12])
+    return used
 
 
 def _until_ready(devices: list[Running], loops: list[PlainLoop]) -> None:
@@ -158,6 +200,8 @@ def _report(
         report[key] = p99 / quiet_p99 if p99 and quiet_p99 else None
     floor_p50, idle_p50 = _of(report, "floor", "p50_ms"), _of(report, "idle", "p50_ms")
     report["isolation_ms"] = idle_p50 - floor_p50 if idle_p50 and floor_p50 else None
+    sensors_p50 = _of(report, SENSORS, "p50_ms")
+    report["sensors_ms"] = sensors_p50 - idle_p50 if sensors_p50 and idle_p50 else None
     report["recording_us"] = turns_us(bench.windows)
     report |= {"handoff_us": wakeups["used"]["handoff"], "pingpong_us": wakeups["used"]["pingpong"]}
     report["one_core"] = wakeups.get("one_core")
@@ -238,7 +282,7 @@ def show(out: Console, report: dict[str, Any]) -> None:
     table.add_column("phase", no_wrap=True)
     for key in keys:
         table.add_column(key.removesuffix("_ms").replace("_", " "), justify="right")
-    for phase in (phase for phase in PHASES if phase in report):
+    for phase in (phase for phase in (*PHASES, SENSORS) if phase in report):
         table.add_row(phase, *(_cell(report[phase][key]) for key in keys))
     out.print(table)
     out.print(
@@ -246,6 +290,11 @@ def show(out: Console, report: dict[str, Any]) -> None:
         f"slow-down of p99 under load {_cell(report['slowdown_p99'])}, unpartitioned "
         f"{_cell(report['slowdown_p99_unpartitioned'])}, a plain loop unpartitioned {_cell(report['slowdown_p99_plain_loop'])}"
     )
+    if report["sensors_ms"] is not None:
+        out.print(
+            f"{STREAMS} sensors of {RATE_HZ} Hz and a second video: p50 {report['sensors_ms']:+.2f} ms against idle; "
+            f"their processes take {report['sensors_cpu_percent']:.0f} % of a core"
+        )
     if (cost := report["recording_us"]) is not None:
         out.print(
             f"trail, recording on: p50 {cost['median']:+.0f} us ({cost['low']:+.0f} to {cost['high']:+.0f} with 95 % confidence, "

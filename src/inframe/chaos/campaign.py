@@ -13,11 +13,12 @@ from rich.console import Console
 from rich.progress import Progress
 from rich.table import Table
 
-from inframe.chaos import camera, candidates, recording, trail
+from inframe.chaos import camera, candidates, recording, sensors, trail
 from inframe.chaos.faults import FAULTS, CanNot, Fault, release, small_disk
 from inframe.chaos.stage import FPS, RECORDING, TRAIL, Stage
 from inframe.core.clock import NS_PER_MS, NS_PER_S
 from inframe.core.errors import ConfigError
+from inframe.core.samples import Aligned
 from inframe.core.types import Mode, Presence, Verdict
 from inframe.pipeline.record import Shown
 from inframe.trail.home import Home
@@ -47,6 +48,11 @@ class Outcome:
     alert_ms: float | None = None
     back_ms: float | None = None
     """From the last picture with the candidate's overlay to the first one with the overlay of the model before it."""
+    quality: str | None = None
+    """Why a sensor's stream had no value, at first, and how long after the strike the first frame had none."""
+    quality_ms: float | None = None
+    wrong_values: int = 0
+    """Frames with a sensor's value that was not true at its own moment."""
     skipped: str | None = None
     bars: str = "held"
     """"held", "skipped", or what was not held."""
@@ -54,7 +60,7 @@ class Outcome:
 
 def break_and_show(out: Console, only: list[str] | None) -> dict[str, Any]:
     """Run the campaign, print the table, return the report: {"faults": [...], "held": bool}."""
-    every = (*FAULTS, *candidates.FAULTS, *camera.FAULTS)
+    every = (*FAULTS, *candidates.FAULTS, *sensors.FAULTS, *camera.FAULTS)
     chosen = [fault for fault in every if not only or fault.name in only]
     unknown = set(only or ()) - {fault.name for fault in every}
     if unknown:
@@ -73,11 +79,11 @@ def break_and_show(out: Console, only: list[str] | None) -> dict[str, Any]:
 
 
 def run_all(faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
-    """The outcomes of `faults`, those of the recording, of candidates and of the camera on devices of their own."""
+    """The outcomes of `faults`, those of the recording, of candidates, sensors and the camera on devices of their own."""
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))  # so that devices and hogs are ended in order
     outcomes: list[Outcome] = []
     with tempfile.TemporaryDirectory(prefix="inframe-chaos-") as name:
-        for run in (_plain, _recording, _candidates, _camera):
+        for run in (_plain, _recording, _candidates, _sensors, _camera):
             own = [fault for fault in faults if _device_of(fault) is run]
             if own:
                 folder = Path(name) / run.__name__
@@ -87,7 +93,12 @@ def run_all(faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
 
 
 def _device_of(fault: Fault) -> "Run":
-    own = ((fault.camera, _camera), (fault.recording, _recording), (fault.candidate, _candidates))
+    own = (
+        (fault.camera, _camera),
+        (fault.recording, _recording),
+        (fault.candidate, _candidates),
+        (bool(fault.sensor), _sensors),
+    )
     return next((run for asked, run in own if asked), _plain)
 
 
@@ -110,6 +121,13 @@ def _recording(folder: Path, faults: list[Fault], tick: Callable[[str], None]) -
 
 def _candidates(folder: Path, faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
     return _on_stage(Stage.start(folder, SYNTHETIC, candidate=candidates.CANDIDATE), faults, tick)
+
+
+def _sensors(folder: Path, faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
+    with sensors.Tracker() as tracker:
+        stage = Stage.start(folder, SYNTHETIC, sensors=sensors.sensors(tracker.port))
+        stage.tracker = tracker
+        return _on_stage(stage, faults, tick)
 
 
 def _camera(folder: Path, faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
@@ -159,6 +177,8 @@ def _well(stage: Stage, fault: Fault) -> bool:
         return False
     if fault.ai and stage.records[-1].verdict is not Verdict.SHOW:
         return False
+    if fault.sensor and not isinstance(stage.records[-1].samples[sensors.STREAM], Aligned):
+        return False
     return _first_alert(stage.records, fault) is not None or not fault.alerts
 
 
@@ -190,6 +210,9 @@ def judge(
         (alert[1] - struck) / NS_PER_MS if alert is not None else None,
     )
     outcome.back_ms = _back_ms(frames)
+    if fault.sensor:
+        found = sensors.seen(records, struck)
+        outcome.quality, outcome.quality_ms, outcome.wrong_values = found.quality, found.quality_ms, found.wrong
     outcome.bars = "; ".join(_broken_bars(fault, outcome)) or "held"
     return outcome
 
@@ -232,6 +255,8 @@ def _broken_bars(fault: Fault, outcome: Outcome) -> list[str]:
         broken.append(f"not NOMINAL within {RECOVERY_LIMIT_S:g} s")
     elif fault.name == "worker_killed" and outcome.recovered_ms > KILLED_WORKER_RECOVERS_MS:
         broken.append(f"NOMINAL only after {outcome.recovered_ms:.0f} ms")
+    if fault.sensor:
+        broken += sensors.broken_bars(fault, sensors.Seen(outcome.quality, outcome.quality_ms, outcome.wrong_values))
     if fault.camera and (outcome.alert_ms is None or outcome.alert_ms > CAMERA_ALERT_MS):
         broken.append(f"alert later than {CAMERA_ALERT_MS:g} ms")
     return broken
@@ -239,11 +264,13 @@ def _broken_bars(fault: Fault, outcome: Outcome) -> list[str]:
 
 def _show(out: Console, outcomes: list[Outcome]) -> None:
     table = Table(title="inframe chaos: one fault at a time, ms from the strike")
-    for column in ("fault", "frames", "lost", "overlay off", "recovered", "alert", "after", "back", "bars"):
-        table.add_column(column, justify="left" if column in ("fault", "alert", "bars") else "right", overflow="fold")
+    for column in ("fault", "frames", "lost", "overlay off", "recovered", "alert", "after", "back", "quality", "bars"):
+        table.add_column(
+            column, justify="left" if column in ("fault", "alert", "quality", "bars") else "right", overflow="fold"
+        )
     for one in outcomes:
         if one.skipped is not None:
-            table.add_row(one.name, "-", "-", "-", "-", "-", "-", "-", f"SKIPPED: {one.skipped}")
+            table.add_row(one.name, "-", "-", "-", "-", "-", "-", "-", "-", f"SKIPPED: {one.skipped}")
             continue
         times = [_ms(value) for value in (one.overlay_off_ms, one.recovered_ms)]
         style = None if one.bars == "held" else "bold red"
@@ -255,6 +282,7 @@ def _show(out: Console, outcomes: list[Outcome]) -> None:
             one.alert or "-",
             _ms(one.alert_ms),
             _ms(one.back_ms),
+            "-" if one.quality is None else f"{one.quality} {_ms(one.quality_ms)}",
             one.bars,
             style=style,
         )

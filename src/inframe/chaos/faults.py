@@ -16,6 +16,7 @@ from inframe.bench.load import Load
 from inframe.chaos.model import Misdeed
 from inframe.chaos.stage import TRAIL, Stage
 from inframe.core.clock import NS_PER_S
+from inframe.core.samples import Quality
 from inframe.pipeline import ring
 
 Mend = Callable[[], None]
@@ -44,6 +45,8 @@ class Fault:
     """The recording's: on a device that records."""
     candidate: bool = False
     """A change of the model: at most one frame may be without an overlay."""
+    sensor: tuple[Quality, ...] = ()
+    """A sensor's: one of these must be shown within its `max_age_ms`."""
 
 
 class CanNot(Exception):  # says what this machine does not permit

@@ -35,7 +35,12 @@ NOMINAL_LIMIT_S = 20.0
 
 
 def device_for(
-    folder: Path, camera: dict[str, Any], *, recording: bool = False, candidate: Mapping[str, Any] | None = None
+    folder: Path,
+    camera: dict[str, Any],
+    *,
+    recording: bool = False,
+    candidate: Mapping[str, Any] | None = None,
+    sensors: Mapping[str, Any] | None = None,
 ) -> Path:
     """A device file in `folder`: the reference device on `camera`, its model's decoder breakable, recorder and page running;
     with a `recording` only if asked, as its encoder takes a quarter of a core, and a second place for a `candidate` likewise."""
@@ -50,6 +55,7 @@ def device_for(
         "models": models,
         "screens": screens,
         "trail": {"folder": str(folder / TRAIL), "key": str(folder / "key")},
+        "sensors": dict(sensors or {}),
         "recording": {"folder": str(folder / RECORDING)} if recording else None,
         "worker_memory_mb": WORKER_MB,
         "candidate": {"control": str(folder / "control"), **candidate} if candidate is not None else None,
@@ -77,16 +83,23 @@ class Stage:
     records: list[Shown] = field(default_factory=list)
     notices: list[Notice] = field(default_factory=list)
     reader: RecordReader | None = None
+    tracker: Any = None
+    """On a device with a sensor: what it is connected to."""
 
     @staticmethod
     def start(
-        folder: Path, camera: dict[str, Any], *, recording: bool = False, candidate: Mapping[str, Any] | None = None
+        folder: Path,
+        camera: dict[str, Any],
+        *,
+        recording: bool = False,
+        candidate: Mapping[str, Any] | None = None,
+        sensors: Mapping[str, Any] | None = None,
     ) -> "Stage":
         """Start the device of `device_for`; use `close` at the end."""
         control = folder / "misdeed"
         control.write_bytes(b"\0")
         os.environ[model.CONTROL] = str(control)
-        path = device_for(folder, camera, recording=recording, candidate=candidate)
+        path = device_for(folder, camera, recording=recording, candidate=candidate, sensors=sensors)
         device: Device = resolve(read_device(path), path)
         notices: list[Notice] = []
         running = Running(device, path, notices.append).__enter__()

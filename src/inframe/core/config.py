@@ -9,6 +9,7 @@ from typing import Annotated, Literal, Self
 from pydantic import Field, model_validator
 
 from inframe.core.drift import MonitorConfig
+from inframe.core.guidance import Tool
 from inframe.core.health import CandidateConfig
 from inframe.core.part import (
     FUNCTION,
@@ -25,7 +26,8 @@ from inframe.core.part import (
     Side,
     TrailCounter,
 )
-from inframe.core.rule import Rule
+from inframe.core.rule import Rule, TipCondition, check_names
+from inframe.core.sensor import Sensor
 from inframe.core.updates import UpdateConfig
 
 MAX_PLACED = 8
@@ -325,6 +327,8 @@ class Device(Part):
 
     device: Annotated[str, Field(min_length=1, max_length=64)]
     streams: dict[Name, Stream] = Field(min_length=1)
+    sensors: dict[Name, Sensor] = Field({}, description="streams of samples; rules name them")
+    tools: dict[Name, Tool] = Field({}, description="tools whose pose a sensor knows; rules name them")
     display: Name = Field(description="the stream that goes to the screen")
     deadline_ms: PositiveMs | None = Field(
         None, description="capture to screen; default: one frame period of the display's stream"
@@ -372,12 +376,7 @@ class Device(Part):
         for part, stream in parts:
             if stream not in self.streams:
                 raise ValueError(f"{part}.stream: found {stream!r}, expected one of: {', '.join(self.streams)}")
-        known = dict.fromkeys((*self.models, *self.bundles))
-        for name, rule in self.rules.items():
-            if rule.model not in known:
-                raise ValueError(
-                    f"rules.{name}.model: found {rule.model!r}, expected one of models: {', '.join(known)}"
-                )
+        check_names(self.rules, (*self.models, *self.bundles), self.sensors, self.streams, self.tools)
         if self.candidate is not None and len({model.worker for model in self.models.values()}) > MAX_PLACED:
             raise ValueError(f"models: found more than {MAX_PLACED} workers, expected at most so many with candidate")
         return self
@@ -386,6 +385,10 @@ class Device(Part):
     def unsigned(self) -> tuple[str, ...]:
         """The models that run without a signature; of a resolved device."""
         return tuple(name for name in self.models if not (name in self.bundles and self.policy is not None))
+
+    def sensor_of(self, rule: Rule) -> str | None:
+        """The stream of samples that goes into a rule's finding, by itself or by a tool; None: none does."""
+        return self.tools[rule.when.tool].sensor if isinstance(rule.when, TipCondition) else rule.sensor
 
     @property
     def deadline_ns(self) -> int:

@@ -315,6 +315,31 @@ EVENTS: dict[str, Event] = _table(
         "",
         "RC-08",
     ),
+    # sensors
+    Event(
+        "SENSOR_LOST",
+        "a sensor's process died or hung",
+        "restarted; its stream is absent meanwhile",
+        L,
+        "SENSOR PROCESS RESTARTING",
+        "RC-09",
+    ),
+    Event(
+        "SENSOR_ABSENT",
+        "a stream of samples has no value at a frame, three frames within a second",
+        "each rule that reads it does what it says for that",
+        L,
+        "SENSOR WITHOUT A VALUE",
+        "RC-09",
+    ),
+    Event(
+        "SENSOR_CLOCK_STEPPED",
+        "a source's clock jumped",
+        "its samples are no values until its clock is known again",
+        L,
+        "SENSOR CLOCK STEPPED",
+        "RC-09",
+    ),
     Event(
         "UNPARTITIONED",
         "the operating system refused a real-time request",

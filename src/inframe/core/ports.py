@@ -48,6 +48,38 @@ class Camera(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Block:
+    """Samples that a sensor has handed over together, in the order in which they came."""
+
+    values: Sequence[Sequence[float]]
+    """Of each sample a number for each channel, in the units declared; not a number where the source has none."""
+    arrived_ns: int
+    """When the last of them was here, device clock."""
+    source_ns: Sequence[int] | None = None
+    """When each was measured, on the source's own clock; None: it has none."""
+    captured_ns: Sequence[int] | None = None
+    """The same on the device's clock, where the driver knows it (hardware time stamps, a recording that it plays)."""
+    uncertain_ns: int = 0
+    """How far off `captured_ns` may be."""
+
+
+class Sensor(Protocol):
+    """A source of samples. Made by `drivers.sensors.open_sensor`; used by one thread."""
+
+    def read(self, timeout_s: float) -> Block | None:
+        """What has come since the last call, some samples at least; None when none came within `timeout_s`.
+
+        Raises EndOfStream at the end of a recording and DeviceFault when the source is lost (the caller closes, waits and opens
+        it again).
+        """
+        ...
+
+    def close(self) -> None:
+        """Let go of the source; may be called twice."""
+        ...
+
+
+@dataclass(frozen=True, slots=True)
 class TensorSpec:
     """One input or output of a model. A dimension that is not fixed is None."""
 

@@ -1,15 +1,17 @@
-"""The values that walk through the pipeline. Everyone imports this file; it imports nothing of ours but the errors.
+"""The values that walk through the pipeline. Everyone imports this file; it imports nothing of ours but the values of sensors.
 
 A frame becomes results, results become findings, findings become alerts, and one verdict says what reaches the screen.
 Late is a value (`Missed`), not an exception.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum, IntFlag
 
 import numpy as np
 from numpy.typing import NDArray
+
+from inframe.core.samples import Samples
 
 Pixels = NDArray[np.uint8]
 """(height, width, 3) uint8, RGB, C-contiguous."""
@@ -249,3 +251,5 @@ class Decision:
     shown: tuple[Result, ...]
     """The results that the overlay draws: this frame's (SHOW), held ones (HOLD), none (WITHHOLD)."""
     age_ns: int = 0
+    samples: Samples = field(default_factory=dict)
+    """What was known of each sensor when the frame was captured: what the rules of sensors looked at."""

@@ -281,7 +281,7 @@ def _tags(annotation: Any) -> tuple[str, ...]:
     found: list[str] = []
     for member in _members(annotation):
         fields = member.model_fields if isinstance(member, type) and issubclass(member, Part) else {}
-        tag = fields.get("camera") or fields.get("kind")
+        tag = fields.get("camera") or fields.get("kind") or fields.get("sensor")
         if tag is not None and get_origin(tag.annotation) is Literal:
             found += get_args(tag.annotation)
     return tuple(found)

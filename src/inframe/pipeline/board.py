@@ -14,7 +14,7 @@ from enum import IntEnum
 from inframe.core.events import EVENT_INDEX
 from inframe.core.types import Audio, Controls
 
-COUNTERS = 25
+COUNTERS = 28
 _ROW = 1 + COUNTERS
 _CONTROLS = struct.Struct("<dqqqq")
 _WORD = 8
@@ -46,7 +46,8 @@ class Count(IntEnum):
     READY_NS = 12
     """When the process was set up."""
     FIRST_NS = 13
-    """display: when the first frame was handed to the screen; worker: when the first result was done."""
+    """display: when the first frame was handed to the screen; worker: when the first result was done; capture: when the first
+    frame was captured."""
     FIRST_OVERLAY_NS = 14
     MODE = 15
     VERDICT = 16
@@ -66,6 +67,12 @@ class Count(IntEnum):
     """recording: the newest record that is in its file."""
     STOOD_IN = 24
     """display: frames on trial for which the model before the candidate stood in."""
+    CLOCK_OFFSET_NS = 25
+    """sensor: the device's clock minus the source's."""
+    CLOCK_DRIFT_PPB = 26
+    """sensor: how much faster the source's clock runs."""
+    CLOCK_UNCERTAIN_NS = 27
+    """sensor: how far off the mapping of the two may be."""
 
 
 class Board:

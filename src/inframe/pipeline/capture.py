@@ -128,6 +128,8 @@ class Capture:
         row, seq = self.row, self.writer.seq
         row.add(Count.FRAMES)
         row.set(Count.SEQ, seq)
+        if not row.get(Count.FIRST_NS):  # recordings of samples begin with it
+            row.set(Count.FIRST_NS, shot.captured_ns)
         row.set(Count.LATENCY_NS, now - shot.captured_ns)
         if shot.dropped:
             row.add(Count.DROPPED, shot.dropped)

@@ -17,6 +17,7 @@ from dataclasses import dataclass
 from inframe.core.budgets import START_NS
 from inframe.core.clock import NS_PER_MS
 from inframe.core.config import Device
+from inframe.core.samples import NO_SAMPLES, Absent, Aligned, Samples
 from inframe.core.types import (
     Controls,
     Decision,
@@ -105,24 +106,39 @@ def initial(plan: Plan, now_ns: int) -> State:
 
 
 def decide(
-    plan: Plan, frame: Frame | NoSignal, results: Results, faults: Mapping[str, int], controls: Controls, state: State
+    plan: Plan,
+    frame: Frame | NoSignal,
+    results: Results,
+    faults: Mapping[str, int],
+    controls: Controls,
+    state: State,
+    samples: Samples = NO_SAMPLES,
 ) -> tuple[Decision, State]:
     """The decision on one frame, or on its absence, and the state for the next.
 
     `results` by model name; a model that is not in it is LATE. `faults`: the events of EVENTS that other processes have
-    raised, and since when, ns. A result is taken for this frame's only if both its seq and its captured_ns are.
+    raised, and since when, ns. A result is taken for this frame's only if both its seq and its captured_ns are. `samples`: what was
+    known of each sensor at the present.
     """
     gated, gate, now_ns = _gate(plan, frame, results, state)
-    sightings = step_sightings(_seen(frame, gated, state, now_ns), state.sightings, now_ns, plan.window_ns)
+    seen = _seen(frame, gated, state, now_ns)
+    sensed = samples
+    if any(isinstance(said, Absent) for said in samples.values()):
+        if now_ns - state.start_ns >= START_NS:
+            seen.add("SENSOR_ABSENT")
+        else:  # sensors take a moment to open, and their clocks to be known: nothing is lost yet
+            sensed = {name: said for name, said in samples.items() if isinstance(said, Aligned)}
+    sightings = step_sightings(seen, state.sightings, now_ns, plan.window_ns)
     mode = step_mode(_facts(plan, frame, gated, faults, now_ns), state.mode, plan.window_ns)
     ai_on = mode.mode < Mode.VIDEO_ONLY
-    rules = step_rules(plan.rules, gated.fresh, now_ns, state.rules, ai_on=ai_on)
+    rules = step_rules(plan.rules, gated.fresh, now_ns, state.rules, ai_on=ai_on, samples=sensed)
     raised = {event for event, _, is_raised in sightings if is_raised}
     found = findings(plan.rules, rules)
     present = (raised | faults.keys() | {finding.rule for finding in found}) & plan.alerts.keys()
     alerts = step_alerts(plan.alerts, present, controls, state.alerts, now_ns)
     drawn = gated if ai_on else Gated(Verdict.WITHHOLD)
-    decision = Decision(drawn.verdict, mode.mode, found, listed(plan.alerts, alerts), drawn.shown, drawn.age_ns)
+    shown = listed(plan.alerts, alerts)
+    decision = Decision(drawn.verdict, mode.mode, found, shown, drawn.shown, drawn.age_ns, samples)
     proven = state.proven or gated.verdict is Verdict.SHOW
     return decision, State(now_ns, state.start_ns, proven, gate, mode, rules, sightings, alerts)
 

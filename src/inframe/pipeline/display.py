@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
+from functools import partial
 
 import numpy as np
 
@@ -21,11 +22,15 @@ from inframe.core.types import (
 from inframe.machine.child import ChildContext
 from inframe.pipeline import loop, places, record, ring, start
 from inframe.pipeline.alerts import audible
+from inframe.pipeline.align import aligner_of
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.decide import Plan, due, make_plan
 from inframe.pipeline.overlay import Overlay
 from inframe.pipeline.palette import look
+from inframe.pipeline.readings import Readings
 from inframe.pipeline.ring import Header, RingReader, RingWriter
+from inframe.pipeline.samplering import SampleReader
+from inframe.pipeline.tipmarks import TipMarks
 from inframe.pipeline.watched import Watched
 
 FAULT_SHOWN_NS = NS_PER_S
@@ -80,8 +85,10 @@ def main(ctx: ChildContext) -> None:
             stood_in=lambda: journal.row.add(Count.STOOD_IN),
             unsigned=surface.overlay.say_unsigned,
         )
+    rings = {name: SampleReader(ctx.fds[f"samples.{name}"]) for name in device.sensors}
+    sensors = aligner_of(device.sensors, rings) if rings else loop.NO_SENSORS
     start.ready(ctx, journal.row, clock, gc_off=True)
-    loop.run(incoming, results, plan, status, surface, journal, journal)
+    loop.run(incoming, results, plan, status, surface, journal, journal, sensors)
 
 
 def _all(frames: RingReader, results: list[dict[str, RingReader]]) -> list[RingReader]:
@@ -139,6 +146,8 @@ def overlay_of(device: Device, labels: Mapping[str, tuple[str, ...]]) -> Overlay
         watermark=watermark,
         unsigned=bool(device.unsigned),
         scored=scored,
+        readings=partial(Readings, device) if device.sensors else None,
+        tips=partial(TipMarks, device) if device.tools else None,
     )
 
 

@@ -11,6 +11,7 @@ from typing import Literal, Protocol
 from inframe.core.budgets import DRAW_NS, NO_SIGNAL_REDRAW_NS, START_NS
 from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock
 from inframe.core.config import ModelConfig, StreamBase
+from inframe.core.samples import NO_SAMPLES, Samples
 from inframe.core.types import (
     Controls,
     Decision,
@@ -75,6 +76,29 @@ class Island(Protocol):
         ...
 
 
+class Sensors(Protocol):
+    """The streams of samples."""
+
+    def rehearse(self, at_ns: int) -> None:
+        """What can be done before the models have spoken."""
+        ...
+
+    def at(self, at_ns: int) -> Samples:
+        """What is known of each at the moment `at_ns`; never waits."""
+        ...
+
+
+class NoSensors:
+    """A device without any."""
+
+    def rehearse(self, at_ns: int) -> None:
+        """See Sensors."""
+
+    def at(self, at_ns: int) -> Samples:  # noqa: ARG002  # Sensors'
+        """See Sensors."""
+        return NO_SAMPLES
+
+
 class Status(Protocol):
     """What the loop reads of the rest of the device."""
 
@@ -87,6 +111,9 @@ class Status(Protocol):
         ...
 
 
+NO_SENSORS = NoSensors()
+
+
 def run(
     incoming: "Incoming",
     models: "ModelResults",
@@ -95,6 +122,7 @@ def run(
     surface: Surface,
     journal: Journal,
     island: Island,
+    sensors: Sensors = NO_SENSORS,
 ) -> None:
     """Every frame reaches the screen by its deadline, whatever the models do. Ends when `incoming` does."""
     state = initial(plan, incoming.begin())
@@ -102,9 +130,11 @@ def run(
         results: Results = {}
         if isinstance(frame, Frame):
             surface.lay(frame)
+            sensors.rehearse(frame.captured_ns)
             results = models.await_for(frame, until_ns=frame.deadline_ns - DRAW_NS)
+        samples = sensors.at(frame.captured_ns if isinstance(frame, Frame) else frame.now_ns)
         controls = status.controls()
-        decision, state = decide(plan, frame, results, status.faults(), controls, state)
+        decision, state = decide(plan, frame, results, status.faults(), controls, state, samples)
         shown_ns = surface.show(frame, decision, controls)
         journal.note(frame, results, decision, shown_ns)
         island.beat(frame, decision)

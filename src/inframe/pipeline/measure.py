@@ -13,6 +13,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from inframe.core.samples import Quality
 from inframe.core.types import Boxes, Heat, Masks, Output, Pixels, Result, Scores
 
 GRID = 160
@@ -62,7 +63,33 @@ class Count:
     aspect: float
 
 
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """A sensor: one number of its stream's aligned value, in that channel's unit."""
+
+    stream: str
+    index: int
+    absent: str
+    """What becomes of the finding while there is none: end, keep, raise."""
+
+
+@dataclass(frozen=True, slots=True)
+class Lacking:
+    """A sensor: 1 where its stream is absent for one of these reasons, else 0."""
+
+    stream: str
+    among: frozenset[Quality]
+
+
 Measure = Area | Distance | Score | Count
+Sensed = Reading | Lacking
+
+
+def model_of(measure: object) -> str:
+    """The model whose outputs it measures; "": it looks at a sensor alone."""
+    return str(getattr(measure, "model", ""))
+
+
 Values = dict[Measure, float | None]
 """None: known to have no value. A measure that isn't in here is unknown."""
 

@@ -6,7 +6,7 @@ them it blends a pixel with itself, which leaves it exactly as it was. Rejected,
 masks, a lookup table per label, `blendLinear`, numpy arithmetic.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 
 import cv2
@@ -32,7 +32,9 @@ from inframe.pipeline.blocks import Blocks
 from inframe.pipeline.furniture import Furniture, Rect
 from inframe.pipeline.outline import SHIFT, Outline, Polygon, Tracer, thin_out
 from inframe.pipeline.palette import BLACK, FAINT, HEAT, WHITE, Look, Rgb, lighter
+from inframe.pipeline.readings import Readings
 from inframe.pipeline.text import Lettering, Round, Sprite, Style, row_width, stamp, stamp_row
+from inframe.pipeline.tipmarks import TipMarks
 
 NAME = Style(opacity=0.66)
 CARD = Style(ink=WHITE, paper=BLACK, weight=600)
@@ -71,7 +73,8 @@ class Overlay:
     `looks`: by model name, see `palette.look`. `texts`: what the rules of the device may say. `watermark`: small text
     in the right lower corner of each picture, "" for none. `unsigned`: each picture says so beside the mode.
     `scored`: whether a model may give boxes or scores, whose
-    percentages are written on the picture (made ready here, 0.1 s).
+    percentages are written on the picture (made ready here, 0.1 s). `readings` makes the rows of sensors,
+    `tips` the marks of tools.
     """
 
     def __init__(
@@ -85,6 +88,8 @@ class Overlay:
         watermark: str = "",
         unsigned: bool = False,
         scored: bool = True,
+        readings: Callable[[Lettering], Readings] | None = None,
+        tips: Callable[[Lettering], TipMarks] | None = None,
     ) -> None:
         self._shape = (height, width, 3)
         self._looks = dict(looks)
@@ -93,6 +98,8 @@ class Overlay:
         self._furniture = Furniture(
             device, (width, height), self._letters, texts=texts, watermark=watermark, unsigned=unsigned
         )
+        self._readings = readings(self._letters) if readings is not None else None
+        self._tips = tips(self._letters) if tips is not None else None
         self._tracers: dict[str, tuple[tuple[int, int], Region, Tracer]] = {}
         self._blocks: dict[str, tuple[tuple[tuple[int, ...], ...], Blocks]] = {}
         self._anchors: dict[tuple[str, str], tuple[int, int]] = {}
@@ -121,10 +128,14 @@ class Overlay:
         canvas = _Canvas(bottom=self._furniture.band_top(decision.alerts))
         if controls.overlay_on and decision.verdict is not Verdict.WITHHOLD:
             self._results(into, source, decision.shown, min(max(controls.opacity, 0.0), 1.0), canvas)
+            if self._tips is not None:
+                canvas.lines += self._tips.draw(into, decision)
         bottom = self._furniture.draw(into, decision, controls, now_ns)
         for finding in decision.findings:
             if finding.priority is Priority.NONE:
                 canvas.lines.append([self._letters.plate(finding.text, NAME)])
+        if self._readings is not None:
+            canvas.lines += self._readings.rows(decision)
         if canvas.lines:
             self._furniture.lines(into, canvas.lines, bottom)
 
@@ -139,7 +150,9 @@ class Overlay:
         row = self._letters.number(f"{signal.stream}: no picture for", seconds, "s", CARD)
         stamp(into, big, (width - big.width) // 2, height // 2 - big.height)
         stamp_row(into, row, (width - row_width(row)) // 2, height // 2 + self._letters.size)
-        self._furniture.draw(into, decision, controls, signal.now_ns)
+        bottom = self._furniture.draw(into, decision, controls, signal.now_ns)
+        if self._readings is not None:
+            self._furniture.lines(into, self._readings.rows(decision), bottom)
 
     # --- results -----------------------------------------------------------------------------------------------------
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from inframe.core.config import Device
+from inframe.core.samples import NO_SAMPLES, Absent, Aligned, Quality, Samples
 from inframe.core.types import (
     Decision,
     Finding,
@@ -31,6 +32,7 @@ from inframe.pipeline.ring import Header, RingReader, RingWriter
 
 SLOTS = 1024
 _NO_FINDING = (0, 0.0)
+_UNASKED = Absent(Quality.STALE)
 _ALL_FLAGS = FrameFlag.CORRUPT | FrameFlag.FROZEN | FrameFlag.RESIZED
 _END_OF_TIME = 1 << 62
 
@@ -55,6 +57,8 @@ class Shown(NamedTuple):
     """Those that are not OFF, by rule or event name."""
     places: int = 0
     """Which place of each worker was shown, a bit for each; see `places`."""
+    samples: Samples = NO_SAMPLES
+    """What was known of each sensor."""
 
     def is_own(self, model: str) -> bool:
         """Whether the model's result is of this very frame."""
@@ -71,20 +75,25 @@ class Fields:
     rules: tuple[tuple[str, str, Priority], ...]
     """Name, text, priority."""
     alerts: tuple[str, ...]
+    sensors: tuple[tuple[str, int], ...] = ()
+    """Stream, and how many numbers its aligned value has."""
 
     @property
     def layout(self) -> struct.Struct:
         """Sequence number, four times, flags, verdict, mode, places; each model's frame, steps and state; each rule's since and
-        value (0: no finding); each alert's presence."""
+        value (0: no finding); each alert's presence; of each sensor the newest sample, the one taken, its age, how uncertain its
+        time is, why there is no value (0: there is) and the value."""
         models, rules = len(self.models), len(self.rules)
-        return struct.Struct(f"<5q4B{5 * models}q{models}B{'qd' * rules}{len(self.alerts)}s")
+        sensed = "".join(f"4qB{width}d" for _, width in self.sensors)
+        return struct.Struct(f"<5q4B{5 * models}q{models}B{'qd' * rules}{len(self.alerts)}s{sensed}")
 
 
 def fields_of(device: Device) -> Fields:
     """The fields of a device's records: those of the displayed stream."""
     models = tuple(name for name, model in device.models.items() if model.stream == device.display)
     rules = tuple((name, rule.text, Priority[rule.priority.upper()]) for name, rule in device.rules.items())
-    return Fields(device.display, models, rules, (*EVENT_ALERTS, *(name for name, _, _ in rules)))
+    sensors = tuple((name, sensor.width) for name, sensor in device.sensors.items())
+    return Fields(device.display, models, rules, (*EVENT_ALERTS, *(name for name, _, _ in rules)), sensors)
 
 
 class RecordWriter:
@@ -99,6 +108,7 @@ class RecordWriter:
         self._not_due = (int(MissedReason.NOT_DUE),) * len(fields.models)
         self._no_findings = _NO_FINDING * len(fields.rules)
         self._no_alerts = bytes(len(fields.alerts))
+        self._sensors = [(name, (0.0,) * width) for name, width in fields.sensors]
         self._header = Header(0, size=self._layout.size)
         self.places = 0
         """See Shown; whoever turns to another place says so here."""
@@ -125,6 +135,7 @@ class RecordWriter:
             *states,
             *(self._findings(decision) if decision.findings else self._no_findings),
             self._presences(decision) if decision.alerts else self._no_alerts,
+            *(self._samples(decision.samples) if self._sensors else ()),
         )
         self._writer.commit(self._header)
 
@@ -141,6 +152,16 @@ class RecordWriter:
                 runs += (0, 0, 0, 0, 0)
                 states.append(int(said.reason) if said is not None else int(MissedReason.NOT_DUE))
         return runs, states
+
+    def _samples(self, samples: Samples) -> list[float]:
+        numbers: list[float] = []
+        for name, nothing in self._sensors:
+            said = samples.get(name) or _UNASKED
+            if isinstance(said, Aligned):
+                numbers += (said.upto, said.seq, said.age_ns, said.uncertain_ns, 0, *said.values)
+            else:
+                numbers += (said.upto, said.seq, said.age_ns, 0, int(said.why), *nothing)
+        return numbers
 
     def _findings(self, decision: Decision) -> list[float]:
         values: list[float] = list(self._no_findings)
@@ -196,7 +217,9 @@ class RecordReader:
             return None
         try:
             runs = {name: _run(states[i], times[5 * i : 5 * i + 5]) for i, name in enumerate(fields.models)}
-            alerts = {name: Presence(p) for name, p in zip(fields.alerts, rest[-1], strict=True) if p}
+            present = rest[6 * n + 2 * m]
+            alerts = {name: Presence(p) for name, p in zip(fields.alerts, present, strict=True) if p}
+            samples = _samples(fields.sensors, rest[6 * n + 2 * m + 1 :])
             kinds = FrameFlag(flags), Verdict(verdict), Mode(mode)
         except ValueError:
             return None
@@ -205,8 +228,22 @@ class RecordReader:
             for i, (name, text, priority) in enumerate(fields.rules)
             if found[2 * i]
         )
-        return Shown(seq, captured, deadline, shown, age, *kinds, runs if seq else {}, findings, alerts, places)
+        return Shown(
+            seq, captured, deadline, shown, age, *kinds, runs if seq else {}, findings, alerts, places, samples
+        )
 
 
 def _run(state: int, numbers: list[int]) -> Run | MissedReason:
     return MissedReason(state) if state else Run(numbers[0], Steps(*numbers[1:]))
+
+
+def _samples(sensors: tuple[tuple[str, int], ...], numbers: list[float]) -> dict[str, Aligned | Absent]:
+    """What the record says of each sensor. Raises ValueError for a reason that there is not."""
+    found: dict[str, Aligned | Absent] = {}
+    at = 0
+    for name, width in sensors:
+        upto, seq, age, uncertain = map(int, numbers[at : at + 4])
+        why, values = Quality(int(numbers[at + 4])), tuple(numbers[at + 5 : at + 5 + width])
+        at += 5 + width
+        found[name] = Absent(why, seq, age, upto) if why else Aligned(values, seq, age, uncertain, upto)
+    return found

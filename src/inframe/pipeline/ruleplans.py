@@ -3,14 +3,28 @@ can't work is refused."""
 
 from collections.abc import Callable, Mapping
 
-from inframe.core.budgets import VIDEO_ONLY_NS
+from inframe.core.budgets import NO_SIGNAL_REDRAW_NS, VIDEO_ONLY_NS
 from inframe.core.clock import NS_PER_S
 from inframe.core.config import Decode, DecodeFunction, Device
 from inframe.core.errors import ConfigError
-from inframe.core.rule import AreaCondition, Condition, CountCondition, DistanceCondition, Rule, ScoreCondition
+from inframe.core.rule import (
+    AreaCondition,
+    Condition,
+    CountCondition,
+    DistanceCondition,
+    Persistence,
+    QualityCondition,
+    Rule,
+    SampleCondition,
+    ScoreCondition,
+    TipCondition,
+)
+from inframe.core.samples import Quality
 from inframe.core.types import Priority
-from inframe.pipeline.measure import Area, Count, Distance, Measure, Score
+from inframe.pipeline.measure import Area, Count, Distance, Lacking, Measure, Reading, Score, Sensed
+from inframe.pipeline.project import guides_of
 from inframe.pipeline.rules import RulePlan
+from inframe.pipeline.tips import TipDistance
 
 WHERE = "device file"
 
@@ -24,25 +38,56 @@ _MEASURABLE = {
 
 def plan_rules(device: Device, labels: Mapping[str, tuple[str, ...]], period_ns: int) -> tuple[RulePlan, ...]:
     """The rules in the order of the device file. Raises ConfigError."""
-    return tuple(_plan_rule(name, rule, device, labels[rule.model], period_ns) for name, rule in device.rules.items())
+    return tuple(_plan_rule(name, rule, device, labels, period_ns) for name, rule in device.rules.items())
 
 
-def _plan_rule(name: str, rule: Rule, device: Device, labels: tuple[str, ...], period_ns: int) -> RulePlan:
-    model, when, persist = device.models[rule.model], rule.when, rule.persist
+def _plan_rule(
+    name: str, rule: Rule, device: Device, labels: Mapping[str, tuple[str, ...]], period_ns: int
+) -> RulePlan:
+    if rule.sensor is not None:
+        every_ns = max(period_ns, NO_SIGNAL_REDRAW_NS)  # sensors are looked at with each frame, and each NO SIGNAL card
+        return _plan(name, rule, _sensed(rule, rule.sensor, device), every_ns, *_threshold(rule.when))
+    if rule.model is None:
+        raise RuntimeError("the schema asks for exactly one of model and sensor")
+    model = device.models[rule.model]
     if model.stream != device.display:  # display gets no results of other streams: the rule would be silent for ever
         found = f"{rule.model}, which looks at {model.stream}"
         raise ConfigError(WHERE, f"rules.{name}.model", found, f"a model of the display's stream, {device.display}")
-    every_ns = model.every * period_ns
-    clear_ns = int(rule.clear_s * NS_PER_S)
+    measure: Measure | TipDistance
+    if isinstance(rule.when, TipCondition):
+        measure = _tip(name, rule.model, rule, rule.when, device, labels[rule.model])
+    else:
+        measure = _measure(name, rule.model, rule.when, device, labels[rule.model])
+    return _plan(name, rule, measure, model.every * period_ns, *_threshold(rule.when))
+
+
+def _threshold(when: Condition) -> tuple[float | None, float | None, float]:
+    """Above, below, and where it lets go."""
+    if isinstance(when, QualityCondition):
+        return 0.5, None, 0.5
     threshold = when.above if when.above is not None else when.below
     release = when.release if when.release is not None else threshold
     if release is None:
         raise RuntimeError("the schema asks for exactly one of above and below")
+    return when.above, when.below, release
+
+
+def _plan(
+    name: str,
+    rule: Rule,
+    measure: Measure | Sensed | TipDistance,
+    every_ns: int,
+    above: float | None,
+    below: float | None,
+    release: float,
+) -> RulePlan:
+    persist: Persistence = rule.persist
+    clear_ns = int(rule.clear_s * NS_PER_S)
     return RulePlan(
         name=name,
-        measure=_measure(name, rule.model, when, device, labels),
-        above=when.above,
-        below=when.below,
+        measure=measure,
+        above=above,
+        below=below,
         release=release,
         k=persist.k or 1,
         n=persist.n or 1,
@@ -53,6 +98,30 @@ def _plan_rule(name: str, rule: Rule, device: Device, labels: tuple[str, ...], p
         text=rule.text,
         priority=Priority[rule.priority.upper()],
     )
+
+
+def _sensed(rule: Rule, stream: str, device: Device) -> Sensed:
+    when = rule.when
+    if isinstance(when, SampleCondition):
+        return Reading(stream, list(device.sensors[stream].channels).index(when.channel), rule.absent or "end")
+    if isinstance(when, QualityCondition):
+        return Lacking(stream, frozenset(Quality[why.upper()] for why in when.among))
+    raise RuntimeError("the schema asks for a sensor's condition")
+
+
+def _tip(
+    rule: str, model: str, whole: Rule, when: TipCondition, device: Device, labels: tuple[str, ...]
+) -> TipDistance:
+    if (kind := _kind(device.models[model].decode)) != "segmentation":
+        raise ConfigError(
+            WHERE, f"rules.{rule}.model", f"{model}, which gives {kind}", "a model that gives segmentation"
+        )
+    if when.target not in labels:
+        raise ConfigError(WHERE, f"rules.{rule}.when.target", when.target, f"one of {', '.join(labels)}")
+    guide = guides_of({when.tool: device.tools[when.tool]}, device.sensors)[when.tool]
+    stream = device.streams[device.display]
+    target, contact = labels.index(when.target), when.kind == "tip_contact"
+    return TipDistance(model, guide, target, stream.width, stream.height, when.unit, whole.absent or "end", contact)
 
 
 def _measure(rule: str, model: str, when: Condition, device: Device, labels: tuple[str, ...]) -> Measure:
@@ -77,6 +146,8 @@ def _measure(rule: str, model: str, when: Condition, device: Device, labels: tup
             return Count(model, index("label", when.label), when.min_area, aspect)
         case ScoreCondition():
             return Score(model, _score_label(rule, kind, when.label, labels, index))
+        case _:
+            raise RuntimeError("the schema asks for a model's condition")
 
 
 def _kind(decode: Decode) -> str:

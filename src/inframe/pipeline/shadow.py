@@ -16,6 +16,7 @@ from inframe.pipeline import results, start
 from inframe.pipeline.board import Board, Count
 from inframe.pipeline.decide import Plan, make_plan
 from inframe.pipeline.disagree import disagreement
+from inframe.pipeline.measure import model_of
 from inframe.pipeline.places import B, readers
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 from inframe.pipeline.rules import RulePlan, RuleState, findings, step_rules
@@ -218,4 +219,4 @@ class Pair:
 
 
 def _rules(plan: Plan, model: str) -> tuple[RulePlan, ...]:
-    return tuple(rule for rule in plan.rules if rule.measure.model == model)
+    return tuple(rule for rule in plan.rules if model_of(rule.measure) == model)

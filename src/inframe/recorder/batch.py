@@ -7,13 +7,26 @@ from dataclasses import dataclass, field
 from itertools import groupby
 
 from inframe.core.config import Device, Preprocess
+from inframe.core.samples import Absent, Aligned, Quality
 from inframe.core.types import MissedReason
 from inframe.drivers.cameras.rtsp_session import without_password
 from inframe.pipeline.places import model_bits, place
 from inframe.pipeline.record import Fields, Shown
 from inframe.recorder.digests import Digests, output_digest
 from inframe.trail.leaf import MAX_EVENTS, MAX_FRAMES
-from inframe.trail.records import NO_DIGEST, EventLeaf, EventRecord, FrameLeaf, FrameRecord, Header, Leaf, Model, Moment
+from inframe.trail.records import (
+    NO_DIGEST,
+    EventLeaf,
+    EventRecord,
+    FrameLeaf,
+    FrameRecord,
+    Header,
+    Leaf,
+    Model,
+    Moment,
+    SampleUse,
+    SensorUse,
+)
 from inframe.trail.salt import seal
 from inframe.trail.write import Now
 
@@ -119,7 +132,17 @@ class Second:
         places = self._places(rows[0][0])
         models = tuple(self.identities.of(name, places[name]) for name in self.fields.models)
         header = Header(moment, min(shown.shown_ns for shown, _ in rows), self.procedure)
-        return FrameLeaf(header, self.fields.stream, self.config, models, tuple(self._record(*row) for row in rows))
+        frames = tuple(self._record(*row) for row in rows)
+        return FrameLeaf(header, self.fields.stream, self.config, models, frames, self._sensors())
+
+    def _sensors(self) -> tuple[SensorUse, ...]:
+        """The streams of samples, each with the rules that read it."""
+        device = self.identities.device
+        rules = device.rules
+        return tuple(
+            SensorUse(stream, tuple(name for name, rule in rules.items() if stream == device.sensor_of(rule)))
+            for stream, _ in self.fields.sensors
+        )
 
     def _places(self, shown: Shown) -> dict[str, int]:
         """Which place of each model's worker was shown."""
@@ -146,4 +169,9 @@ class Second:
             age_ns=shown.age_ns,
             findings=shown.findings,
             alerts=tuple(shown.alerts.items()),
+            samples=tuple(_use(shown.samples[stream]) for stream, _ in self.fields.sensors),
         )
+
+
+def _use(said: Aligned | Absent) -> SampleUse:
+    return SampleUse(said.why if isinstance(said, Absent) else Quality.OK, said.seq, said.age_ns)

@@ -7,6 +7,7 @@ from numpy.typing import NDArray
 
 from inframe.core.types import Boxes, Decision, Heat, Masks, MissedReason, Output, Scores
 from inframe.recording import schema
+from inframe.recording.sensed import known
 
 Outcome = Output | MissedReason
 
@@ -97,7 +98,7 @@ class Apart:
     """What differs between two decisions."""
 
     strict: dict[str, tuple[object, object]]
-    """Verdict, mode, age: (recorded, replayed)."""
+    """Verdict, mode, age, what was known of the sensors: (recorded, replayed)."""
     found: dict[str, tuple[object, object]]
     """Findings and alerts, by rule or event."""
 
@@ -109,6 +110,8 @@ def decisions(recorded: schema.Decision, replayed: Decision) -> Apart:
         "mode": (recorded.mode, replayed.mode.name),
         "age_ns": (recorded.age_ns, replayed.age_ns),
     }
+    now_known = known(replayed.samples) or {}
+    pairs |= {f"sample {name}": (one, now_known.get(name)) for name, one in (recorded.samples or {}).items()}
     before = {f"finding {f.rule}": (f.value, f.since_ns) for f in recorded.findings}
     after = {f"finding {f.rule}": (f.value, f.since_ns) for f in replayed.findings}
     alerts = {f"alert {key}": presence for key, presence in recorded.alerts.items()}

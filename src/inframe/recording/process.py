@@ -17,6 +17,7 @@ from inframe.pipeline import places, start
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.record import RecordReader, fields_of
 from inframe.pipeline.ring import RingReader
+from inframe.pipeline.samplering import SampleReader
 from inframe.pipeline.watched import WatchedReader
 from inframe.recording.about import about, wall_minus_monotonic
 from inframe.recording.events import Picture
@@ -87,6 +88,7 @@ def _tap(
         last=row.get(Count.SEQ),
         others=others,
         model_bits=places.model_bits(device),
+        sensors={name: SampleReader(ctx.fds[f"samples.{name}"]) for name in device.sensors},
     )
 
 
@@ -185,7 +187,7 @@ class Keeper:
             self._row.raise_fault("DISK_FULL", now)
             self._retry_ns = now + RETRY_NS
             if gap is not None:  # still untold
-                self._lost.add(Missing(gap.frames, gap.first, gap.last, gap.results, gap.decisions))
+                self._lost.add(Missing(gap.frames, gap.first, gap.last, gap.results, gap.decisions, gap.samples or 0))
             self._lose(now)
 
     def _post(self) -> None:

@@ -30,7 +30,7 @@ MAX_CHUNK = 256 << 20
 TORN = (McapError, struct.error, ZstdError, ValueError, OverflowError, MemoryError)
 """What the reader of damaged bytes may raise, besides ConfigError from the seal."""
 
-Read = Packet | Said | schema.Decision | schema.Status | schema.Session | schema.Gap
+Read = Packet | Said | schema.Samples | schema.Decision | schema.Status | schema.Session | schema.Gap
 Record = Schema | Channel | Message | Metadata
 
 
@@ -180,6 +180,6 @@ class _Parser:
         own = kind.model_validate_json(message.data)
         if isinstance(own, schema.Result):
             return unpack(own, self._maps.pop(own.model, None))
-        if isinstance(own, schema.Decision | schema.Status | schema.Session | schema.Gap):
+        if isinstance(own, schema.Samples | schema.Decision | schema.Status | schema.Session | schema.Gap):
             return own
         return None

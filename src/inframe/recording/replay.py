@@ -38,6 +38,7 @@ from inframe.recording.compare import Outcome
 from inframe.recording.events import Packet, Said
 from inframe.recording.read import Read, Recording
 from inframe.recording.report import Report
+from inframe.recording.sensed import RecordedSensors
 from inframe.recording.video import Decoder
 
 KEPT = 16
@@ -163,6 +164,7 @@ class Stage:
     runner: Runner
     report: Report
     clock: ManualClock = field(default_factory=lambda: ManualClock(0))
+    sensors: RecordedSensors = field(init=False)
     _session: schema.Session | None = None
     _status: schema.Status | None = None
     _pending: schema.Decision | None = None
@@ -184,6 +186,7 @@ class Stage:
         for name in self.runner.models:
             memory = ring.create(f"replay.{name}", SLOTS, results.bound(self.device.models[name]))
             self._said[name], self._rings[name] = RingWriter(memory, ()), RingReader(memory)
+        self.sensors = RecordedSensors(self.device)
         self._events: Iterator[Read] = iter(self.recording.read())
 
     def run(self) -> None:
@@ -196,7 +199,7 @@ class Stage:
             self._stopped = False
             waited = loop.awaited(models, self.device.deadline_ns)
             told = loop.ModelResults(plan, self._rings, self.clock, self._in_vain, waited)
-            loop.run(self._incoming(), told, plan, self, self, self, self)
+            loop.run(self._incoming(), told, plan, self, self, self, self, self.sensors)
 
     def _incoming(self) -> loop.Incoming:
         stream = self.device.streams[self.device.display]
@@ -253,6 +256,8 @@ class Stage:
                 self.runner.said(event)
             case schema.Status():
                 self._status = event
+            case schema.Samples():
+                self.sensors.lay(event)
             case schema.Session():
                 return self._begins(event)
             case schema.Gap():
@@ -285,6 +290,7 @@ class Stage:
     def _lay_out(self, decision: schema.Decision) -> None:
         at = decision.captured_ns if decision.seq else decision.deadline_ns
         self.clock.set(max(at, self.clock.now()))
+        self.sensors.seen = decision.samples or {}
         if not decision.seq:
             return
         for name, told in decision.told.items():

@@ -145,7 +145,9 @@ class Report:
     def gap(self, gap: schema.Gap) -> None:
         """Something is missing in the recording."""
         self.missing.update({"frames": gap.frames, "results": gap.results, "decisions": gap.decisions})
-        if gap.decisions or gap.results:
+        if gap.samples:
+            self.missing["samples"] += gap.samples
+        if gap.decisions or gap.results or gap.samples:
             self._unsure_ns = self._now_ns + RESYNC_NS
 
     def unseen(self, _frame: int) -> None:

@@ -4,6 +4,7 @@
     /STREAM              foxglove.CompressedVideo    frame of the displayed stream, as it was captured
     /MODEL/map           foxglove.RawImage           output that is a picture: classes (mono8) or scores (32FC1)
     /MODEL/result        inframe.Result              output, or why there is none
+    /SENSOR/samples      inframe.Samples             look at a stream of samples: those that were new
     /decision            inframe.Decision            frame that the display handled, or NO SIGNAL card
     /status              inframe.Status              change of the faults and controls that the display saw
     /session             inframe.Session             life of the display's loop, of a worker
@@ -16,12 +17,13 @@ clock. The `sequence` of a video message is the frame's.
 """
 
 import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
 from google.protobuf import descriptor_pb2, descriptor_pool, message_factory, timestamp_pb2
-from pydantic import BaseModel, ConfigDict, Field
+from pydantic import BaseModel, ConfigDict, Field, model_validator
 
 from inframe.core.clock import NS_PER_S
+from inframe.core.samples import Quality
 from inframe.core.types import Audio, Controls, Mode, Verdict
 
 FORMAT = "inframe recording 1"
@@ -54,6 +56,36 @@ class Result(Own):
     classes: list[int] | None = None
 
 
+class Samples(Own):
+    """Samples of one stream, one number behind the other; what is not a number is null."""
+
+    stream: str
+    first: _Int = Field(description="the number of the first one")
+    captured_ns: list[_Int]
+    source_ns: list[int | None] = Field(description="on the source's own clock")
+    uncertain_ns: list[_Int]
+    quality: list[Annotated[int, Field(ge=0, le=max(Quality))]]
+    values: list[list[float | None]]
+
+    @model_validator(mode="after")
+    def _alike(self) -> Self:
+        lists = (self.source_ns, self.uncertain_ns, self.quality, self.values)
+        if any(len(one) != len(self.captured_ns) for one in lists) or len({len(row) for row in self.values}) > 1:
+            raise ValueError("lists of different lengths")
+        return self
+
+
+class Known(Own):
+    """What the display knew of one stream of samples."""
+
+    upto: _Int = Field(description="the newest sample that was there when it looked")
+    seq: _Int = Field(description="the newest one in the value, or the one that says why there is none")
+    age_ns: int
+    uncertain_ns: _Int = 0
+    why: str | None = Field(None, description="a Quality: why there is no value")
+    values: list[float] | None = None
+
+
 class Ran(Own):
     """What the display was told of a model: which frame's result, and when its steps ended."""
 
@@ -84,6 +116,7 @@ class Decision(Own):
     told: dict[str, Ran | str] = Field(description="by model: its result, or the MissedReason")
     findings: list[Found]
     alerts: dict[str, str] = Field(description="presence by rule or event name; those that are OFF are left out")
+    samples: dict[str, Known] | None = Field(None, description="by stream of samples")
 
 
 class Status(Own):
@@ -120,9 +153,10 @@ class Gap(Own):
     last: _Int = Field(0, description="the last of these frames")
     results: _Int = 0
     decisions: _Int = 0
+    samples: _Int | None = None
 
 
-OWN: dict[str, type[Own]] = {f"inframe.{c.__name__}": c for c in (Result, Decision, Status, Session, Gap)}
+OWN: dict[str, type[Own]] = {f"inframe.{c.__name__}": c for c in (Result, Decision, Status, Session, Gap, Samples)}
 
 # --- Foxglove's, in protobuf -----------------------------------------------------------------------------------------
 # Field numbers and types: https://github.com/foxglove/foxglove-sdk, schemas/proto. Built here, as their package brings all

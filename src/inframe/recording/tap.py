@@ -13,9 +13,11 @@ from inframe.pipeline.board import Count, Row
 from inframe.pipeline.places import place
 from inframe.pipeline.record import RecordReader, Shown
 from inframe.pipeline.ring import RingReader
+from inframe.pipeline.samplering import SampleReader
 from inframe.pipeline.watched import WatchedReader
 from inframe.recording import schema
 from inframe.recording.events import Picture, Said
+from inframe.recording.sensed import known, new
 from inframe.recording.write import Event
 
 
@@ -37,6 +39,7 @@ def decision(shown: Shown) -> schema.Decision:
         told=told,
         findings=[schema.Found(rule=f.rule, value=f.value, since_ns=f.since_ns) for f in shown.findings],
         alerts={key: presence.name for key, presence in shown.alerts.items()},
+        samples=known(shown.samples),
     )
 
 
@@ -53,6 +56,7 @@ class Missing:
     last: int = 0
     results: int = 0
     decisions: int = 0
+    samples: int = 0
 
     def frame(self, seq: int) -> None:
         """One more."""
@@ -67,21 +71,31 @@ class Missing:
             self.results += 1
         elif isinstance(event, schema.Decision):
             self.decisions += 1
+        elif isinstance(event, schema.Samples):
+            self.samples += len(event.captured_ns)
 
     def add(self, other: "Missing") -> None:
         """Those of `other`, which come after these."""
         self.first, self.last = self.first or other.first, other.last or self.last
         self.frames, self.results = self.frames + other.frames, self.results + other.results
-        self.decisions += other.decisions
+        self.decisions, self.samples = self.decisions + other.decisions, self.samples + other.samples
 
     def told(self, at_ns: int) -> schema.Gap | None:
         """As a message, and from zero again; None if nothing is missing."""
-        counts = (self.frames, self.first, self.last, self.results, self.decisions)
-        self.frames = self.first = self.last = self.results = self.decisions = 0
+        counts = (self.frames, self.first, self.last, self.results, self.decisions, self.samples or None)
+        self.frames = self.first = self.last = self.results = self.decisions = self.samples = 0
         if not any(counts):
             return None
-        frames, first, last, said, decisions = counts
-        return schema.Gap(at_ns=at_ns, frames=frames, first=first, last=last, results=said, decisions=decisions)
+        frames, first, last, said, decisions, samples = counts
+        return schema.Gap(
+            at_ns=at_ns,
+            frames=frames or 0,
+            first=first or 0,
+            last=last or 0,
+            results=said or 0,
+            decisions=decisions or 0,
+            samples=samples,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -116,9 +130,11 @@ class Tap:
     others: Mapping[str, RingReader] = field(default_factory=dict)
     """Each model's ring of place b, on a device with `candidate:`."""
     model_bits: Mapping[str, int] = field(default_factory=dict)
+    sensors: Mapping[str, SampleReader] = field(default_factory=dict)
     _word: int = 0
     """The places shown, as the newest record has them: only what they say is recorded."""
     _said: dict[tuple[str, int], int] = field(default_factory=dict)
+    _sampled: dict[str, int] = field(default_factory=dict)
     _ready: dict[str, int] = field(default_factory=dict)
     _notes: list[tuple[int, dict[str, object]]] = field(default_factory=list)
 
@@ -135,12 +151,15 @@ class Tap:
         said: list[tuple[int, Event]] = [(one.arrived_ns, one) for name in self.outputs for one in self._outputs(name)]
         begun = list(self._begun())  # after the outputs: a worker begins before it speaks
         pictures = list(self._pictures())
+        samples = list(self._samples())  # a record speaks of none that is newer than it
         self._tell(self.records.last - len(shown) + 1)  # what holds from the first of these records on
         gap = self.missing.told(self.clock.now())
         if gap is not None:
             self.put(gap)
         for picture in pictures:
             self.put(picture)
+        for some in samples:
+            self.put(some)
         for _, one in sorted([*said, *begun], key=lambda timed: timed[0]):
             self.put(one)
         self._decisions(shown)
@@ -177,6 +196,12 @@ class Tap:
                 continue
             output = found.output if isinstance(found, Result) else MissedReason(found.reason)
             yield Said(name, header.tag, header.captured_ns, header.published_ns, steps, output)
+
+    def _samples(self) -> Iterator[schema.Samples]:
+        for stream, ring in self.sensors.items():
+            found, self._sampled[stream], lost = new(stream, ring, self._sampled.get(stream, 0))
+            self.missing.samples += lost
+            yield from found
 
     def _pictures(self) -> Iterator[Picture]:
         newest = self.frames.newest()

@@ -23,7 +23,7 @@ CHUNK_NS = NS_PER_S
 most."""
 _LEVELS = {Priority.NONE: "INFO", Priority.LOW: "INFO", Priority.MEDIUM: "WARNING", Priority.HIGH: "ERROR"}
 
-Event = Picture | Packet | Said | schema.Decision | schema.Status | schema.Session | schema.Gap
+Event = Picture | Packet | Said | schema.Samples | schema.Decision | schema.Status | schema.Session | schema.Gap
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,6 +153,8 @@ class RecordingWriter:
                 self._packet(part, event)
             case Said():
                 self._said(part, event)
+            case schema.Samples():
+                self._own(part, f"/{event.stream}/samples", event, event.captured_ns[-1], event.first)
             case schema.Decision():
                 self._decision(part, event)
             case schema.Status():
@@ -226,6 +228,7 @@ def register(writer: Writer, device: Device) -> dict[str, int]:
     topics = {f"/{device.display}": "foxglove.CompressedVideo", schema.ALERTS: "foxglove.Log"}
     topics |= {f"/{name}/map": "foxglove.RawImage" for name in models}
     topics |= {f"/{name}/result": "inframe.Result" for name in models}
+    topics |= {f"/{name}/samples": "inframe.Samples" for name in device.sensors}
     own = {"Decision": schema.DECISION, "Status": schema.STATUS, "Session": schema.SESSION, "Gap": schema.GAP}
     topics |= {topic: f"inframe.{name}" for name, topic in own.items()}
     ids: dict[str, int] = {}

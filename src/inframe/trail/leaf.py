@@ -5,7 +5,7 @@ One encoding for each value and one value for each encoding; the decoder raises 
 
 import struct
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from itertools import pairwise
 from operator import attrgetter
 from typing import TypeVar
@@ -26,10 +26,12 @@ from inframe.trail.records import (
     Model,
     Moment,
 )
+from inframe.trail.sensed import SensedColumns, put_sensors, take_sensors
 
 T = TypeVar("T")
 _LAST_KIND = max(EventKind)
-VERSION = 1
+VERSION, WITH_SENSORS = 1, 2
+"""Of a leaf; one that tells of sensors has another, so that all others stay as they were."""
 FRAMES, EVENTS = 1, 2
 MAX_FRAMES = 1024
 MAX_EVENTS = 4096
@@ -75,6 +77,7 @@ class FrameColumns:
     """Each row's set, the sets, their members (rule, text, priority, since_ns), the values as float64."""
     alerts: tuple[Ints, list[tuple[int, ...]], list[tuple[str, int]]]
     """Each row's set, the sets, their members (key, presence)."""
+    sensed: SensedColumns = field(default_factory=SensedColumns)
 
 
 # --- encoding --------------------------------------------------------------------------------------------------------
@@ -88,8 +91,9 @@ def encode(leaf: Leaf) -> bytes:
     out = Out()
     h, m = leaf.header, leaf.header.moment
     kind = FRAMES if isinstance(leaf, FrameLeaf) else EVENTS
+    version = WITH_SENSORS if isinstance(leaf, FrameLeaf) and leaf.sensors else VERSION
     out.data += _HEAD.pack(
-        VERSION, kind, len(records), h.counter, m.boot, h.procedure, h.first_ns, m.mono_ns, m.wall_ns
+        version, kind, len(records), h.counter, m.boot, h.procedure, h.first_ns, m.mono_ns, m.wall_ns
     )
     out.text(m.clock)
     if isinstance(leaf, FrameLeaf):
@@ -141,6 +145,8 @@ def _put_frames(out: Out, leaf: FrameLeaf) -> None:
     for digests in ([frame.input for frame in leaf.frames], [frame.output for frame in leaf.frames]):
         out.column(np.array([digest != NO_DIGEST for digest in digests], np.int64))
         out.data += b"".join(_digest(digest) for digest in digests if digest != NO_DIGEST)
+    if leaf.sensors:
+        put_sensors(out, leaf.sensors, leaf.frames)
 
 
 def _digest(digest: bytes) -> bytes:
@@ -216,11 +222,13 @@ def peek(entry: bytes) -> tuple[int, int, Header]:
 def _head(data: In) -> tuple[int, int, Header]:
     version, kind, count, counter, boot, procedure, first, mono, wall = _HEAD.unpack(data.raw(_HEAD.size))
     if (
-        version != VERSION
+        version not in ((VERSION, WITH_SENSORS) if kind == FRAMES else (VERSION,))
         or kind not in (FRAMES, EVENTS)
         or not 1 <= count <= (MAX_FRAMES if kind == FRAMES else MAX_EVENTS)
     ):
-        raise data.fail(f"version {version}, kind {kind}, {count} records", f"a leaf of version {VERSION}")
+        raise data.fail(
+            f"version {version}, kind {kind}, {count} records", f"a leaf of version {VERSION} or {WITH_SENSORS}"
+        )
     return kind, count, Header(Moment(boot, mono, wall, data.text()), first, procedure, counter)
 
 
@@ -261,9 +269,10 @@ def decode_columns(entry: bytes) -> FrameColumns:
     values = data.raw(8 * int(sizes[which].sum()))
     alerts = _take_sets(data, count, _take_alert)
     digests = [_take_digests(data, count) for _ in range(2)]
+    sensed = take_sensors(data, count) if entry[0] == WITH_SENSORS else SensedColumns()
     data.end()
     return FrameColumns(
-        header, stream, config, models, count, numbers, runs, digests, (which, sets, members, values), alerts
+        header, stream, config, models, count, numbers, runs, digests, (which, sets, members, values), alerts, sensed
     )
 
 
@@ -336,7 +345,7 @@ def _leaf(c: FrameColumns) -> FrameLeaf:
     numbers = {name: column.tolist() for name, column in c.numbers.items()}
     runs = [_runs(columns, c) for columns in c.runs]
     digests = [_digests(there, raw) for there, raw in c.digests]
-    findings = _findings(c)
+    findings, samples = _findings(c), c.sensed.rows(c.count)
     which, sets, members = c.alerts
     presences = [tuple([(members[m][0], Presence(members[m][1])) for m in s]) for s in sets]
     frames = []
@@ -351,9 +360,10 @@ def _leaf(c: FrameColumns) -> FrameLeaf:
                 output=digests[1][i],
                 findings=findings[i],
                 alerts=presences[which[i]],
+                samples=samples[i],
             )
         )
-    return FrameLeaf(c.header, c.stream, c.config, c.models, tuple(frames))
+    return FrameLeaf(c.header, c.stream, c.config, c.models, tuple(frames), c.sensed.sensors)
 
 
 def _runs(columns: RunColumns, c: FrameColumns) -> list[Run | MissedReason]:

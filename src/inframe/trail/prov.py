@@ -25,6 +25,12 @@ def document(t: Trace) -> Json:
         known = _plain(finding, "rule", "text", "priority", "since", "value")
         doc["entity"][entity] = {"prov:type": "inframe:Finding"} | known
         _relate(doc, "wasGeneratedBy", entity, decide)
+    for sample in told.get("samples", ()):
+        entity = f"inframe:sample-{name}-{sample['stream']}"
+        doc["entity"][entity] = {"prov:type": "inframe:Sample"} | _plain(
+            sample, "stream", "sample", "age_ns", "quality"
+        )
+        _relate(doc, "used", decide, entity)
     missed = [m.name for m, run in zip(t.leaf.models, t.frame.runs, strict=True) if isinstance(run, MissedReason)]
     if missed:
         doc["activity"][decide]["inframe:missed"] = ", ".join(missed)

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import NamedTuple
 
+from inframe.core.samples import Quality
 from inframe.core.types import Finding, FrameFlag, MissedReason, Mode, Presence, Run, Verdict
 
 NO_ID = bytes(16)
@@ -61,6 +62,26 @@ class Model:
 
 
 @dataclass(frozen=True, slots=True)
+class SensorUse:
+    """A stream of samples during the leaf's second."""
+
+    stream: str
+    rules: tuple[str, ...]
+    """Those that read it: its sample went into their findings."""
+
+
+class SampleUse(NamedTuple):
+    """What was known of one stream at one frame."""
+
+    why: Quality
+    """OK: there was a value; else why there was none."""
+    seq: int
+    """The newest sample in it, or the one that says why; 0: none."""
+    age_ns: int
+    """How long before the frame that one was measured; negative: after it."""
+
+
+@dataclass(frozen=True, slots=True)
 class FrameRecord:
     """One image that reached the screen. Times: ns, monotonic."""
 
@@ -84,6 +105,8 @@ class FrameRecord:
     """How old the results shown are (HOLD)."""
     findings: tuple[Finding, ...] = ()
     alerts: tuple[tuple[str, Presence], ...] = ()
+    samples: tuple[SampleUse, ...] = ()
+    """One for each of the leaf's sensors, in their order."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,6 +119,7 @@ class FrameLeaf:
     """SHA-256 of the device file, 32 bytes."""
     models: tuple[Model, ...]
     frames: tuple[FrameRecord, ...]
+    sensors: tuple[SensorUse, ...] = ()
 
 
 class EventKind(IntEnum):

@@ -63,6 +63,7 @@ def as_json(t: Trace) -> dict[str, Any]:
         "config": t.leaf.config.hex(),
         "models": [_model(model, run, t.frame) for model, run in zip(t.leaf.models, t.frame.runs, strict=True)],
         "findings": [_finding(t.leaf, finding) for finding in t.frame.findings],
+        **({"samples": _samples(t)} if t.leaf.sensors else {}),
         "alerts": {key: presence.name for key, presence in t.frame.alerts},
         "stops_and_gaps_since": [{"leaf": leaf, "name": e.name, "text": e.text} for leaf, e in t.between],
         "leaf": t.index,
@@ -96,6 +97,28 @@ def _frame(leaf: FrameLeaf, frame: FrameRecord) -> dict[str, Any]:
 def _finding(leaf: FrameLeaf, f: Finding) -> dict[str, Any]:
     since = time_text(leaf.header.wall_ns(f.since_ns))
     return {"rule": f.rule, "text": f.text, "priority": f.priority.name, "since": since, "value": f.value}
+
+
+def _samples(t: Trace) -> list[dict[str, Any]]:
+    """What was known of each sensor: which sample, how old, and the rules that it went into."""
+    return [
+        {
+            "stream": sensor.stream,
+            "quality": use.why.name,
+            "sample": use.seq,
+            "age_ns": use.age_ns,
+            "rules": [*sensor.rules],
+        }
+        for sensor, use in zip(t.leaf.sensors, t.frame.samples, strict=True)
+    ]
+
+
+def _sample(told: dict[str, Any]) -> str:
+    rules = f", read by {', '.join(told['rules'])}" if told["rules"] else ""
+    if not told["sample"]:
+        return f"{told['stream']}: absent ({told['quality']}), never a sample{rules}"
+    state = "" if told["quality"] == "OK" else f"absent ({told['quality']}), "
+    return f"{told['stream']}: {state}sample {told['sample']}, {told['age_ns'] / 1e6:.2f} ms old{rules}"
 
 
 def _digest(digest: bytes) -> str | None:
@@ -137,6 +160,7 @@ def page(t: Trace) -> str:
         f"  finding   {f['rule']}: {f['text']} ({f['priority']}, {f['value']:.4g}) since {f['since']}"
         for f in told["findings"]
     ]
+    lines += [f"  sample    {_sample(sample)}" for sample in told.get("samples", ())]
     lines += [f"  alert     {key} {presence}" for key, presence in told["alerts"].items()]
     lines += [f"  SINCE     {event.name} (leaf {leaf}): {event.text}" for leaf, event in t.between]
     lines += [

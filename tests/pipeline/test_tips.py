@@ -1,0 +1,242 @@
+"""Tips from kinematics: where they are in the picture, against OpenCV; how far from a structure; and what rules make of it."""
+
+import math
+from typing import Any
+
+import cv2
+import numpy as np
+import pytest
+
+from inframe.core.budgets import START_NS
+from inframe.core.clock import NS_PER_S
+from inframe.core.config import Device
+from inframe.core.errors import ConfigError
+from inframe.core.guidance import Camera
+from inframe.core.samples import Absent, Aligned, Quality
+from inframe.core.types import Controls, Decision, Frame, Masks, Missed, MissedReason
+from inframe.pipeline.decide import decide, initial, make_plan
+from inframe.pipeline.project import guides_of, project, rotate, tip_of
+from inframe.pipeline.ruleplans import plan_rules
+from inframe.pipeline.tips import TipDistance, contact_s, distance_px, follow
+from tests.pipeline import script
+
+WIDTH, HEIGHT = 1280, 720
+CAMERA = {
+    "fx": 900.0,
+    "fy": 910.0,
+    "cx": 640.0,
+    "cy": 350.0,
+    "distortion": [-0.2, 0.05, 0.001, -0.002, 0.01],
+    "error_px": 0.5,
+}
+QUARTER = [0.0, 0.0, math.sqrt(0.5), math.sqrt(0.5)]
+POSE = {
+    "sensor": "simulator",
+    "signal": "kinematics",
+    "rate_hz": 100,
+    "channels": {name: {"unit": "m" if len(name) == 1 else ""} for name in ("x", "y", "z", "qx", "qy", "qz", "qw")},
+    "rotation": ["qx", "qy", "qz", "qw"],
+    "align": {"how": "interpolate", "max_age_ms": 50},
+}
+TOOL = {"sensor": "pose", "camera": CAMERA}
+WHEN: dict[str, Any] = {"kind": "tip_distance", "tool": "hook", "target": "organ", "below": 40, "release": 60}
+NEAR: dict[str, Any] = {
+    "model": "organs",
+    "when": WHEN,
+    "absent": "end",
+    "clear_s": 0,
+    "text": "TIP NEAR",
+}
+
+
+def device(tool: dict[str, Any] | None = None, **rules: Any) -> Device:
+    values = script.device().model_dump(mode="json")
+    return Device.model_validate(
+        values | {"sensors": {"pose": POSE}, "tools": {"hook": TOOL | (tool or {})}, "rules": rules}
+    )
+
+
+def posed(x: float, y: float, z: float, q: tuple[float, ...] = (0, 0, 0, 1)) -> dict[str, Aligned | Absent]:
+    """In m."""
+    return {"pose": Aligned((x, y, z, *q), 7, 0, 0)}
+
+
+def test_a_point_is_where_opencv_puts_it() -> None:
+    rng = np.random.default_rng(1)
+    camera = Camera.model_validate(CAMERA)
+    matrix = np.array([[camera.fx, 0, camera.cx], [0, camera.fy, camera.cy], [0, 0, 1]])
+    points = rng.uniform((-60, -40, 80), (60, 40, 200), (200, 3))
+    there, _ = cv2.projectPoints(points, np.zeros(3), np.zeros(3), matrix, np.array(camera.distortion))
+    for point, (px,) in zip(points, there, strict=True):
+        tip = project(camera, (point[0], point[1], point[2]))
+        assert tip is not None
+        assert (tip.x, tip.y) == pytest.approx(tuple(px), abs=1e-6)
+        assert tip.mm_px == pytest.approx(point[2] / 900)
+    assert project(camera, (0, 0, 0.5)) is None
+    assert project(camera, (0, 0, -100)) is None
+
+
+def test_a_tip_goes_through_the_tools_axes_the_sensors_and_the_cameras() -> None:
+    made = device({"tip_mm": [10, 0, 0], "rotation": QUARTER, "translation_mm": [0, 5, 100], "error_mm": 0.4})
+    guide = guides_of(made.tools, made.sensors)["hook"]
+    quarter = tuple(QUARTER)
+    tip = tip_of(guide, posed(0.02, 0.0, 0.0, quarter))
+    # the tip: 20 mm ahead in x, and 10 mm of the tool's x, which points to y; then a quarter turn: (-10, 20, 0); then the shift
+    expected = project(made.tools["hook"].camera, (-10, 25, 100))
+    assert tip is not None
+    assert expected is not None
+    assert (tip.x, tip.y, tip.depth_mm) == pytest.approx((expected.x, expected.y, 100))
+    assert tip.error_px == pytest.approx(math.hypot(0.5, 0.4 / (100 / 900)))
+    assert tip_of(guide, {"pose": Absent(Quality.STALE)}) is None
+    assert rotate((0, 0, 0, 1), (1, 2, 3)) == (1, 2, 3)
+
+
+def measure(unit: str = "px") -> TipDistance:
+    made = device(near=NEAR | {"when": WHEN | {"unit": unit}})
+    (plan,) = plan_rules(made, script.labels(made), NS_PER_S // 30)
+    assert isinstance(plan.measure, TipDistance)
+    return plan.measure
+
+
+def test_the_distance_is_right_to_half_a_cell_and_zero_on_the_structure() -> None:
+    """Against a distance at the frame's own resolution; the mask has a quarter of it."""
+    rng = np.random.default_rng(2)
+    camera = Camera.model_validate({**CAMERA, "distortion": [0, 0, 0, 0, 0]})
+    errors = []
+    for _ in range(60):
+        full = np.zeros((HEIGHT, WIDTH), np.uint8)
+        centre = (int(rng.integers(200, 1000)), int(rng.integers(100, 600)))
+        cv2.circle(full, centre, int(rng.integers(20, 120)), 1, -1)
+        masks = Masks(np.ascontiguousarray(full[2::4, 2::4]))
+        tip = project(camera, (rng.uniform(-60, 60), rng.uniform(-30, 30), 100.0))
+        assert tip is not None
+        found = distance_px(measure(), masks, tip)
+        ys, xs = np.nonzero(full)
+        true = float(np.min(np.hypot(xs + 0.5 - tip.x, ys + 0.5 - tip.y)))
+        assert found is not None
+        errors.append(abs(found - (0 if full[int(tip.y), int(tip.x)] else true)))
+    assert np.median(errors) <= 2
+    assert max(errors) <= 5
+
+
+def test_no_distance_where_there_is_none() -> None:
+    camera = Camera.model_validate(CAMERA)
+    outside, inside = project(camera, (100, 0, 100)), project(camera, (0, 0, 100))
+    assert outside is not None
+    assert inside is not None
+    assert distance_px(measure(), Masks(np.ones((90, 160), np.uint8)), outside) is None
+    assert distance_px(measure(), Masks(np.zeros((90, 160), np.uint8)), inside) is None
+    assert distance_px(measure(), Masks(np.ones((90, 160), np.uint8)), inside) == 0
+
+
+def test_the_time_to_contact_is_that_of_the_approach() -> None:
+    track: tuple[tuple[int, float], ...] = ()
+    for n in range(30):
+        track = follow(track, n * NS_PER_S // 30, 200 - 100 * n / 30)
+    assert contact_s(track) == pytest.approx((200 - 100 * 29 / 30) / 100, rel=1e-6)
+    assert contact_s(follow(track, NS_PER_S, 0.0)) == 0
+    assert contact_s(track[:3]) is None
+    away: tuple[tuple[int, float], ...] = ()
+    for n in range(30):
+        away = follow(away, n * NS_PER_S // 30, 100 + 100 * n / 30)
+    assert contact_s(away) is None
+
+
+class Run:
+    """A tool that moves in front of an organ in the left quarter of the picture."""
+
+    def __init__(self, **rules: Any) -> None:
+        self.device = device(**rules)
+        self.plan = make_plan(self.device, script.labels(self.device))
+        self.now, self.seq = 100 * NS_PER_S, 0
+        self.state = initial(self.plan, self.now)
+        self.now += START_NS
+        self.classes = np.zeros((72, 128), np.uint8)
+        self.classes[:, :32] = 1
+        for _ in range(30):
+            self.frame(Absent(Quality.STALE))
+
+    def frame(self, tip_px: float | Absent, *, late: bool = False) -> Decision:
+        """The tip is at this x, in the middle of the height."""
+        self.now += script.PERIOD_NS
+        self.seq += 1
+        frame = Frame("endoscope", self.seq, self.now, self.now + script.PERIOD_NS, script.PIXELS)
+        said: Any = script.result(self.seq, self.now, output=Masks(self.classes))
+        results = {"organs": Missed("organs", self.seq, MissedReason.LATE) if late else said}
+        samples = {"pose": tip_px} if isinstance(tip_px, Absent) else posed((tip_px - 640) / 900 / 10, 0.0, 0.1)
+        decision, self.state = decide(self.plan, frame, results, {}, Controls(), self.state, samples)
+        return decision
+
+
+def found(decision: Decision) -> dict[str, float]:
+    return {finding.rule: finding.value for finding in decision.findings}
+
+
+FLAT = {"camera": {**CAMERA, "distortion": [0, 0, 0, 0, 0]}}
+GRADED = {
+    "near": NEAR,
+    "close": NEAR | {"when": WHEN | {"below": 15, "release": 25}, "priority": "high"},
+    "contact": NEAR | {"when": {"kind": "tip_contact", "tool": "hook", "target": "organ", "below": 1.0}},
+}
+
+
+def test_alerts_are_graded_with_hysteresis_and_contact_comes_before(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(TOOL, "camera", FLAT["camera"])
+    run = Run(**GRADED)
+    begins: dict[str, float] = {}
+    for step in range(120):
+        x = 620 - 3 * step  # 90 px a second; the organ ends at 320
+        for rule in found(run.frame(x)):
+            begins.setdefault(rule, x - 320)
+    assert begins["near"] == pytest.approx(38, abs=3)
+    assert begins["close"] == pytest.approx(14, abs=3)
+    assert begins["contact"] == pytest.approx(88, abs=6), "a second before"
+    assert found(run.frame(320 + 58)) == {"near": 58}, "near until beyond 60; nothing approaches any more"
+    assert found(run.frame(320 + 62)) == {}
+
+
+def test_neither_a_late_mask_nor_an_absent_pose_says_where_the_tip_is() -> None:
+    run = Run(near=NEAR | {"absent": "keep", "clear_s": 0.2})
+    assert found(run.frame(600)) == {}
+    run.frame(330)
+    assert "near" in found(run.frame(330))
+    value = found(run.frame(500, late=True))
+    assert value["near"] < 40, "the mask was late: nothing is known of this frame"
+    assert "near" in found(run.frame(Absent(Quality.STALE)))
+    ended = Run(near=NEAR)
+    ended.frame(330)
+    assert found(ended.frame(Absent(Quality.STALE))) == {}
+
+
+@pytest.mark.parametrize("unit", ["width", "mm"])
+def test_other_units(unit: str) -> None:
+    run = Run(near=NEAR | {"when": WHEN | {"unit": unit, "below": 50, "release": 50}})
+    px = found(Run(near=NEAR).frame(330))["near"]
+    assert found(run.frame(330))["near"] == pytest.approx(px / WIDTH if unit == "width" else px * 100 / 900, rel=1e-3)
+
+
+@pytest.mark.parametrize(
+    ("tool", "rule", "said"),
+    [
+        ({"sensor": "arm"}, {}, "tools.hook.sensor: found 'arm', expected one of sensors: pose"),
+        ({"position": ["x", "y", "w"]}, {}, "tools.hook.position: found 'w', expected one of: x, y"),
+        ({"position": ["x", "y", "qx"]}, {}, "tools.hook.position: found units , m, expected all in m or all in mm"),
+        ({"rotation": [0, 0, 0, 2]}, {}, "rotation: found a quaternion of length 2, expected 1"),
+        (
+            {},
+            {"when": WHEN | {"tool": "saw"}},
+            "rules.near.when.tool: found 'saw', expected one of tools: hook",
+        ),
+        ({}, {"absent": None}, "absent: found nothing, expected end, keep or raise"),
+        ({}, {"model": None, "sensor": "pose"}, "when.kind: found tip_distance, expected one of sample, quality"),
+    ],
+)
+def test_what_can_not_be_is_refused(tool: dict[str, Any], rule: dict[str, Any], said: str) -> None:
+    with pytest.raises(ValueError, match=said):
+        device(tool, near=NEAR | rule)
+
+
+def test_a_target_that_the_model_has_not_is_refused() -> None:
+    made = device(near=NEAR | {"when": WHEN | {"target": "duct"}})
+    with pytest.raises(ConfigError, match=r"rules.near.when.target: found duct, expected one of background, organ"):
+        make_plan(made, script.labels(made))
