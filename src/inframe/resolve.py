@@ -13,8 +13,10 @@ from inframe.core.config import (
     ModelConfig,
     RecordingConfig,
     RtspStream,
+    ScreenConfig,
     Stream,
     Trail,
+    WebScreen,
 )
 from inframe.core.errors import ConfigError
 from inframe.core.part import PolicyConfig
@@ -45,9 +47,7 @@ def resolve(device: Device, path: Path) -> Device:
     policy = _resolve_policy(path, device)
     bundled = {name: _resolve_bundle(path, base, name, one, policy) for name, one in device.bundles.items()}
     models |= {name: model for name, (model, _) in bundled.items()}
-    screens = tuple(
-        s.model_copy(update={"path": str(base / s.path)}) if isinstance(s, FileScreen) else s for s in device.screens
-    )
+    screens = tuple(_resolve_screen(base, screen) for screen in device.screens)
     candidate = device.candidate
     if candidate is not None:
         candidate = candidate.model_copy(update={"control": _free(path, base, "candidate.control", candidate.control)})
@@ -60,6 +60,12 @@ def resolve(device: Device, path: Path) -> Device:
     except ConfigError as error:  # rules know no file
         raise ConfigError(path, error.field, error.found, error.expected) from None
     return resolved
+
+
+def _resolve_screen(base: Path, screen: ScreenConfig) -> ScreenConfig:
+    if isinstance(screen, FileScreen):
+        return screen.model_copy(update={"path": str(base / screen.path)})
+    return screen.placed(base) if isinstance(screen, WebScreen) else screen
 
 
 def _resolve_trail(path: Path, base: Path, trail: Trail) -> Trail:
