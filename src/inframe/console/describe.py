@@ -68,6 +68,7 @@ def _process(name: str, board: Board, follower: Follower, seen: system.Seen | No
         "name": name,
         "wanted": role.scheduling,
         "wanted_priority": role.priority,
+        "has_started": started is not None or bool(row.heartbeat_ns),
         "restarts": _restarts(started),
         "limit": f"{role.restarts.limit} in {role.restarts.within_s:g} s",
         "beat_ms": round((now_ns - row.heartbeat_ns) / NS_PER_MS) if row.heartbeat_ns else None,

@@ -25,7 +25,7 @@ from inframe.core.web import WebScreen
 
 T = TypeVar("T", bound=BaseModel)
 
-LARGEST_BODY = 4096
+LARGEST_BODY, LARGEST_HEAD = 4096, 16 << 10
 BODY_S = 5.0
 """A body that takes longer to come is not waited for."""
 MOST_PER_S, MOST_AT_ONCE = 40, 120
@@ -80,6 +80,8 @@ class Door:
 
     def _check(self, scope: Scope) -> None:
         headers = Headers(scope=scope)
+        if sum(len(name) + len(value) for name, value in scope["headers"]) > LARGEST_HEAD:
+            raise Refused(431, f"head: expected at most {LARGEST_HEAD} bytes")
         hosts = headers.getlist("host")
         if len(hosts) != 1 or hosts[0] not in self._origins:
             raise Refused(403, "Host: expected the address of this page")
@@ -136,7 +138,8 @@ class Guard:
 
     def must_be_page(self, request: Request, session: Session) -> None:
         """That what changes something comes from the page itself. Raises Refused."""
-        if not same(request.headers.get(CSRF_HEADER, ""), session.csrf):
+        sent = request.headers.getlist(CSRF_HEADER)
+        if len(sent) != 1 or not same(sent[0], session.csrf):
             raise Refused(403, f"{CSRF_HEADER}: expected the session's own")
 
 

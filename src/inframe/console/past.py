@@ -77,15 +77,15 @@ class Past:
         return {"lines": list(reversed(found)), "is_whole": whole}
 
     def frame(self, seq: int) -> dict[str, Any]:
-        """One frame of the procedure that runs, explained, its proof checked. Refused while it is not on the disk yet."""
+        """One frame of the procedure that runs, explained, its proof checked; `is_there` false: not on the disk (yet)."""
         try:
             log = self._place().log()
             found = by_number(log, seq, self._device.display, newest_procedure(log))
         except TrailDamaged as error:
             raise Refused(503, str(error)) from None
         if not found:
-            raise Refused(404, f"frame {seq} is not in the trail (yet)")
-        return {**as_json(found[0]), "page": page(found[0])}
+            return {"is_there": False}
+        return {"is_there": True, **as_json(found[0]), "page": page(found[0])}
 
     def recordings(self) -> dict[str, Any]:
         """The files of recordings, newest first."""

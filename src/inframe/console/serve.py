@@ -9,13 +9,13 @@ from starlette.types import ASGIApp
 from uvicorn.protocols.http.h11_impl import H11Protocol
 from uvicorn.protocols.websockets.wsproto_impl import WSProtocol
 
+from inframe.console.door import LARGEST_HEAD
 from inframe.console.live import Live
 from inframe.core.web import WebScreen
 
 MOST_CONNECTIONS = 48
 HEAD_S = 5.0
 """A connection that has not sent a whole head by then is closed."""
-LARGEST_HEAD = 16 << 10
 LARGEST_MESSAGE = 1024
 LINGER_S = 2.0
 """What a connection has not taken so long after its end is thrown away."""

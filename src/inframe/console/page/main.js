@@ -30,9 +30,9 @@ function show(now) {
   const off = !now.controls.overlay_on ? "ai.overlay_off" : now.is_off ? "ai.off" : now.verdict === "HOLD" ? "ai.held" : "ai.on";
   by("ai").textContent = text(off, { ms: number(now.age_ms, 0) });
   by("ai").classList.toggle("good", off === "ai.on");
-  by("latency").textContent = text("latency", { ms: number(now.latency_ms, 1) });
   pairs(by("status"), [
     [text("status.frame"), number(now.frame, 0)], [text("status.missed"), number(now.counts.missed, 0)],
+    [text("latency"), `${number(now.latency_ms, 1)} ms`], [text("rate"), `${number(picture.rate, 0)}/s`],
     [text("status.verdict"), now.verdict], [text("status.audible"), text(`priority.${now.audible}`)], [text("status.faults"), now.faults.join(", ") || text("none")],
   ]);
   alerts.show(now);

@@ -1,8 +1,8 @@
 // The live picture: the newest that has come is drawn, those in between are left out.
 import { by } from "./dom.js";
-import { number, text } from "./words.js";
+import { text } from "./words.js";
 
-const STOPPED_MS = 1500;
+const STOPPED_MS = 1500, RATED_MS = 2000;
 const SHOWN = 0;
 
 class Canvas {
@@ -36,6 +36,7 @@ export class Picture {
     this.shown = new Canvas("picture");
     this.raw = new Canvas("raw");
     this.drawn = 0;
+    this.rate = 0;
     this.last = 0;
     this.times = [];
     setInterval(() => this.look(), 250);
@@ -52,7 +53,7 @@ export class Picture {
     this.drawn += 1;
     this.last = performance.now();
     this.times.push(this.last);
-    while (this.times[0] < this.last - 2000) this.times.shift();
+    while (this.times[0] < this.last - RATED_MS) this.times.shift();
     document.body.dataset.pictures = this.drawn;
     document.body.dataset.first ??= this.last;
   }
@@ -63,8 +64,7 @@ export class Picture {
     by("shown").classList.toggle("lost", stopped);
     by("lost").hidden = !stopped;
     by("lost").textContent = stopped ? text("picture.lost") : "";
-    const rate = stopped ? 0 : this.times.length / 2;
-    document.body.dataset.rate = rate;
-    by("rate").textContent = text("rate", { n: number(rate, 0) });
+    this.rate = stopped ? 0 : this.times.length * 1000 / RATED_MS;
+    document.body.dataset.rate = this.rate;
   }
 }

@@ -10,10 +10,10 @@ export async function processes() {
   const names = [["name"], ["class"], ["core"], ["memory", "number"], ["cpu", "number"], ["restarts", "number"], ["beat", "number"], ["counts", "text"]];
   fill(by("processes"), columns("processes", names), told.map(one => {
     const now = one.running;
-    const scheduling = now ? `${now.scheduling}${now.priority ? ` ${now.priority}` : ""}` : text("processes.away");
+    const scheduling = now ? `${now.scheduling}${now.priority ? ` ${now.priority}` : ""}` : text(one.has_started ? "processes.away" : "processes.never");
     return [one.name, scheduling, now ? `${now.core} (${now.cores})` : null, now ? number(now.memory_mb, 0) : null,
       now ? number(now.cpu_s, 1) : null, `${one.restarts}`, one.beat_ms === null ? null : number(one.beat_ms, 0), counted(one.counts)];
-  }), told.map(one => one.running ? null : "off"));
+  }), told.map(one => one.running ? null : one.has_started ? "off" : "quiet"));
   const own = [["name"], ["camera"], ["size"], ["fps", "number"], ["age", "number"], ["frames", "number"], ["dropped", "number"], ["damaged", "number"], ["reconnects", "number"]];
   fill(by("streams"), columns("streams", own), streams.map(one => [
     one.name, one.camera, one.size, `${number(one.fps, 1)} / ${number(one.declared_fps, 0)}`, number(one.age_ms, 0),

@@ -103,6 +103,7 @@ export class Timing {
     }));
   }
 
+}
 
 function ms(_, value) { return value === null || value === undefined ? "–" : `${number(value, 1)} ms`; }
 

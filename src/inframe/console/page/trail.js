@@ -61,19 +61,18 @@ export async function explain(frame) {
   if (!by("frame").open) by("frame").showModal();
   for (let left = TRIES; left; left--) {
     try {
-      show(await get(`/api/frame?seq=${frame}`));
-      by("frame-said").textContent = text("frame.proven");
-      return;
-    } catch (refused) {
-      if (refused.status !== 404 || left === 1) { by("frame-said").textContent = refused.message; return; }
-    }
+      const told = await get(`/api/frame?seq=${frame}`);
+      if (told.is_there) { show(told); return; }
+    } catch (refused) { by("frame-said").textContent = refused.message; return; }
     await new Promise(resolve => setTimeout(resolve, AGAIN_MS));
   }
+  by("frame-said").textContent = text("frame.missing");
 }
 
 function show(told) {
   proof = { name: `frame-${told.frame}.tlog-proof`, text: told.proof };
   by("frame-proof").disabled = false;
+  by("frame-said").textContent = text("frame.proven");
   const list = make("dl");
   pairs(list, [
     [text("frame.shown"), `${told.shown.slice(0, 23)}Z, ${text("frame.after", { ms: number((told.shown_ns - told.captured_ns) / 1e6, 2) })}`],
