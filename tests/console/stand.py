@@ -21,7 +21,7 @@ from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Reje
 
 from inframe.core.clock import NS_PER_MS, MonotonicClock
 from inframe.core.config import Device
-from inframe.core.types import Alert, Decision, Finding, Frame, Mode, Presence, Priority, Verdict
+from inframe.core.types import Alert, Controls, Decision, Finding, Frame, Mode, Presence, Priority, Verdict
 from inframe.device import _share
 from inframe.machine.launch import launch
 from inframe.machine.supervise import Process
@@ -64,6 +64,7 @@ class Stand:
         self.clock = MonotonicClock()
         self.shared = _share(device)
         self.board = Board(self.shared["board"], ("device", *names(device)))
+        self.board.set_controls(Controls())
         with socket.socket(fileno=os.dup(self.shared["listener.console.0"])) as listener:
             self.port = int(listener.getsockname()[1])
         self.processes: dict[str, Process] = {}

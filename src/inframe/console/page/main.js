@@ -12,7 +12,7 @@ import { LANGUAGES, number, speak, text } from "./words.js";
 
 const REFRESH_MS = 1000;
 const picture = new Picture(), timing = new Timing(), sound = new Sound(), alerts = new Alerts(trail.explain);
-const OPENED = { processes: tables.processes, models: tables.models, recordings: tables.recordings, service: operate.candidate };
+const OPENED = { processes: tables.processes, models: tables.models, recordings: tables.recordings, service: () => operate.candidate(about.candidate) };
 let about = null, view = "live", state = null;
 
 const link = new Link({
@@ -62,7 +62,7 @@ async function again() {
 async function begin() {
   about = await get("/api/about");
   by("device").textContent = about.device;
-  document.title = `${about.device} – inframe`;
+  document.title = `${about.device} - inframe`;
   by("unsigned").hidden = about.unsigned.length === 0;
   [by("picture").width, by("picture").height] = [about.stream.width, about.stream.height];
   alerts.begin(about.priorities);

@@ -48,7 +48,9 @@ export function controls(state) {
   by("audio").setAttribute("aria-pressed", now.audio === "paused");
 }
 
-export async function candidate() {
+export async function candidate(isPossible = true) {
+  by("orders").hidden = !isPossible;
+  if (!isPossible) { pairs(by("candidate"), [[text("candidate.phase"), text("candidate.impossible")]]); return; }
   try {
     const told = await get("/api/candidate"), health = told.health;
     const phase = ["none", "shadow", "trial"][health.phase] ?? "none";
