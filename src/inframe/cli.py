@@ -10,6 +10,7 @@ import typer
 from inframe import __version__
 from inframe.bundle_cli import bundle
 from inframe.candidate_cli import candidate
+from inframe.console_cli import console
 from inframe.core.errors import AlreadyTold, ConfigError, InframeError, one_line
 from inframe.recording_cli import record, replay
 from inframe.release_cli import release
@@ -126,6 +127,7 @@ def chaos(
 app.command()(replay)
 app.add_typer(candidate)
 app.add_typer(record)
+app.add_typer(console)
 app.add_typer(trail)
 app.add_typer(bundle)
 app.add_typer(update)

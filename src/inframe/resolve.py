@@ -16,10 +16,10 @@ from inframe.core.config import (
     ScreenConfig,
     Stream,
     Trail,
-    WebScreen,
 )
 from inframe.core.errors import ConfigError
 from inframe.core.part import PolicyConfig
+from inframe.core.web import WebScreen
 from inframe.drivers.cameras.rtsp_session import without_password
 from inframe.pipeline.bundled import used_as
 from inframe.pipeline.decide import make_plan

@@ -170,15 +170,12 @@ def test_all_can_be_done_without_a_mouse(visit: Visit) -> None:
     page = visit.page
     page.click("nav button[data-view=live]")
     page.evaluate("document.activeElement.blur()")
-    wanted = set(
-        page.evaluate(
-            "[...document.querySelectorAll('#view-live button:enabled, nav button')].map(b => b.id || b.dataset.view || b.dataset.break)"
-        )
-    )
+    name = "b => b.id || b.dataset.view || b.dataset.break"
+    wanted = set(page.evaluate(f"[...document.querySelectorAll('#view-live button:enabled, nav button')].map({name})"))
     reached = set()
     for _ in range(60):
         page.keyboard.press("Tab")
-        reached.add(page.evaluate("(b => b.id || b.dataset.view || b.dataset.break)(document.activeElement)"))
+        reached.add(page.evaluate(f"({name})(document.activeElement)"))
     assert wanted <= reached
     page.focus("nav button[data-view=models]")
     page.keyboard.press("Enter")

@@ -17,16 +17,13 @@ from inframe.core.clock import MonotonicClock
 from inframe.core.config import Device
 from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.types import Pixels
-from inframe.core.web import WebScreen
+from inframe.core.web import DEMO, WebScreen
 from inframe.machine.child import ChildContext
 from inframe.pipeline import screen, start
 from inframe.pipeline.board import Board
 from inframe.pipeline.happened import HappenedReader
 from inframe.pipeline.record import RecordReader, fields_of
 from inframe.pipeline.ring import RingReader
-
-DEMO = "INFRAME_DEMO"
-"""Set by `inframe demo` for its processes: the page then has buttons that break things. Only the demo's parent obeys them."""
 
 
 def main(ctx: ChildContext) -> None:

@@ -9,6 +9,8 @@ from pydantic import Field, model_validator
 from inframe.core.part import Part
 
 LOOPBACK = "127.0.0.1"
+DEMO = "INFRAME_DEMO"
+"""Set to 1 by `inframe demo` for its processes: the page then has buttons that break things. Only the demo's parent obeys them."""
 
 
 class Tls(Part):

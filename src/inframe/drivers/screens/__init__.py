@@ -2,7 +2,8 @@
 
 from pathlib import Path
 
-from inframe.core.config import FileScreen, NoneScreen, ScreenConfig, WebScreen, WindowScreen
+from inframe.core.config import FileScreen, NoneScreen, ScreenConfig, WindowScreen
+from inframe.core.web import WebScreen
 from inframe.drivers.screens.commands import CommandScreen
 
 

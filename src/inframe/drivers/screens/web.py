@@ -2,8 +2,8 @@
 
 from socket import AF_INET, AF_INET6, create_server, socket
 
-from inframe.core.config import WebScreen
 from inframe.core.errors import DeviceFault, one_line
+from inframe.core.web import WebScreen
 
 BACKLOG = 32
 
