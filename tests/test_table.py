@@ -132,7 +132,14 @@ WIRED: dict[str, dict[str, str]] = {
         "results.a": "results.a.read",
         "results.b": "results.b.read",
     },
-    "console.1": {"frames": "screen.read", "wake": "wake.console.1", "listener": "listener.console.1"},
+    "console.1": {
+        "frames": "screen.read",
+        "raw": "frames.endoscope.read",
+        "records": "records.read",
+        "happened": "happened.read",
+        "wake": "wake.console.1",
+        "listener": "listener.console.1",
+    },
     "screen.2": {"frames": "screen.read", "wake": "wake.screen.2"},
 }
 

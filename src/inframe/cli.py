@@ -10,6 +10,7 @@ import typer
 from inframe import __version__
 from inframe.bundle_cli import bundle
 from inframe.candidate_cli import candidate
+from inframe.console_cli import console
 from inframe.core.errors import AlreadyTold, ConfigError, InframeError, one_line
 from inframe.monitor_cli import monitor
 from inframe.pccp_cli import pccp
@@ -150,6 +151,7 @@ app.add_typer(pccp)
 app.add_typer(candidate)
 app.add_typer(monitor)
 app.add_typer(record)
+app.add_typer(console)
 app.add_typer(trail)
 app.add_typer(bundle)
 app.add_typer(update)

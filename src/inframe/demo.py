@@ -1,5 +1,6 @@
 """What `inframe run` and `inframe demo` show on the terminal: a line while they run, a table at the end."""
 
+import os
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -9,9 +10,12 @@ from rich.console import Console
 from rich.live import Live
 from rich.table import Table
 
-from inframe.core.config import Device, FileScreen, Trail, WebScreen
+from inframe.breaking import Breaking
+from inframe.core.config import Device, FileScreen, Trail
 from inframe.core.errors import DeviceFault
+from inframe.core.health import CandidateConfig, HealthRules
 from inframe.core.types import Mode
+from inframe.core.web import DEMO, WebScreen
 from inframe.core.yamlfile import read_device
 from inframe.device import Running
 from inframe.pipeline.board import Count
@@ -24,6 +28,10 @@ from inframe.truth import seconds as in_seconds
 
 DEMO_FILE = Path("out") / "demo.mkv"
 DEMO_TRAIL = Path("out") / "trail"
+PROCEDURE_S = 30.0
+"""How long the shipped procedure is; whoever asks for more sees it again and again."""
+SHADOW_FRAMES = 60
+"""The demo's candidate is the same model once more: two seconds of comparing are enough to see how it goes."""
 
 
 def demo(out: Console, seconds: float | None) -> dict[str, Any]:
@@ -34,10 +42,35 @@ def demo(out: Console, seconds: float | None) -> dict[str, Any]:
         missing_ok=True
     )  # a file screen never writes over a file, and the last demo's is not worth a second one
     screens = (FileScreen(kind="file", path=str(DEMO_FILE.absolute())), WebScreen(kind="web", port=0))
+    device = resolve(read_device(path), path)
+    loops = seconds is not None and seconds > PROCEDURE_S
+    streams = {name: stream.model_copy(update={"loop": loops}) for name, stream in device.streams.items()}
+    health = HealthRules(shadow_frames=SHADOW_FRAMES, window=SHADOW_FRAMES)
+    candidate = CandidateConfig(control=str(DEMO_FILE.with_name("control").absolute()), health=health)
     changes = {"screens": screens, "trail": Trail(folder=str(DEMO_TRAIL.absolute()))}
-    device = resolve(read_device(path), path).model_copy(update=changes)
+    device = device.model_copy(update={**changes, "streams": streams, "candidate": candidate})
+    os.environ[DEMO] = "1"
     out.print("inframe demo: a rendered procedure; models for demonstration, never for clinical use")
-    summary = _show(out, device, path, seconds)
+    broken: list[Breaking] = []
+
+    def breaks(running: Running) -> None:
+        if not broken:
+            broken.append(Breaking(running))
+        broken[0].step()
+
+    try:
+        summary = _show(out, device, path, seconds, breaks)
+    finally:
+        for one in broken:
+            one.close()
+    if loops:
+        out.print(f"what was on the screen: {DEMO_FILE}")
+        return summary.as_json()
+    return _judge(out, device, summary)
+
+
+def _judge(out: Console, device: Device, summary: Summary) -> dict[str, Any]:
+    """Beside the truth, which is known of the first pass only."""
     fps = device.streams[device.display].fps
     true = true_spans(device, truth_file(), summary.frames)
     if "anomaly" not in device.models:  # then no rule asks for them, and they are missed all the same
@@ -67,15 +100,23 @@ def _at_start(path: Path) -> Device:
     return at_start(path)
 
 
-def _show(out: Console, device: Device, path: Path, seconds: float | None) -> Summary:
+def _show(
+    out: Console, device: Device, path: Path, seconds: float | None, each: Callable[[Running], None] = lambda _: None
+) -> Summary:
+    """`each` is called after each look at the device."""
+    said = _announce(out)
+
+    def look(running: Running, follower: Follower) -> None:
+        said(running, follower)
+        each(running)
+
     if not out.is_terminal:
-        summary = run(device, path, seconds, _announce(out))
+        summary = run(device, path, seconds, look)
     else:
         with Live(console=out, refresh_per_second=8, transient=True) as live:
-            announce = _announce(out)
 
             def tick(running: Running, follower: Follower) -> None:
-                announce(running, follower)
+                look(running, follower)
                 live.update(_line(running, follower))
 
             summary = run(device, path, seconds, tick)

@@ -14,6 +14,7 @@ from inframe.core.config import (
     ModelConfig,
     RecordingConfig,
     RtspStream,
+    ScreenConfig,
     Stream,
     Trail,
 )
@@ -21,6 +22,7 @@ from inframe.core.drift import MonitorConfig
 from inframe.core.errors import ConfigError
 from inframe.core.part import PolicyConfig
 from inframe.core.sensor import BagSensor, CsvSensor, IgtlSensor, Sensor, WfdbSensor
+from inframe.core.web import WebScreen
 from inframe.drivers.cameras.rtsp_session import without_password
 from inframe.pipeline.bundled import used_as
 from inframe.pipeline.decide import make_plan
@@ -51,9 +53,7 @@ def resolve(device: Device, path: Path, slots: Mapping[str, str] | None = None) 
     policy = _resolve_policy(path, device)
     bundled = {name: _resolve_bundle(path, base, name, one, policy) for name, one in device.bundles.items()}
     models |= {name: model for name, (model, _) in bundled.items()}
-    screens = tuple(
-        s.model_copy(update={"path": str(base / s.path)}) if isinstance(s, FileScreen) else s for s in device.screens
-    )
+    screens = tuple(_resolve_screen(base, screen) for screen in device.screens)
     candidate = device.candidate
     if candidate is not None:
         candidate = candidate.model_copy(update={"control": _free(path, base, "candidate.control", candidate.control)})
@@ -98,6 +98,12 @@ def slot_files(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
     if not active:
         return on_its_way if state is State.TRIAL else {}, {}
     return active, on_its_way
+
+
+def _resolve_screen(base: Path, screen: ScreenConfig) -> ScreenConfig:
+    if isinstance(screen, FileScreen):
+        return screen.model_copy(update={"path": str(base / screen.path)})
+    return screen.placed(base) if isinstance(screen, WebScreen) else screen
 
 
 def _resolve_trail(path: Path, base: Path, trail: Trail) -> Trail:

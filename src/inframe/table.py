@@ -60,7 +60,7 @@ PROCESSES: dict[str, Role] = {
     "shadow": Role("inframe.pipeline.shadow:main", "other", 0, 10_000, BESIDE, "SHADOW_LOST", "SHADOW_LOST"),
     "screen": Role("inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "SCREEN_LOST", "PROCESS_GIVEN_UP"),
     "console": Role(
-        "inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "CONSOLE_LOST", "PROCESS_GIVEN_UP", "display"
+        "inframe.console.main:main", "other", 0, 3000, BESIDE, "CONSOLE_LOST", "PROCESS_GIVEN_UP", "display"
     ),
 }
 """A running process is called "role" or "role.what". Its network is "none" but for a camera on the network (its configured
@@ -247,10 +247,13 @@ def _monitor(device: Device, name: str, what: str) -> Wiring:
 
 
 def _screen(device: Device, name: str, what: str) -> Wiring:
-    fds = {"frames": "screen.read", "wake": f"wake.{name}"}
-    if name.startswith("console."):
-        fds["listener"] = f"listener.{name}"
-    return {"screen": int(what)}, fds
+    return {"screen": int(what)}, {"frames": "screen.read", "wake": f"wake.{name}"}
+
+
+def _console(device: Device, name: str, what: str) -> Wiring:
+    args, fds = _screen(device, name, what)
+    fds |= {"raw": f"frames.{device.display}.read", "records": "records.read", "happened": "happened.read"}
+    return args, {**fds, "listener": f"listener.{name}"}
 
 
 WIRING = {
@@ -262,6 +265,7 @@ WIRING = {
     "recording": _recording,
     "monitor": _monitor,
     "shadow": _shadow,
+    "console": _console,
 }
 
 

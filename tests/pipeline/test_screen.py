@@ -4,15 +4,14 @@ import os
 from collections.abc import Callable
 
 import numpy as np
-import pytest
 
 from inframe.core.clock import NS_PER_MS, ManualClock
-from inframe.core.types import Controls, Mode, Pixels, Verdict
+from inframe.core.types import Controls, Pixels
 from inframe.drivers.screens.commands import AUDIO_PAUSE_NS, Command, Wish
 from inframe.pipeline import ring
 from inframe.pipeline.board import Board, Count, create_board
 from inframe.pipeline.ring import Header, RingReader, RingWriter
-from inframe.pipeline.screen import BEHIND, STALE_NS, ScreenFeed, state
+from inframe.pipeline.screen import BEHIND, STALE_NS, ScreenFeed
 
 WIDTH, HEIGHT, SLOTS = 6, 4, 8
 
@@ -183,31 +182,3 @@ def test_quitting_is_posted_and_changes_no_control() -> None:
     desk.feed.listen(70)
     assert desk.row.get(Count.COMMAND) == 1
     assert desk.board.controls() == Controls(opacity=0.5)
-
-
-@pytest.mark.parametrize("posted", [Verdict.HOLD, None])
-def test_what_a_page_shows_beside_the_picture(posted: Verdict | None) -> None:
-    desk = Desk()
-    row = desk.board.row("display")
-    for count, value in (
-        (Count.MODE, Mode.DEGRADED),
-        (Count.FRAMES, 40),
-        (Count.MISSED, 2),
-        (Count.VERDICT, posted or 0),
-    ):
-        row.set(count, int(value))
-    row.set(Count.LATENCY_NS, 12 * NS_PER_MS)
-    row.raise_fault("DISK_FULL", 5)
-    row.raise_fault("AI_LATE", 5)
-    desk.board.set_controls(Controls(opacity=0.25, overlay_on=False))
-    assert state(desk.board) == {
-        "mode": "DEGRADED",
-        "verdict": (posted or Verdict.WITHHOLD).name,
-        "frames": 40,
-        "missed": 2,
-        "latency_ms": 12.0,
-        "faults": ["AI_LATE", "DISK_FULL"],
-        "opacity": 0.25,
-        "audible": "NONE",
-        "overlay_on": False,
-    }

@@ -29,6 +29,7 @@ from inframe.core.part import (
 from inframe.core.rule import Rule, TipCondition, check_names
 from inframe.core.sensor import Sensor
 from inframe.core.updates import UpdateConfig
+from inframe.core.web import WebScreen
 
 MAX_PLACED = 8
 """A byte of each record says which place of each worker is shown."""
@@ -268,13 +269,6 @@ class WindowScreen(Part):
 
     kind: Literal["window"]
     fullscreen: bool = False
-
-
-class WebScreen(Part):
-    """A page on the loopback address."""
-
-    kind: Literal["web"]
-    port: int = Field(8555, ge=0, le=65535, description="0: any free port, printed at the start")
 
 
 ScreenConfig = Annotated[NoneScreen | FileScreen | WindowScreen | WebScreen, Field(discriminator="kind")]

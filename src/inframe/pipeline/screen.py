@@ -1,11 +1,10 @@
 """`screen`, one process per screen of the device file: takes pictures as they left the gate to a driver, which may be slow."""
 
-from collections.abc import Callable, Mapping
-from socket import socket
+from collections.abc import Callable
 
 from inframe.core.clock import NS_PER_MS, Clock, MonotonicClock
 from inframe.core.config import Device
-from inframe.core.types import Mode, Pixels, Priority, Verdict
+from inframe.core.types import Pixels
 from inframe.drivers.screens import open_screen
 from inframe.drivers.screens.commands import CommandScreen, Wish, obey
 from inframe.machine.child import ChildContext
@@ -25,54 +24,34 @@ BEHIND = 1
 def main(ctx: ChildContext) -> None:
     """The process's life. Raises DeviceFault when the driver can't go on."""
     device = Device.model_validate(ctx.args["device"])
-    stream, clock = device.streams[device.display], MonotonicClock()
+    stream = device.streams[device.display]
     config = device.screens[int(ctx.args["screen"])]
-    board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))
-    driver = open_screen(
-        config,
-        stream.width,
-        stream.height,
-        stream.fps,
-        title=device.device,
-        state=lambda: state(board),
-        listener=_listener(ctx),
-    )
+    driver = open_screen(config, stream.width, stream.height, stream.fps, title=device.device)
     try:
-        screen = ScreenFeed(
-            driver, RingReader(ctx.fds["frames"]), (stream.height, stream.width), board, board.row(ctx.name), clock
-        )
-        screen.row.set(Count.PORT, getattr(driver, "port", 0))
-        start.ready(ctx, screen.row, clock)
-        while not ctx.stop.is_set():
-            screen.row.beat(clock.now())
-            if ring.wait(ctx.fds["wake"], clock.now() + IDLE_NS, clock):
-                screen.step(ctx.stop.is_set)
-            screen.check(clock.now())
-            screen.listen(clock.now())
-        screen.step(lambda: False)  # what was shown before the end belongs into a file too
+        show(ctx, device, driver)
     finally:
         driver.close()
 
 
-def _listener(ctx: ChildContext) -> socket | None:
-    fd = ctx.fds.get("listener")
-    return None if fd is None else socket(fileno=fd)
-
-
-def state(board: Board) -> Mapping[str, object]:
-    """What a page shows beside the picture."""
-    row, controls = board.row("display"), board.controls()
-    return {
-        "mode": Mode(row.get(Count.MODE)).name,
-        "verdict": Verdict(row.get(Count.VERDICT) or Verdict.WITHHOLD).name,
-        "frames": row.get(Count.FRAMES),
-        "missed": row.get(Count.MISSED),
-        "latency_ms": round(row.get(Count.LATENCY_NS) / NS_PER_MS, 1),
-        "audible": Priority(row.get(Count.AUDIBLE)).name,
-        "faults": sorted(board.faults()),
-        "opacity": controls.opacity,
-        "overlay_on": controls.overlay_on,
-    }
+def show(
+    ctx: ChildContext, device: Device, driver: CommandScreen, each: Callable[[int], None] = lambda _: None
+) -> None:
+    """Show what there is until told to stop. `each` is called after each look, with the time in ns."""
+    stream, clock = device.streams[device.display], MonotonicClock()
+    board = Board(ctx.fds["board"], tuple(ctx.args["rows"]))
+    screen = ScreenFeed(
+        driver, RingReader(ctx.fds["frames"]), (stream.height, stream.width), board, board.row(ctx.name), clock
+    )
+    screen.row.set(Count.PORT, getattr(driver, "port", 0))
+    start.ready(ctx, screen.row, clock)
+    while not ctx.stop.is_set():
+        screen.row.beat(clock.now())
+        if ring.wait(ctx.fds["wake"], clock.now() + IDLE_NS, clock):
+            screen.step(ctx.stop.is_set)
+        screen.check(clock.now())
+        screen.listen(clock.now())
+        each(clock.now())
+    screen.step(lambda: False)  # what was shown before the end belongs into a file too
 
 
 class ScreenFeed:

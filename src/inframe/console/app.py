@@ -1,0 +1,96 @@
+"""The console's application: the door, the routes, the page's files, and the socket that pictures come over."""
+
+import asyncio
+from contextlib import suppress
+
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import Route as Path
+from starlette.routing import WebSocketRoute
+from starlette.types import ASGIApp
+from starlette.websockets import WebSocket, WebSocketDisconnect
+
+from inframe.console.desk import Desk
+from inframe.console.door import Door, answer_refused
+from inframe.console.files import page_files
+from inframe.console.live import Client
+from inframe.console.people import Role
+from inframe.console.refused import Refused
+from inframe.console.routes import ROUTES, endpoint
+
+STALLED_S = 5.0
+"""A client that takes nothing for so long is dropped."""
+LOOK_S = 1.0
+"""So often a session is looked at while pictures go out under it."""
+LOGGED_OUT, TOO_MANY, NOT_ASKED = 4401, 4429, 1008
+
+
+def make_app(desk: Desk) -> ASGIApp:
+    """The whole of it, for a server."""
+    routes = [Path(route.path, endpoint(desk, route), methods=[route.method]) for route in ROUTES]
+    files = [Path(path, _file(*found), methods=["GET"]) for path, found in page_files().items()]
+    pages = Starlette(
+        routes=[*routes, *files, WebSocketRoute("/live", _live(desk))],
+        exception_handlers={404: _not_there, 405: _not_there},
+    )
+    return Door(pages, desk.config, desk.live.port, desk.clock)
+
+
+def _file(kind: str, data: bytes):  # type: ignore[no-untyped-def]  # Starlette's endpoint
+    async def answer(_request: Request) -> Response:
+        return Response(data, media_type=kind)
+
+    return answer
+
+
+async def _not_there(_request: Request, error: Exception) -> Response:
+    status = int(getattr(error, "status_code", 404))
+    return answer_refused(Refused(status, "not there" if status == 404 else "not by this method"))
+
+
+def _live(desk: Desk):  # type: ignore[no-untyped-def]  # Starlette's endpoint
+    async def socket(socket: WebSocket) -> None:
+        try:
+            desk.guard.must_be(socket, Role.VIEWER)
+        except Refused:
+            await socket.close(LOGGED_OUT)  # before it is accepted: an answer of 403
+            return
+        client = Client(wants_raw=socket.query_params.get("raw") == "1")
+        if not desk.live.join(client):
+            await socket.accept()
+            await socket.close(TOO_MANY)
+            return
+        try:
+            await socket.accept()
+            await _serve(desk, socket, client)
+        finally:
+            desk.live.clients.discard(client)
+
+    return socket
+
+
+async def _serve(desk: Desk, socket: WebSocket, client: Client) -> None:
+    """Send until either end has enough. A browser has nothing to say here: whoever says something is shown out."""
+    sending = asyncio.create_task(_send(desk, socket, client))
+    listening = asyncio.create_task(socket.receive())
+    try:
+        await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
+    finally:
+        for task in (sending, listening):
+            task.cancel()
+    code = sending.result() if sending.done() and not sending.cancelled() and sending.exception() is None else NOT_ASKED
+    with suppress(RuntimeError, WebSocketDisconnect, TimeoutError):  # it may be gone already
+        await asyncio.wait_for(socket.close(code), LOOK_S)
+
+
+async def _send(desk: Desk, socket: WebSocket, client: Client) -> int:
+    """Returns the code with which to close."""
+    while True:
+        with suppress(TimeoutError):
+            await asyncio.wait_for(client.news.wait(), LOOK_S)
+        if desk.guard.who(socket) is None:
+            return LOGGED_OUT
+        while (data := client.take(desk.live)) is not None:
+            sending = socket.send_bytes(data) if isinstance(data, bytes) else socket.send_text(data)
+            await asyncio.wait_for(sending, STALLED_S)
