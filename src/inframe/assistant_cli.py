@@ -54,13 +54,29 @@ def note(
     out_file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: the terminal.")] = None,
     procedure: ProcedureId = None,
     key: KeyText = None,
+    model: Annotated[
+        str | None,
+        typer.Option(
+            "--model", metavar="FILE", help="Written by this packed model, or `reference`. Default: the template."
+        ),
+    ] = None,
+    policy: Annotated[
+        Path | None, typer.Option("--policy", help="Whose signatures the packed model must have (YAML).")
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Draft the operative note of a procedure, or its handover, from its record: every sentence cites the events that it says."""
     from inframe import assisting, audit
 
     facts = assisting.procedure_of(audit.find_log(path, key), procedure)
-    made = assisting.draft(facts, "handover" if handover else "note")
+    kind: Literal["note", "handover"] = "handover" if handover else "note"
+    if model is None:
+        made = assisting.draft(facts, kind)
+    else:
+        with assisting.writer_of(model, policy) as writer:
+            made = assisting.draft(facts, kind, writer)
+        for why in dict.fromkeys(made.fallbacks):
+            sys.stderr.write(f"inframe: the template wrote {made.fallbacks.count(why)} parts: {why}\n")
     text = assisting.written(made, form)
     if out_file is not None:
         write_file(out_file, "--out", text.encode())
@@ -131,6 +147,25 @@ def command(
         assisting.give(order, page)
         _say(f"done: {meant.said}")
     write_json(json_file, told)
+
+
+@assistant.command()
+def pack(
+    gguf: Annotated[Path, typer.Argument(metavar="GGUF", help="A language model.", show_default=False)],
+    out_file: Annotated[Path, typer.Option("--out", metavar="FILE", help="The packed model.")],
+    sign_key: Annotated[Path, typer.Option("--sign", metavar="KEY", help="A private key (`inframe bundle key`).")],
+    name: Annotated[str, typer.Option("--name", help="a-z, 0-9 and _.")] = "assistant",
+    version: Annotated[str, typer.Option("--version", help="Of the model.")] = "1",
+    context: Annotated[int, typer.Option("--context", min=64, max=1 << 17, help="Tokens that it may hold.")] = 1024,
+) -> None:
+    """Pack a GGUF model and sign it: no box opens one that was not verified."""
+    from inframe.assistant import package
+    from inframe.bundle.keys import read_signer
+    from inframe.bundle.making import put
+
+    about = package.about_of(name, version, context)
+    put(out_file, [*package.pack(about, gguf, read_signer(sign_key, None))], replacing=False)
+    _say(f"{out_file}: {about.name} {about.version}, signed")
 
 
 @assistant.command()

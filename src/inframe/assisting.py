@@ -3,24 +3,31 @@
 import hashlib
 import http.client
 import json
-from collections.abc import Mapping
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
 from inframe import audit, inquiry
-from inframe.assistant import drafting, manual, timeline
+from inframe.assistant import drafting, manual, package, timeline
+from inframe.assistant.box import Box
 from inframe.assistant.facts import NOTE_KINDS, Draft, NoteKind, Procedure, Sentence
 from inframe.assistant.reading import read
 from inframe.assistant.sinks import SINKS
 from inframe.assistant.verify import check_draft
+from inframe.bundle import Policy
 from inframe.core.errors import ConfigError, DeviceFault
 from inframe.drivers.screens.commands import Command
+from inframe.machine.partition import cores_for
+from inframe.machine.walls import Limits
 from inframe.trail.records import EventKind
 
 Format = Literal["text", "json", "html", "hl7", "markdown"]
 HEAD = "DRAFT, not signed, made from the device's own record. Whoever signs it has checked it."
 PAGE_S = 2.0
+REFERENCE = "reference"
 MAX_DRAFT = 4 << 20
 
 
@@ -43,6 +50,25 @@ def procedure_of(place: audit.Place, named: str | None) -> Procedure:
 def draft(procedure: Procedure, kind: NoteKind, writer: drafting.Writer | None = None) -> Draft:
     """A verified draft."""
     return drafting.draft(procedure, kind, writer)
+
+
+@contextmanager
+def writer_of(model: str, policy: Path | None) -> Iterator[drafting.Writer]:
+    """The model in its box: a packed file with signatures that the policy asks for, or the one that is shipped. Raises ConfigError,
+    BundleError, DeviceFault."""
+    if model == REFERENCE:
+        source = package.shipped()
+    elif policy is None:
+        raise ConfigError("inframe assistant note", "--policy", "none", "whose signatures a model must have")
+    else:
+        source = package.opened(Path(model), Policy.load(policy))
+    with source as found, Box(found.sealed.fd, Limits(cores=background()), context=found.about.context) as box:
+        yield box
+
+
+def background() -> frozenset[int]:
+    """The cores that the frame path leaves alone."""
+    return cores_for().background & os.sched_getaffinity(0)
 
 
 def ask(question: str, procedure: Procedure | None) -> Answer:
