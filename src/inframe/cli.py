@@ -8,6 +8,7 @@ from typing import Annotated, NoReturn
 import typer
 
 from inframe import __version__
+from inframe.assistant_cli import assistant
 from inframe.bundle_cli import bundle
 from inframe.candidate_cli import candidate
 from inframe.console_cli import console
@@ -156,6 +157,7 @@ app.add_typer(trail)
 app.add_typer(bundle)
 app.add_typer(update)
 app.add_typer(release)
+app.add_typer(assistant)
 
 
 def _version(value: bool) -> None:

@@ -9,6 +9,7 @@ from typing import Any
 from rich.console import Console
 from rich.table import Table
 
+from inframe.assistant import trial
 from inframe.machine import probe
 from inframe.machine.readings import Row
 
@@ -17,7 +18,7 @@ STYLES = {"OK": "green", "WARN": "yellow", "FAIL": "bold red", "SKIP": "dim"}
 
 def examine(folder: Path) -> list[dict[str, Any]]:
     """All rows as plain values: name, status (OK, WARN, FAIL, SKIP), found, advice."""
-    return [asdict(row) for row in (*probe.rows(folder), *engines(), window())]
+    return [asdict(row) for row in (*probe.rows(folder), *engines(), *trial.rows(), window())]
 
 
 def engines() -> list[Row]:

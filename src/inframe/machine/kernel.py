@@ -71,6 +71,17 @@ def seccomp(operation: int, flags: int, argument: object) -> int:
     )
 
 
+def syscall(number: int, *arguments: object) -> int:
+    """A call by its number; integers are passed as longs, anything else as ctypes takes it."""
+    words = [ctypes.c_long(one) if isinstance(one, int) else one for one in arguments]
+    return _checked(_libc.syscall(ctypes.c_long(number), *words))
+
+
+def unshare(flags: int) -> None:
+    """unshare(2), which `os` has from Python 3.12 on."""
+    _checked(_libc.unshare(ctypes.c_int(flags)))
+
+
 def pidfd_getfd(pidfd: int, fd: int) -> int:
     """A duplicate, in this process, of the descriptor `fd` of another (Linux 5.6)."""
     words = [ctypes.c_long(word) for word in (machine().pidfd_getfd, pidfd, fd, 0)]

@@ -106,7 +106,7 @@ Instruction = tuple[int, int, int, int]
 def program(network: Network, family: str) -> list[Instruction]:
     """The filter that a process of `network` starts under. `family`: "x86_64" or "aarch64"."""
     column = tuple(kernel.MACHINES).index(family)
-    code = _prologue(family)
+    code = prologue(family)
     for numbers in DENIED.values():
         if (number := numbers[column]) is not None:
             code += _when(number, [_deny(errno.EPERM)])
@@ -124,10 +124,10 @@ def no_connect_program(family: str) -> list[Instruction]:
     AF_UNIX still leads to programs that have a network: the name-service and resolver daemons, a container engine's
     socket."""
     column = tuple(kernel.MACHINES).index(family)
-    return [*_prologue(family), *_when(CHECKED["connect"][column], [_deny(errno.EACCES)]), _answer(ALLOW)]
+    return [*prologue(family), *_when(CHECKED["connect"][column], [_deny(errno.EACCES)]), _answer(ALLOW)]
 
 
-def _prologue(family: str) -> list[Instruction]:
+def prologue(family: str) -> list[Instruction]:
     """Numbers mean something else to a 32-bit call on the same machine: those end the process. x32 doesn't exist
     here."""
     code = [
@@ -200,7 +200,8 @@ def _family() -> str:
     return os.uname().machine
 
 
-def _set_filter(code: list[Instruction], flags: int) -> int:
+def set_filter(code: list[Instruction], flags: int = 0) -> int:
+    """Put this process and all its threads under `code`. Raises OSError."""
     filters = (_SockFilter * len(code))(*(_SockFilter(*instruction) for instruction in code))
     argument = _SockFprog(len(code), ctypes.cast(filters, ctypes.POINTER(_SockFilter)))
     # TSYNC: libraries may have started threads, and a filter is a thread's own
@@ -226,7 +227,7 @@ def install(network: Network, broker: int | None = None) -> str | None:
     descriptor of an AF_UNIX socket; it is closed. Raises OSError where the kernel takes no filter.
     """
     if network != "camera":
-        _set_filter(program(network, _family()), 0)
+        set_filter(program(network, _family()), 0)
         return None
     if broker is None:
         why = "no broker was given"
@@ -236,7 +237,7 @@ def install(network: Network, broker: int | None = None) -> str | None:
             return None
         except OSError as error:
             why = f"connect() can't be handed to the parent, which takes Linux 5.9 ({error.strerror})"
-    _set_filter(program("none", _family()), 0)
+    set_filter(program("none", _family()), 0)
     return f"the camera can't be reached: {why}"
 
 
@@ -244,7 +245,7 @@ def _set_camera_filter(broker: int) -> None:
     import socket
 
     with socket.socket(fileno=broker) as channel:
-        listener = _set_filter(program("camera", _family()), NEW_LISTENER | TSYNC_ESRCH)
+        listener = set_filter(program("camera", _family()), NEW_LISTENER | TSYNC_ESRCH)
         try:
             socket.send_fds(channel, [b"L"], [listener])
         finally:
@@ -257,4 +258,4 @@ def close_connections(network: Network) -> None:
     """From now on connect() is refused, for the networks that need none. Raises OSError where the kernel takes no
     filter."""
     if network in ("none", "loopback"):
-        _set_filter(no_connect_program(_family()), 0)
+        set_filter(no_connect_program(_family()), 0)
