@@ -60,7 +60,7 @@ def test_a_person_decides_and_damage_falls_back(life: Life) -> None:
         device.frames(20)
         assert device.running.candidate.last[0] == "kept"
         assert device.taken[-1].places == 1
-        no_frame_lost(device.taken)
+        no_frame_lost(device)
     second = active_file(life)
     life.release("third")
     life.install()
@@ -85,7 +85,7 @@ def test_a_person_decides_and_damage_falls_back(life: Life) -> None:
         device.frames(20)
         assert {one.verdict for one in device.taken if one.seq} == {Verdict.WITHHOLD}
         assert device.running.board.row("display").get(Count.FRAMES) >= 20
-        no_frame_lost(device.taken)
+        no_frame_lost(device)
 
 
 def test_a_bundle_without_a_file_must_come_from_the_slots(tmp_path: Path) -> None:
