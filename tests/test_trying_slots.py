@@ -14,6 +14,7 @@ from inframe import trying
 from inframe.core.errors import ConfigError, UpdateError
 from inframe.core.health import Health, HealthRules, Measured, Phase
 from inframe.core.updates import UpdateConfig
+from inframe.resolve import slot_files
 from inframe.trail.files import Disk
 from inframe.trying import Trying
 from inframe.update.floor import FileFloor
@@ -88,6 +89,7 @@ class World:
         files = SimpleNamespace(
             folder=folder, config=UpdateConfig.model_validate(whole), verify=verifier(self.disk.read)
         )
+        files.path = folder / "device.yaml"
         files.files, files.floor, files.home = Disk(folder), FileFloor(self.disk), lambda: None
         self.target, self.candidate, self.notes = files, Candidate(), list[str]()
         self.trying = self.start()
@@ -118,6 +120,9 @@ class World:
 def world(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[..., World]:
     monkeypatch.setattr(trying, "beside_active", lambda *_: None)
     monkeypatch.setattr(trying, "of_slots", lambda _: {"anatomy": None})
+    monkeypatch.setattr(
+        trying, "read_device", lambda _: SimpleNamespace(bundles={"anatomy": SimpleNamespace(file=None)})
+    )
     (tmp_path / "slots").mkdir()
     return lambda **config: World(tmp_path / "slots", **config)
 
@@ -267,3 +272,21 @@ def test_a_move_that_fails_is_said_once(world: Callable[..., World], monkeypatch
     for _ in range(3):
         w.trying.step()
     assert w.notes == ["update: floor: digest: found x, expected y; it is damaged"]
+
+
+def test_a_device_without_its_slots_says_so(world: Callable[..., World], monkeypatch: pytest.MonkeyPatch) -> None:
+    w = world()
+    monkeypatch.setattr(trying, "of_slots", lambda _: {})
+    assert w.trying.begin() == "UPDATE_DAMAGED"
+    w.trying.step()
+    assert w.candidate.said == []
+
+
+@pytest.mark.parametrize("beside", [True, False])
+def test_what_a_device_runs(world: Callable[..., World], beside: bool) -> None:
+    w = world(shadow=False)
+    one, two = (f"{w.folder}/store/{release('r', data).digests[0]}" for data in (ONE, TWO))
+    assert slot_files(w.folder, beside=beside) == ({"anatomy": one}, {"anatomy": two}), "checked: not shown yet"
+    w.change(lambda slots: slots.begin_trial(procedure_running=False, without_shadow=True))
+    expected = ({"anatomy": one}, {"anatomy": two}) if beside else ({"anatomy": two}, {})
+    assert slot_files(w.folder, beside=beside) == expected

@@ -71,11 +71,12 @@ def resolve(device: Device, path: Path, slots: Mapping[str, str] | None = None) 
 
 
 def _from_slots(device: Device, path: Path, given: Mapping[str, str] | None) -> Device:
-    """The device with the files of what its slots have for it: the active release; the one on trial where none is active. Those
-    bundles have `bundle` set."""
+    """The device with the files of what its slots have for it: the active release; the one on trial where none is active, or where
+    none can run beside it. Those bundles have `bundle` set."""
     if device.update is None or all(one.file is not None for one in device.bundles.values()):
         return device
-    files = given if given is not None else slot_files(path.parent.absolute() / device.update.folder)[0]
+    folder, beside = path.parent.absolute() / device.update.folder, device.candidate is not None
+    files = given if given is not None else slot_files(folder, beside=beside)[0]
     bundles = dict(device.bundles)
     for name, one in device.bundles.items():
         if one.file is None:
@@ -87,7 +88,7 @@ def _from_slots(device: Device, path: Path, given: Mapping[str, str] | None) -> 
     return device.model_copy(update={"bundles": bundles})
 
 
-def slot_files(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
+def slot_files(folder: Path, *, beside: bool = True) -> tuple[dict[str, str], dict[str, str]]:
     """The files of the release that a device runs, by bundle, and of one that may come to run beside it. Raises UpdateError."""
     from inframe.trail.files import Disk
     from inframe.update.slots import loaded
@@ -95,8 +96,8 @@ def slot_files(folder: Path) -> tuple[dict[str, str], dict[str, str]]:
 
     state, *slots = loaded(Disk(folder))
     active, on_its_way = ({name: str(folder / file) for name, file in one.items()} for one in slots)
-    if not active:
-        return on_its_way if state is State.TRIAL else {}, {}
+    if state is State.TRIAL and not (active and beside):
+        return on_its_way, {}
     return active, on_its_way
 
 

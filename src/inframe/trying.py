@@ -19,6 +19,7 @@ from inframe.candidate import Candidates
 from inframe.core.config import Device
 from inframe.core.errors import BundleError, ConfigError, DeviceFault, InframeError, UpdateError
 from inframe.core.health import Phase, not_yet
+from inframe.core.yamlfile import read_device
 from inframe.fitting import beside_active, of_slots
 from inframe.pipeline.board import Count, Row
 from inframe.resolve import slot_files
@@ -29,7 +30,7 @@ from inframe.update.states import State, Status
 from inframe.update.trial import Verdict, verdict, why_not
 
 SHADOWED = (State.CHECKED, State.SHADOW)
-TOLD = ("UPDATE_DAMAGED", "UPDATE_RESTORED")
+TOLD = ("UPDATE_RESTORED",)
 """What the last move of the slots says to people at the start of a device, however long ago it was."""
 
 
@@ -41,13 +42,8 @@ class Trying:
         self, target: Updatable, device: Device, candidate: Candidates, display: Row, note: Callable[[str, str], None]
     ) -> None:
         """`device`: resolved, as it starts. `note(what, why)` tells people."""
-        self._target, self._device, self._candidate, self._display, self._note = (
-            target,
-            device,
-            candidate,
-            display,
-            note,
-        )
+        self._target, self._device = target, device
+        self._candidate, self._display, self._note = candidate, display, note
         self._status = Status()
         self._written: tuple[int, int] | None = None
         self._back: str | None = None
@@ -59,8 +55,11 @@ class Trying:
     def begin(self) -> str:
         """Before the first frame: go on with what there is. Returns the event that the screen has to tell of, if there is one."""
         self._read()
+        if self._is_without():
+            return "UPDATE_DAMAGED"
         before = self._status.sequence
-        self._between()
+        if self._device.candidate is not None:  # else what is shown was chosen when the device was resolved
+            self._between()
         if self._status.state is State.TRIAL and self._is_beside():
             self._start(trial=True)
         elif self._status.state is State.TRIAL:
@@ -70,6 +69,11 @@ class Trying:
         last = self._status.history[-1].name if self._status.history else ""
         now = last == "UPDATE_ROLLED_BACK" and self._status.sequence != before
         return last if now or last in TOLD else ""
+
+    def _is_without(self) -> bool:
+        """Whether the device has started without what comes from its slots, see `updatable.at_start`."""
+        asked = read_device(self._target.path).bundles.values()
+        return not of_slots(self._device) and any(one.file is None for one in asked)
 
     def end(self) -> None:
         """After the last frame: the procedure counts, and what may happen between two procedures happens."""

@@ -11,7 +11,7 @@ from inframe import verifying
 from inframe.bundle import Policy
 from inframe.core.clock import NS_PER_S, MonotonicClock
 from inframe.core.config import Device
-from inframe.core.errors import BundleError, ConfigError, DeviceFault
+from inframe.core.errors import BundleError, ConfigError, DeviceFault, UpdateError
 from inframe.core.updates import UpdateConfig
 from inframe.core.yamlfile import read_device
 from inframe.drivers.tpm_counter import counter_of
@@ -205,22 +205,26 @@ def is_running(target: Updatable) -> bool:
 
 def at_start(path: Path) -> Device:
     """The device of that file, resolved, as it starts. What its slots hold is verified by that; where something is not as it was
-    installed, the slots are examined and fall back as their table says, and where nothing verifies the device shows the picture
-    without those models. Raises ConfigError, BundleError, UpdateError."""
+    installed, the slots are examined and fall back as their table says. Where nothing verifies, or the slots themselves are
+    damaged, the device shows the picture without those models and their rules. Raises ConfigError, BundleError."""
     device = read_device(path)
     try:
         return resolve(device, path)
-    except (BundleError, ConfigError):
+    except (BundleError, ConfigError, UpdateError):
         if device.update is None:
             raise
-    target = updatable(path)
-    with slots_of(target) as slots:
-        status = slots.status
-    if status.active is None or status.history[-1].name != "UPDATE_DAMAGED":
-        return resolve(device, path)  # another release, or the same error once more
+    try:
+        with slots_of(updatable(path)) as slots:
+            is_lost = slots.status.active is not None and slots.status.history[-1].name == "UPDATE_DAMAGED"
+    except UpdateError:  # nobody knows what was active: that is for service
+        is_lost = True
+    return resolve(_without_slots(device) if is_lost else device, path)  # another release, or the same error once more
+
+
+def _without_slots(device: Device) -> Device:
     lost = {name for name, one in device.bundles.items() if one.file is None}
     changes = {
         "bundles": {name: one for name, one in device.bundles.items() if name not in lost},
         "rules": {name: rule for name, rule in device.rules.items() if rule.model not in lost},
     }
-    return resolve(device.model_copy(update=changes), path)
+    return device.model_copy(update=changes)
