@@ -79,9 +79,12 @@ def test_a_chart_sums_up_and_down_and_says_since_when() -> None:
     for _ in range(20):
         one.add(np.array([3.0, 0.0, 0.0]))
     assert one.up[0] == pytest.approx(6.0), "bounded, so that it ends soon after the cause"
-    for _ in range(5):
+    for _ in range(7):
         one.add(np.zeros(3))
+        assert 0 in [i for i, _, _ in one.alarms()], "it stands, though the chart is below its limit"
+    one.add(np.zeros(3))
     assert 0 not in [i for i, _, _ in one.alarms()]
+    assert one.up[0] == 0.0
 
 
 def test_a_restored_chart_goes_on_as_if_it_had_never_stopped() -> None:

@@ -115,11 +115,15 @@ class Charts:
     SHIFTS = (0.5, 1.0)
     """Which the e-detector bets on, in SD, up and down."""
     BEYOND = 2.0
-    """A chart stops so far above its limit, so that it falls below it again soon after what drifted was set right."""
+    """A chart stops so far above its limit, so that it comes down soon after what drifted was set right."""
+    ENDS = 0.5
+    """An alarm stands until its chart has come down to this part of the limit; the chart then begins anew, from 0. Else one that
+    wavers about its limit would tell of every drift, and of every false alarm, a dozen times."""
 
     def __init__(self, count: int, limit: float) -> None:
         self.limit = limit
         self.up, self.down = np.zeros(count), np.zeros(count)
+        self.raised_up, self.raised_down = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         self.since_up, self.since_down = np.zeros(count, np.int64), np.zeros(count, np.int64)
         """Procedures since each sum was 0: the drift, if it is one, began there (Page's estimate)."""
         self.ewma = np.zeros(count)
@@ -131,8 +135,11 @@ class Charts:
         known = ~np.isnan(z)
         z = np.where(known, z, 0.0)
         top = self.limit + self.BEYOND
-        for sums, since, sign in ((self.up, self.since_up, 1.0), (self.down, self.since_down, -1.0)):
+        for sums, since, raised, sign in self._sides():
             new = np.clip(sums + sign * z - SLACK, 0.0, top)
+            ended = known & raised & (new <= self.ENDS * self.limit)
+            raised[:] = (raised | known & (new > self.limit)) & ~ended
+            new = np.where(ended, 0.0, new)
             since[:] = np.where(known, np.where(new > 0, since + 1, 0), since)
             sums[:] = np.where(known, new, sums)
         self.ewma = np.where(known, (1 - self.EWMA_WEIGHT) * self.ewma + self.EWMA_WEIGHT * z, self.ewma)
@@ -141,13 +148,16 @@ class Charts:
         self.evidence = np.minimum(np.where(known, grown, self.evidence), 300.0)
 
     def alarms(self) -> list[tuple[int, int, int]]:
-        """The charts above the limit: (which, +1 or -1, procedures since it began), the highest first."""
+        """The charts whose alarm stands: (which, +1 or -1, procedures since it began), the highest first."""
         found = [
             (float(sums[i]), int(i), sign, int(since[i]))
-            for sums, since, sign in ((self.up, self.since_up, 1), (self.down, self.since_down, -1))
-            for i in np.flatnonzero(sums > self.limit)
+            for sums, since, raised, sign in self._sides()
+            for i in np.flatnonzero(raised)
         ]
         return [(i, sign, since) for _, i, sign, since in sorted(found, reverse=True)]
+
+    def _sides(self) -> tuple[tuple[Array, NDArray[np.int64], NDArray[np.bool_], int], ...]:
+        return (self.up, self.since_up, self.raised_up, 1), (self.down, self.since_down, self.raised_down, -1)
 
     def e_value(self) -> float:
         """The e-detector: the mean of all Shiryaev-Roberts sums. While each z, given all before, is as in the reference or less
@@ -161,6 +171,8 @@ class Charts:
         return {
             "up": [round(float(v), 6) for v in self.up],
             "down": [round(float(v), 6) for v in self.down],
+            "raised_up": self.raised_up.tolist(),
+            "raised_down": self.raised_down.tolist(),
             "since_up": self.since_up.tolist(),
             "since_down": self.since_down.tolist(),
             "ewma": [round(float(v), 6) for v in self.ewma],
@@ -169,7 +181,7 @@ class Charts:
 
     def restore(self, content: dict[str, list[float]]) -> None:
         """What `as_json` made, of as many numbers. Raises ValueError, KeyError, TypeError."""
-        for name in ("up", "down", "since_up", "since_down", "ewma"):
+        for name in ("up", "down", "raised_up", "raised_down", "since_up", "since_down", "ewma"):
             mine = getattr(self, name)
             mine[:] = np.array(content[name], mine.dtype)
         rows = [[-math.inf if v is None else v for v in row] for row in content["evidence"]]  # type: ignore[attr-defined]
