@@ -117,11 +117,14 @@ class Charts:
     BEYOND = 2.0
     """A chart stops so far above its limit, so that it comes down soon after what drifted was set right."""
     ENDS = 0.5
-    """An alarm stands until its chart has come down to this part of the limit; the chart then begins anew, from 0. Else one that
-    wavers about its limit would tell of every drift, and of every false alarm, a dozen times."""
+    """An alarm stands until its chart has come down to this part of the limit. When none stands any more all charts begin anew,
+    from 0: else one that wavers about its limit, and those that move with it, would tell of the same thing a dozen times."""
 
-    def __init__(self, count: int, limit: float) -> None:
+    def __init__(self, count: int, limit: float, reference: int | None = None) -> None:
+        """`reference`: the procedures by which numbers are standardised; None: known without error."""
         self.limit = limit
+        self._unsure = 0.0 if reference is None else 2.0 / math.sqrt(reference)
+        self._spread = 1.0 if reference is None else 1.0 + 2.0 * math.sqrt(2.0 / reference)
         self.up, self.down = np.zeros(count), np.zeros(count)
         self.raised_up, self.raised_down = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         self.since_up, self.since_down = np.zeros(count, np.int64), np.zeros(count, np.int64)
@@ -134,17 +137,19 @@ class Charts:
         """One procedure: (count,), NaN where it has no number; such a chart stays as it is."""
         known = ~np.isnan(z)
         z = np.where(known, z, 0.0)
-        top = self.limit + self.BEYOND
+        top, stood = self.limit + self.BEYOND, bool(self.raised_up.any() or self.raised_down.any())
         for sums, since, raised, sign in self._sides():
             new = np.clip(sums + sign * z - SLACK, 0.0, top)
-            ended = known & raised & (new <= self.ENDS * self.limit)
-            raised[:] = (raised | known & (new > self.limit)) & ~ended
-            new = np.where(ended, 0.0, new)
+            stands = raised & ~(known & (new <= self.ENDS * self.limit))
+            raised[:] = stands | known & (new > self.limit)
             since[:] = np.where(known, np.where(new > 0, since + 1, 0), since)
             sums[:] = np.where(known, new, sums)
+        if stood and not (self.raised_up.any() or self.raised_down.any()):
+            for sums, since, _, _ in self._sides():
+                sums[:], since[:] = 0.0, 0
         self.ewma = np.where(known, (1 - self.EWMA_WEIGHT) * self.ewma + self.EWMA_WEIGHT * z, self.ewma)
         bets = np.array([sign * shift for shift in self.SHIFTS for sign in (1, -1)])[:, None]
-        grown = np.logaddexp(self.evidence, 0.0) + bets * z - bets**2 / 2
+        grown = np.logaddexp(self.evidence, 0.0) + bets * z - np.abs(bets) * self._unsure - self._spread * bets**2 / 2
         self.evidence = np.minimum(np.where(known, grown, self.evidence), 300.0)
 
     def alarms(self) -> list[tuple[int, int, int]]:
@@ -160,8 +165,9 @@ class Charts:
         return (self.up, self.since_up, self.raised_up, 1), (self.down, self.since_down, self.raised_down, -1)
 
     def e_value(self) -> float:
-        """The e-detector: the mean of all Shiryaev-Roberts sums. While each z, given all before, is as in the reference or less
-        spread, it exceeds A at most once in A procedures on average, however the charts depend on each other."""
+        """The e-detector: the mean of all Shiryaev-Roberts sums. While each z, given all before, has a mean and a spread within two
+        standard errors of the reference's, it exceeds A at most once in A procedures on average, however charts depend on each
+        other."""
         top = float(self.evidence.max(initial=-math.inf))
         return 0.0 if top == -math.inf else float(np.exp(self.evidence - top).mean() * math.exp(min(top, 300.0)))
 
