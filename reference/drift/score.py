@@ -65,9 +65,10 @@ def in_control(unit: Unit, seed: int, procedures: int, chains: int = 20) -> tupl
 
 def sampled(unit: Unit, seed: int, procedures: int) -> tuple[int, int, float]:
     """(procedures, alarms, procedures to the first e-value above the run length or all). Every sample goes through the very
-    code that runs on a device: blocks, histograms, state, charts; as there, an alarm is told once, and charts do not begin anew."""
+    code that runs on a device: blocks, histograms, state, charts; as there, an alarm is told once, and charts begin anew when
+    it is over."""
     population, reference = unit.population, unit.reference
-    charts = Charts(reference.charts, unit.limit)
+    charts = Charts(reference.charts, unit.limit, LOCKED)
     state = State(Stratum("simulated", "", "", ()), Scales(population.names), {"anatomy": Watched(reference, charts)})
     rng, alarms, crossed = np.random.default_rng(seed), 0, float(procedures)
     for start in range(0, procedures, 50):
@@ -118,7 +119,7 @@ def detect(units: list[Unit], drift: str, strength: float, runs: int, seed: int)
     rng = np.random.default_rng(seed)
     while len(found.delays) < runs:
         unit = units[len(found.delays) % len(units)]
-        charts = Charts(unit.reference.charts, unit.limit)
+        charts = Charts(unit.reference.charts, unit.limit, LOCKED)
         before = unit.numbers(rng, unit.population.draw(rng, BEFORE))
         for z in before:
             charts.add(z)

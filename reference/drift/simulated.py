@@ -98,10 +98,11 @@ class Population:
     def samples(self, rng: np.random.Generator, values: Array, count: int = SAMPLES) -> Array:
         """(count, procedures, signals): the samples themselves, autocorrelated."""
         r = self.within_correlation
+        room = np.minimum(values - self._low, self._high - values)  # what is not in sight does not waver
         noise = rng.standard_normal((count, *values.shape))
         for t in range(1, count):
             noise[t] = r * noise[t - 1] + np.sqrt(1 - r * r) * noise[t]
-        return self._clipped(values + self.within_sd * noise)
+        return self._clipped(values + np.minimum(self.within_sd, room / 3) * noise)
 
 
 def _scores(values: Array) -> Array:

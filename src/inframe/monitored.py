@@ -62,11 +62,13 @@ def _charts(one: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any
     """How far each signal is, and which are above the limit: its plain chart or its adjusted one, up or down."""
     n, limit = len(one["signals"]), one["limit"]
     tops = np.maximum(np.array(one["up"]), np.array(one["down"]))
+    raised = np.array(one["raised_up"]) | np.array(one["raised_down"])
+    names = [*one["signals"], *one["signals"], *(f"like {name}" for name in one["signatures"])]
     height = {name: float(max(tops[i], tops[n + i])) for i, name in enumerate(one["signals"])}
     height |= {f"like {name}": float(tops[2 * n + i]) for i, name in enumerate(one["signatures"])}
     now = {name: one["ewma"][i] for i, name in enumerate(one["signals"])}
     now |= {f"like {name}": one["ewma"][2 * n + i] for i, name in enumerate(one["signatures"])}
-    above = [name for name, top in height.items() if top > limit]
+    above = sorted({name for name, is_raised in zip(names, raised, strict=True) if is_raised})
     calibration = one["calibration"]
     at = (
         content["names"].index(calibration["signal"])
@@ -112,7 +114,7 @@ def _table(model: str, charts: Mapping[str, Any], signals: Mapping[str, Any]) ->
     for column in ("signal", "kind", "median", "now, SD", "chart"):
         table.add_column(column, justify="left" if column in ("signal", "kind") else "right")
     for name, height in sorted(charts["height"].items(), key=lambda item: -item[1]):
-        mark = "  ABOVE" if name in charts["above"] else ""
+        mark = "  DRIFT" if name in charts["above"] else ""
         median = signals.get(name, {}).get("median", "-")
         kind = "signature" if name.startswith("like ") else signal_of(name).kind.value
         table.add_row(name, kind, str(median), f"{charts['now'][name]:+.2f}", f"{height}{mark}")

@@ -79,9 +79,12 @@ def test_a_chart_sums_up_and_down_and_says_since_when() -> None:
     for _ in range(20):
         one.add(np.array([3.0, 0.0, 0.0]))
     assert one.up[0] == pytest.approx(6.0), "bounded, so that it ends soon after the cause"
-    for _ in range(5):
+    for _ in range(7):
         one.add(np.zeros(3))
+        assert 0 in [i for i, _, _ in one.alarms()], "it stands, though the chart is below its limit"
+    one.add(np.zeros(3))
     assert 0 not in [i for i, _, _ in one.alarms()]
+    assert one.up[0] == 0.0
 
 
 def test_a_restored_chart_goes_on_as_if_it_had_never_stopped() -> None:
@@ -107,6 +110,14 @@ def test_the_e_detector_keeps_its_promise_where_charts_are_the_same() -> None:
             one.add(np.full(4, rng.standard_normal()))
         times.append(t)
     assert float(np.mean(times)) >= 50
+    unsure = []
+    for _ in range(30):  # as far from the reference as 100 procedures may leave it
+        one, t = Charts(4, 99.0, 100), 0
+        while one.e_value() < 50 and t < 300:
+            t += 1
+            one.add(np.full(4, 0.15 + 1.1 * rng.standard_normal()))
+        unsure.append(t)
+    assert float(np.mean(unsure)) >= 50
     shifted, t = Charts(4, 99.0), 0
     while shifted.e_value() < 50:
         t += 1

@@ -21,6 +21,15 @@ def test_numbers_of_new_procedures_are_standard_normal() -> None:
     assert np.abs(z.std(axis=0) - 1).max() < 0.15
 
 
+def test_a_small_reference_does_not_flatter_itself() -> None:
+    """With 60 procedures and 14 signals, what the weights leave of procedures that they have seen is too small."""
+    values = made.procedures(np.random.default_rng(7), 60)
+    one = Reference(lock(made.NAMES, values, dict.fromkeys(made.NAMES, (0.0, 1.0))))
+    columns = [made.NAMES.index(n) for n in one.names]
+    z = one.numbers(made.procedures(np.random.default_rng(8), 3000)[:, columns])[:, len(one.names) : 2 * len(one.names)]
+    assert 0.9 < z.std(axis=0).mean() < 1.04
+
+
 def test_signals_of_the_machine_and_constant_ones_are_not_charted() -> None:
     assert {"latency", "withheld", "m.time", "m.missed", "m.empty"}.isdisjoint(made.reference().names)
     assert "finding:near" in made.reference().names

@@ -47,6 +47,15 @@ def test_what_is_written_is_read(memory: int) -> None:
     assert reader.corrupt == 0
 
 
+def test_what_is_let_go_is_there_when_it_is_looked_at_again(memory: int) -> None:
+    writer, reader = RingWriter(memory, ()), RingReader(ring.read_only(memory))
+    for value in (1, 2):
+        seq = publish(writer, value)
+        reader.let_go()
+        assert (reader.payload(seq) == value).all()
+        assert reader.header(seq) is not None
+
+
 def test_a_header_keeps_every_field(memory: int) -> None:
     writer, reader = RingWriter(memory, ()), RingReader(ring.read_only(memory))
     full = Header(0, 2**63, -5, 6, 7, 8, 9, 10, 11)

@@ -292,7 +292,7 @@ EVENTS: dict[str, Event] = _table(
     # statistics: for service, never an alarm about a patient
     Event(
         "DRIFT",
-        "at a procedure's end a chart is above its limit, until it falls below it",
+        "at a procedure's end a chart is above its limit, until it has come down to half of it",
         "reported to service: what drifted, and since when",
         N,
         "",

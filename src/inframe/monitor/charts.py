@@ -115,11 +115,18 @@ class Charts:
     SHIFTS = (0.5, 1.0)
     """Which the e-detector bets on, in SD, up and down."""
     BEYOND = 2.0
-    """A chart stops so far above its limit, so that it falls below it again soon after what drifted was set right."""
+    """A chart stops so far above its limit, so that it comes down soon after what drifted was set right."""
+    ENDS = 0.5
+    """An alarm stands until its chart has come down to this part of the limit. When none stands any more all charts begin anew,
+    from 0: else one that wavers about its limit, and those that move with it, would tell of the same thing a dozen times."""
 
-    def __init__(self, count: int, limit: float) -> None:
+    def __init__(self, count: int, limit: float, reference: int | None = None) -> None:
+        """`reference`: the procedures by which numbers are standardised; None: known without error."""
         self.limit = limit
+        self._unsure = 0.0 if reference is None else 2.0 / math.sqrt(reference)
+        self._spread = 1.0 if reference is None else 1.0 + 2.0 * math.sqrt(2.0 / reference)
         self.up, self.down = np.zeros(count), np.zeros(count)
+        self.raised_up, self.raised_down = np.zeros(count, np.bool_), np.zeros(count, np.bool_)
         self.since_up, self.since_down = np.zeros(count, np.int64), np.zeros(count, np.int64)
         """Procedures since each sum was 0: the drift, if it is one, began there (Page's estimate)."""
         self.ewma = np.zeros(count)
@@ -130,28 +137,37 @@ class Charts:
         """One procedure: (count,), NaN where it has no number; such a chart stays as it is."""
         known = ~np.isnan(z)
         z = np.where(known, z, 0.0)
-        top = self.limit + self.BEYOND
-        for sums, since, sign in ((self.up, self.since_up, 1.0), (self.down, self.since_down, -1.0)):
+        top, stood = self.limit + self.BEYOND, bool(self.raised_up.any() or self.raised_down.any())
+        for sums, since, raised, sign in self._sides():
             new = np.clip(sums + sign * z - SLACK, 0.0, top)
+            stands = raised & ~(known & (new <= self.ENDS * self.limit))
+            raised[:] = stands | known & (new > self.limit)
             since[:] = np.where(known, np.where(new > 0, since + 1, 0), since)
             sums[:] = np.where(known, new, sums)
+        if stood and not (self.raised_up.any() or self.raised_down.any()):
+            for sums, since, _, _ in self._sides():
+                sums[:], since[:] = 0.0, 0
         self.ewma = np.where(known, (1 - self.EWMA_WEIGHT) * self.ewma + self.EWMA_WEIGHT * z, self.ewma)
         bets = np.array([sign * shift for shift in self.SHIFTS for sign in (1, -1)])[:, None]
-        grown = np.logaddexp(self.evidence, 0.0) + bets * z - bets**2 / 2
+        grown = np.logaddexp(self.evidence, 0.0) + bets * z - np.abs(bets) * self._unsure - self._spread * bets**2 / 2
         self.evidence = np.minimum(np.where(known, grown, self.evidence), 300.0)
 
     def alarms(self) -> list[tuple[int, int, int]]:
-        """The charts above the limit: (which, +1 or -1, procedures since it began), the highest first."""
+        """The charts whose alarm stands: (which, +1 or -1, procedures since it began), the highest first."""
         found = [
             (float(sums[i]), int(i), sign, int(since[i]))
-            for sums, since, sign in ((self.up, self.since_up, 1), (self.down, self.since_down, -1))
-            for i in np.flatnonzero(sums > self.limit)
+            for sums, since, raised, sign in self._sides()
+            for i in np.flatnonzero(raised)
         ]
         return [(i, sign, since) for _, i, sign, since in sorted(found, reverse=True)]
 
+    def _sides(self) -> tuple[tuple[Array, NDArray[np.int64], NDArray[np.bool_], int], ...]:
+        return (self.up, self.since_up, self.raised_up, 1), (self.down, self.since_down, self.raised_down, -1)
+
     def e_value(self) -> float:
-        """The e-detector: the mean of all Shiryaev-Roberts sums. While each z, given all before, is as in the reference or less
-        spread, it exceeds A at most once in A procedures on average, however the charts depend on each other."""
+        """The e-detector: the mean of all Shiryaev-Roberts sums. While each z, given all before, has a mean and a spread within two
+        standard errors of the reference's, it exceeds A at most once in A procedures on average, however charts depend on each
+        other."""
         top = float(self.evidence.max(initial=-math.inf))
         return 0.0 if top == -math.inf else float(np.exp(self.evidence - top).mean() * math.exp(min(top, 300.0)))
 
@@ -161,6 +177,8 @@ class Charts:
         return {
             "up": [round(float(v), 6) for v in self.up],
             "down": [round(float(v), 6) for v in self.down],
+            "raised_up": self.raised_up.tolist(),
+            "raised_down": self.raised_down.tolist(),
             "since_up": self.since_up.tolist(),
             "since_down": self.since_down.tolist(),
             "ewma": [round(float(v), 6) for v in self.ewma],
@@ -169,7 +187,7 @@ class Charts:
 
     def restore(self, content: dict[str, list[float]]) -> None:
         """What `as_json` made, of as many numbers. Raises ValueError, KeyError, TypeError."""
-        for name in ("up", "down", "since_up", "since_down", "ewma"):
+        for name in ("up", "down", "raised_up", "raised_down", "since_up", "since_down", "ewma"):
             mine = getattr(self, name)
             mine[:] = np.array(content[name], mine.dtype)
         rows = [[-math.inf if v is None else v for v in row] for row in content["evidence"]]  # type: ignore[attr-defined]

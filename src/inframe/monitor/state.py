@@ -92,7 +92,9 @@ def watch(references: dict[str, Reference], run_length: float) -> dict[str, Watc
     """Charts for each model's reference, with limits so that all together raise a false alarm in `run_length` procedures."""
     total = sum(one.file.effective_charts for one in references.values())
     return {
-        model: Watched(one, Charts(one.charts, cusum_limit(run_length * total, one.file.procedures)))
+        model: Watched(
+            one, Charts(one.charts, cusum_limit(run_length * total, one.file.procedures), one.file.procedures)
+        )
         for model, one in references.items()
     }
 
