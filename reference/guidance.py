@@ -10,7 +10,7 @@ alignment, projection, the shipped model's masks, rules). The truth is the same 
 import argparse
 import os
 import statistics
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 import cv2
@@ -35,7 +35,9 @@ from inframe.reference_device import device_file
 from inframe.resolve import resolve
 from reference.scene import CLASSES, instruments
 from reference.scene.classes import GALLBLADDER
+from reference.scene.kinds import KINDS
 from reference.scene.procedure import Procedure
+from reference.scene.script import Use
 
 WIDTH, HEIGHT, FPS = 640, 360, 30
 FULL = 1280 / WIDTH  # distances are told in pixels of 1280x720
@@ -46,6 +48,7 @@ WARM_S, DECIDED_NS = 3.0, 15 * NS_PER_MS
 BEGAN = 1000 * NS_PER_S
 SLACK_S = 0.5  # a finding may begin or end so much beside its event
 FIRST_SEED = 990_000
+ROAM = 0.28  # how far the tool wanders, in heights of the picture
 
 
 def device() -> Device:
@@ -75,6 +78,18 @@ def tip_mm(scene: Procedure, n: int, t: float) -> tuple[float, float, float]:
     at = scene._note("", instruments.tip_point(scene.tools[n], scene._pose(n, t, scene._aim(t))))
     depth = DEPTH_MM + 15 * np.sin(0.8 * t)
     return (at["x"] - 0.5) * WIDTH / FX * depth, (at["y"] - 0.5) * HEIGHT / FX * depth, float(depth)
+
+
+def at_work(seed: int, seconds: float) -> Procedure | None:
+    """The scene of a seed with one tool, which wanders about the gallbladder."""
+    plain = Procedure(seed, (36, 64), FPS)
+    if not len(plain.grips):
+        return None
+    x, y = plain._aim(0.0).picture(plain.grips[0])
+    rng = np.random.default_rng(seed)
+    kind, side = str(rng.choice(list(KINDS))), float(rng.uniform(-np.pi, np.pi))
+    use = Use(kind, -5.0, seconds + 5, side, (float(x), float(y)), ROAM, 0.03, None, False, None)
+    return Procedure(seed, (HEIGHT, WIDTH), FPS, replace(plain.script, uses=(use,)))
 
 
 @dataclass
@@ -140,11 +155,11 @@ class Measured:
 
 
 def watch(seed: int, seconds: float, made: Device, model: Model, plans: tuple[RulePlan, ...]) -> Measured | None:
-    """One procedure; None where no instrument is at work in it."""
-    scene = Procedure(seed, (HEIGHT, WIDTH), FPS)
-    n = next((i for i, use in enumerate(scene.script.uses) if use.enters < 1 and use.leaves > seconds), None)
-    if n is None:
+    """One procedure; None where there is no gallbladder to work on."""
+    scene = at_work(seed, seconds)
+    if scene is None:
         return None
+    n = 0
     robot, clock, found = (
         Robot(scene, n, made.sensors["pose"], np.random.default_rng(seed)),
         MonotonicClock(),
