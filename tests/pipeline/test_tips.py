@@ -17,7 +17,7 @@ from inframe.core.types import Controls, Decision, Frame, Masks, Missed, MissedR
 from inframe.pipeline.decide import decide, initial, make_plan
 from inframe.pipeline.project import guides_of, project, rotate, tip_of
 from inframe.pipeline.ruleplans import plan_rules
-from inframe.pipeline.tips import TipDistance, contact_s, distance_px, follow
+from inframe.pipeline.tips import TipDistance, contact_s, distance_px, follow, own_result
 from tests.pipeline import script
 
 WIDTH, HEIGHT = 1280, 720
@@ -140,6 +140,13 @@ def test_the_time_to_contact_is_that_of_the_approach() -> None:
     for n in range(30):
         away = follow(away, n * NS_PER_S // 30, 100 + 100 * n / 30)
     assert contact_s(away) is None
+
+
+def test_only_the_mask_of_the_very_moment_counts() -> None:
+    mask = Masks(np.ones((2, 2), np.uint8))
+    fresh = (script.result(6, 100, output=mask), script.result(7, 200, "other", mask))
+    assert own_result(measure(), fresh, 100) is mask
+    assert own_result(measure(), fresh, 200) is None
 
 
 class Run:
