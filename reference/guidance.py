@@ -221,7 +221,7 @@ def report(done: list[Measured]) -> str:
     lines = [
         f"procedures {len(done)}, frames {sum(one.frames for one in done)}, with a distance {len(every)}",
         f"distance error, px of 1280x720: median {statistics.median(every):.1f}, p95 {np.percentile(every, 95):.1f}",
-        f"of that by kinematics, clocks and calibration alone: median {statistics.median(own):.1f}, p95 {np.percentile(own, 95):.1f}",
+        f"by kinematics, clocks and calibration alone: median {statistics.median(own):.1f}, p95 {np.percentile(own, 95):.1f}",
         f"medians of procedures: {min(errors):.1f} to {max(errors):.1f}",
     ]
     minutes = sum(one.frames for one in done) / FPS / 60
