@@ -20,6 +20,7 @@ COMMANDS = {
     "check": {"--schema", "--json"},
     "doctor": {"--folder", "--json"},
     "inspect": {"--starter", "--json"},
+    "calibrate": {"--columns", "--rows", "--square-mm", "--marker-mm", "--board", "--json"},
     "bench": {"--seconds", "--only", "--json"},
     "chaos": {"--only", "--json"},
 }
@@ -176,6 +177,7 @@ WORK = {
     "doctor": ("inframe.doctor.examine", ()),
     "inspect": ("inframe.checking.inspect_model", ("model.onnx",)),
     "bench": ("inframe.bench.report.measure_and_show", ()),
+    "calibrate": ("inframe.calibration.calibrate_and_show", ("photo.png",)),
     "chaos": ("inframe.chaos.campaign.break_and_show", ()),
 }
 REPORT = {"checked": [], "held": True, "value": 1.5, "text": "ä"}
@@ -317,3 +319,11 @@ def test_options_reach_the_work(inframe: Inframe, monkeypatch: pytest.MonkeyPatc
         (240, None),
         (30.0, ["idle"]),
     ]
+
+
+def test_a_board_is_written_and_what_does_not_suffice_is_one_line(inframe: Inframe, tmp_path: Path) -> None:
+    board = tmp_path / "board.png"
+    assert inframe("calibrate", "--board", str(board))[0] == 0
+    code, _, err = inframe("calibrate", str(board))
+    assert (code, err.count("\n")) == (2, 1)
+    assert "photos: found 1 of 1, expected 5 or more" in err

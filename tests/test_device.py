@@ -139,8 +139,13 @@ def test_the_overlay_on_the_screen_is_of_the_very_frame_under_it(tmp_path: Path)
 
 
 def test_every_process_is_ready_closed_in_and_gone_at_the_end(tmp_path: Path) -> None:
+    sensor = {"sensor": "simulator", "signal": "force", "rate_hz": 100, "channels": {"f": {"unit": "N"}}}
     path = write_device(
-        tmp_path, screens=[{"kind": "web", "port": 0}], trail={"folder": "trail"}, recording={"folder": "rec"}
+        tmp_path,
+        screens=[{"kind": "web", "port": 0}],
+        trail={"folder": "trail"},
+        recording={"folder": "rec"},
+        sensors={"force": sensor | {"align": {"how": "hold", "max_age_ms": 50}}},
     )
     before, cores = children(), os.sched_getaffinity(0)
     shared_memory = set(Path("/dev/shm").iterdir())

@@ -179,6 +179,15 @@ def closing_table(summary: Summary) -> Table:
         rows.append(("recorded in the trail", str(summary.recorded)))
     rows += [(f"finding: {rule}", f"{count} x") for rule, count in sorted(summary.findings.items())]
     rows += [(f"alert: {name}", f"{count} x") for name, count in sorted(summary.alerts.items())]
+    rows += [
+        (f"sensor: {name}", f"{one.samples} samples, {one.left_out} left out; no value at {one.absent} frames")
+        for name, one in summary.sensors.items()
+    ]
+    rows += [
+        (f"clock of {name}", f"{one.drift_ppm:+.0f} ppm, to {one.uncertain_ms:.2f} ms")
+        for name, one in summary.sensors.items()
+        if one.offset_ms
+    ]
     rows += [(f"restarted: {name}", f"{count} x") for name, count in summary.restarts.items()]
     rows += [
         (f"{what.replace('_', ' ')}: {name}", str(n))

@@ -13,15 +13,33 @@ from typing import Any
 
 from inframe.core.clock import NS_PER_MS, NS_PER_S
 from inframe.core.config import Device
+from inframe.core.samples import Absent
 from inframe.core.types import Presence
 from inframe.device import Running
 from inframe.machine.supervise import Notice
-from inframe.pipeline.board import Count
+from inframe.pipeline.board import Count, Row
 from inframe.pipeline.record import RecordReader, Shown, fields_of
 from inframe.pipeline.ring import RingReader
 from inframe.table import names
 
 STEP_S = 0.01
+
+
+@dataclass(frozen=True, slots=True)
+class SensorSummary:
+    """How one stream of samples fared, and what is known of its source's clock (0 where it has none of its own)."""
+
+    samples: int
+    left_out: int
+    """Whose time could not be right."""
+    absent: int
+    """Frames at which it had no value."""
+    offset_ms: float
+    """The device's clock minus the source's."""
+    drift_ppm: float
+    """How much faster the source's runs."""
+    uncertain_ms: float
+    """How far off the mapping of the two may be, beyond the least delay of the way."""
 
 
 @dataclass
@@ -59,6 +77,8 @@ class Summary:
     """Frames safely in the trail; None where none is kept."""
     counts: dict[str, dict[str, int]] = field(default_factory=dict)
     """What else processes counted: over_budget, invalid, failed, corrupt, reconnects; by process, where not 0."""
+    sensors: dict[str, SensorSummary] = field(default_factory=dict)
+    """By stream of samples."""
     notes: list[tuple[str, str, str]] = field(default_factory=list)
     """What processes had to say: process, what, why."""
 
@@ -86,6 +106,8 @@ class Follower:
         self.findings: Counter[str] = Counter()
         self.spans: dict[str, list[tuple[int, int]]] = {}
         self.alerts: Counter[str] = Counter()
+        self.absent: Counter[str] = Counter()
+        """Frames at which a stream of samples had no value."""
         self.last: Shown | None = None
 
     def take(self) -> list[Shown]:
@@ -97,6 +119,7 @@ class Follower:
 
     def _count(self, record: Shown) -> None:
         self.last = record
+        self.absent.update(name for name, said in record.samples.items() if record.seq and isinstance(said, Absent))
         if record.seq:
             self.verdicts[record.verdict.name] += 1
             self.modes[record.mode.name] += 1
@@ -190,8 +213,16 @@ def _summary(running: Running, follower: Follower, restarts: Counter[str], secon
         restarts={name: restarts[name] for name in names(device) if restarts[name]},
         recorded=board.row("recorder").get(Count.FRAMES) if "recorder" in names(device) else None,
         counts=_counts(running),
+        sensors={name: _sensor(running.board.row(f"sensor.{name}"), follower.absent[name]) for name in device.sensors},
         notes=running.notes,
     )
+
+
+def _sensor(row: Row, absent: int) -> SensorSummary:
+    clock = [row.get(count) for count in (Count.CLOCK_OFFSET_NS, Count.CLOCK_DRIFT_PPB, Count.CLOCK_UNCERTAIN_NS)]
+    offset, drift, uncertain = clock
+    times = (offset / NS_PER_MS, drift / 1000, uncertain / NS_PER_MS)
+    return SensorSummary(row.get(Count.FRAMES), row.get(Count.DROPPED), absent, *(round(one, 3) for one in times))
 
 
 def _counts(running: Running) -> dict[str, dict[str, int]]:

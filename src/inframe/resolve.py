@@ -21,7 +21,7 @@ from inframe.core.config import (
 from inframe.core.drift import MonitorConfig
 from inframe.core.errors import ConfigError
 from inframe.core.part import PolicyConfig
-from inframe.core.sensor import BagSensor, CsvSensor, IgtlSensor, Sensor, WfdbSensor
+from inframe.core.sensor import BagSensor, CsvSensor, IgtlSensor, LslSensor, Sensor, WfdbSensor
 from inframe.core.web import WebScreen
 from inframe.drivers.cameras.rtsp_session import without_password
 from inframe.pipeline.bundled import used_as
@@ -164,7 +164,7 @@ def _resolve_stream(path: Path, base: Path, name: str, stream: Stream) -> Stream
 
 
 def _resolve_sensor(path: Path, base: Path, name: str, sensor: Sensor) -> Sensor:
-    if isinstance(sensor, IgtlSensor):
+    if isinstance(sensor, IgtlSensor | LslSensor):
         try:
             *_, address = socket.getaddrinfo(sensor.host, sensor.port, type=socket.SOCK_STREAM)[0]
         except (OSError, ValueError) as error:
@@ -269,7 +269,7 @@ def _numeric(path: Path, name: str, url: str) -> str:
 
 def addresses(stream: Stream | Sensor) -> frozenset[tuple[str, int]]:
     """Where a resolved camera or sensor on the network may be reached; empty for those that are not on the network."""
-    if isinstance(stream, IgtlSensor):
+    if isinstance(stream, IgtlSensor | LslSensor):
         return frozenset({(stream.host, stream.port)})
     if not isinstance(stream, RtspStream):
         return frozenset()

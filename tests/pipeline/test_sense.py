@@ -6,10 +6,12 @@ from typing import Any, cast
 import pytest
 
 from inframe.core.clock import NS_PER_MS, NS_PER_S, ManualClock
+from inframe.core.errors import ConfigError
 from inframe.core.ports import Block
 from inframe.core.samples import Absent, Aligned, Quality
-from inframe.core.sensor import SensorBase
+from inframe.core.sensor import CsvSensor, SensorBase
 from inframe.drivers.sensors.simulator import Simulator, truth
+from inframe.pipeline import sense
 from inframe.pipeline.align import align, plan_of
 from inframe.pipeline.board import Board, Count, Row, create_board
 from inframe.pipeline.clockfit import CALIBRATE_NS
@@ -172,3 +174,45 @@ def test_what_is_no_number_is_a_gap() -> None:
     said = align(plan_of(one), reader, BEGAN + 11 * MS)
     assert isinstance(said, Absent)
     assert said.why is Quality.GAP
+
+
+class Context:
+    """A child's, that is told to stop after some looks."""
+
+    def __init__(self, looks: int, clock: ManualClock) -> None:
+        self.clock = clock
+        self.name, self.looks = "sensor.x", looks
+        self.reader, writer = os.pipe2(os.O_NONBLOCK)
+        self.fds, self.stop = {"notes": writer}, self
+
+    def is_set(self) -> bool:
+        return self.looks <= 0
+
+    def wait(self, timeout_s: float) -> bool:
+        self.looks -= 1
+        self.clock.advance(int(timeout_s * NS_PER_S))
+        return self.is_set()
+
+
+def test_a_live_sensor_that_does_not_fit_is_one_that_is_not_there(monkeypatch: pytest.MonkeyPatch) -> None:
+    """It may be plugged in in the middle of a procedure: that must not end the device."""
+    tried = []
+
+    def refuse(*_: Any) -> Any:
+        tried.append(1)
+        raise ConfigError("igtl", "channels.x.unit", "m", "mm")
+
+    clock = ManualClock(BEGAN)
+    monkeypatch.setattr(sense, "open_sensor", refuse)
+    made, _ = sensing(sensor(), clock)
+    context = Context(30, clock)
+    sense._keep_going(cast("Any", context), made, clock.now)
+    assert len(tried) > 2
+    assert os.read(context.reader, 4096).count(b"sensor lost") == 1, "said once"
+    recorded = CsvSensor.model_validate(
+        sensor().model_dump(exclude={"signal", "drift_ppm", "jitter_ms", "seed", "faults"})
+        | {"sensor": "csv", "path": "x"}
+    )
+    made.sensor = recorded
+    with pytest.raises(ConfigError):
+        sense._keep_going(cast("Any", Context(3, clock)), made, clock.now)

@@ -17,7 +17,7 @@ from inframe.core.types import Controls, Decision, Frame, Masks, Missed, MissedR
 from inframe.pipeline.decide import decide, initial, make_plan
 from inframe.pipeline.project import guides_of, project, rotate, tip_of
 from inframe.pipeline.ruleplans import plan_rules
-from inframe.pipeline.tips import TipDistance, contact_s, distance_px, follow
+from inframe.pipeline.tips import TipDistance, contact_s, distance_px, follow, own_result
 from tests.pipeline import script
 
 WIDTH, HEIGHT = 1280, 720
@@ -142,6 +142,13 @@ def test_the_time_to_contact_is_that_of_the_approach() -> None:
     assert contact_s(away) is None
 
 
+def test_only_the_mask_of_the_very_moment_counts() -> None:
+    mask = Masks(np.ones((2, 2), np.uint8))
+    fresh = (script.result(6, 100, output=mask), script.result(7, 200, "other", mask))
+    assert own_result(measure(), fresh, 100) is mask
+    assert own_result(measure(), fresh, 200) is None
+
+
 class Run:
     """A tool that moves in front of an organ in the left quarter of the picture."""
 
@@ -156,12 +163,14 @@ class Run:
         for _ in range(30):
             self.frame(Absent(Quality.STALE))
 
-    def frame(self, tip_px: float | Absent, *, late: bool = False) -> Decision:
-        """The tip is at this x, in the middle of the height."""
+    def frame(self, tip_px: float | Absent, *, late: bool = False, of_before: bool = False) -> Decision:
+        """The tip is at this x, in the middle of the height. `of_before`: the model speaks of the frame before only now."""
         self.now += script.PERIOD_NS
         self.seq += 1
         frame = Frame("endoscope", self.seq, self.now, self.now + script.PERIOD_NS, script.PIXELS)
         said: Any = script.result(self.seq, self.now, output=Masks(self.classes))
+        if of_before:
+            said = script.result(self.seq - 1, self.now - script.PERIOD_NS, output=Masks(np.ones_like(self.classes)))
         results = {"organs": Missed("organs", self.seq, MissedReason.LATE) if late else said}
         samples = {"pose": tip_px} if isinstance(tip_px, Absent) else posed((tip_px - 640) / 900 / 10, 0.0, 0.1)
         decision, self.state = decide(self.plan, frame, results, {}, Controls(), self.state, samples)
@@ -202,6 +211,8 @@ def test_neither_a_late_mask_nor_an_absent_pose_says_where_the_tip_is() -> None:
     assert "near" in found(run.frame(330))
     value = found(run.frame(500, late=True))
     assert value["near"] < 40, "the mask was late: nothing is known of this frame"
+    value = found(run.frame(500, of_before=True))
+    assert value["near"] > 0, "organ everywhere, but a frame ago"
     assert "near" in found(run.frame(Absent(Quality.STALE)))
     ended = Run(near=NEAR)
     ended.frame(330)

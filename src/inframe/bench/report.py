@@ -106,7 +106,7 @@ def measure(seconds: float, tick: Tick, only: Sequence[str] = PHASES) -> dict[st
         sensed = stack.enter_context(Running(sensor_device(device), path)) if SENSORS in only else None
         partitioned = stack.enter_context(Running(recorded, path))
         tick("warming up")
-        _until_ready([partitioned, plain, *([sensed] if sensed is not None else [])], loops)
+        _until_ready([one for one in (partitioned, plain, sensed) if one is not None], loops)
         probe = Probe(core)
         stack.callback(probe.close)
         load = stack.enter_context(Load(ALL))
@@ -121,8 +121,7 @@ def measure(seconds: float, tick: Tick, only: Sequence[str] = PHASES) -> dict[st
             Phase("load_unpartitioned", of_device("unpartitioned", plain), load=True),
             Phase("plain_loop", of_loop("plain loop", loops[1]), load=True),
         ]
-        if sensed is not None:
-            every.append(Phase(SENSORS, of_device(SENSORS, sensed), load=False))
+        every += [Phase(SENSORS, of_device(SENSORS, one), load=False) for one in (sensed,) if one is not None]
         for phase in every:
             phase.subject.hold()
         phases = [phase for phase in every if phase.name in only]

@@ -122,6 +122,19 @@ class IgtlSensor(SensorBase):
     name: str = Field(min_length=1, max_length=20, description="the device's name in each message")
 
 
+class LslSensor(SensorBase):
+    """Lab Streaming Layer: one outlet. Its host is the only address that its process may reach."""
+
+    sensor: Literal["lsl"]
+    host: str = Field(pattern=HOST)
+    port: int = Field(
+        16572,
+        ge=1,
+        le=65535,
+        description="the outlet's data port; a channel's `source` is its label, or a number from 0",
+    )
+
+
 class Fault(Part):
     """Something that goes wrong with a simulated sensor."""
 
@@ -146,7 +159,9 @@ class SimulatedSensor(SensorBase):
     faults: tuple[Fault, ...] = ()
 
 
-Sensor = Annotated[CsvSensor | WfdbSensor | BagSensor | IgtlSensor | SimulatedSensor, Field(discriminator="sensor")]
+Sensor = Annotated[
+    CsvSensor | WfdbSensor | BagSensor | IgtlSensor | LslSensor | SimulatedSensor, Field(discriminator="sensor")
+]
 
 
 def period_ns(sensor: SensorBase) -> int:

@@ -85,10 +85,14 @@ def main(ctx: ChildContext) -> None:
             stood_in=lambda: journal.row.add(Count.STOOD_IN),
             unsigned=surface.overlay.say_unsigned,
         )
-    rings = {name: SampleReader(ctx.fds[f"samples.{name}"]) for name in device.sensors}
-    sensors = aligner_of(device.sensors, rings) if rings else loop.NO_SENSORS
+    sensors = _sensors(ctx, device)
     start.ready(ctx, journal.row, clock, gc_off=True)
     loop.run(incoming, results, plan, status, surface, journal, journal, sensors)
+
+
+def _sensors(ctx: ChildContext, device: Device) -> loop.Sensors:
+    rings = {name: SampleReader(ctx.fds[f"samples.{name}"]) for name in device.sensors}
+    return aligner_of(device.sensors, rings) if rings else loop.NO_SENSORS
 
 
 def _all(frames: RingReader, results: list[dict[str, RingReader]]) -> list[RingReader]:

@@ -10,7 +10,7 @@ from itertools import pairwise
 
 from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
 from inframe.core.config import Device
-from inframe.core.errors import DeviceFault
+from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.ports import Block, EndOfStream, Sensor
 from inframe.core.samples import NO_TIME, Quality
 from inframe.core.sensor import SensorBase, period_ns
@@ -61,7 +61,10 @@ def _keep_going(ctx: ChildContext, sensing: "Sensing", begin: Callable[[], int])
         except EndOfStream:
             _outlive(ctx, sensing)
             return
-        except DeviceFault as fault:
+        except (DeviceFault, ConfigError) as fault:
+            if isinstance(fault, ConfigError) and is_recorded(sensing.sensor):
+                raise
+            # A sensor that is plugged in in the middle of a procedure and does not fit is a sensor that is not there: no end.
             if str(fault) != told:
                 told = str(fault)
                 start.note(ctx, "sensor lost", fault)

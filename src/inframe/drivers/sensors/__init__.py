@@ -2,7 +2,7 @@
 
 from inframe.core.clock import Clock
 from inframe.core.ports import Sensor
-from inframe.core.sensor import BagSensor, CsvSensor, IgtlSensor, SensorBase, SimulatedSensor, WfdbSensor
+from inframe.core.sensor import BagSensor, CsvSensor, IgtlSensor, LslSensor, SensorBase, SimulatedSensor, WfdbSensor
 
 
 def is_recorded(sensor: SensorBase) -> bool:
@@ -36,6 +36,10 @@ def open_sensor(sensor: SensorBase, clock: Clock, began_ns: int) -> Sensor:
             from inframe.drivers.sensors.igtl import IgtlTracker
 
             return IgtlTracker(sensor, clock)
+        case LslSensor():
+            from inframe.drivers.sensors.lsl import LslInlet
+
+            return LslInlet(sensor, clock)
         case SimulatedSensor():
             from inframe.drivers.sensors.simulator import Simulator
 
