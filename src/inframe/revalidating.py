@@ -136,6 +136,8 @@ def _settle(path: Path, asked: Asked) -> Look:
         found = against.digest if against else "nothing"
         raise ConfigError(asked.lock, "--against", found, made.against.sha256 if made.against else "nothing, as locked")
     must_cover(str(path), subject.manifest.acceptance, made.protocol, cases)
+    for case in cases.cases:  # a look is counted: it must not be spent on cases that are then refused
+        case.verify()
     return Look(subject, against, cases, made.protocol, made, digest, looks)
 
 

@@ -26,7 +26,7 @@ from tests.revalidation.conftest import measured
 class Bench:
     """A folder with keys, a policy, locked cases, two bundles and a lock on them."""
 
-    def __init__(self, folder: Path, discs: CaseSet) -> None:
+    def __init__(self, folder: Path, discs: CaseSet, kept: Path) -> None:
         self.folder = folder
         self.cases, self.trail, self.lock = folder / "cases", folder / "trail", folder / "lock.json"
         shutil.copytree(discs.folder, self.cases)
@@ -35,6 +35,8 @@ class Bench:
         lines = [f"  - {{name: {n}, role: {r}, file: {n}.pub}}" for n, r in (("anna", "research"), ("otto", "quality"))]
         (folder / "policy.yaml").write_text("keys:\n" + "\n".join(lines) + "\nthresholds: {research: 1, quality: 1}\n")
         (folder / "one.yaml").write_text(f"keys:\n{lines[0]}\nthresholds: {{research: 1}}\n")
+        (folder / "out").mkdir()
+        (folder / "out" / "tallies").symlink_to(kept)  # the same bundles on the same cases in each test: measured once
         self.protocol = made.write_protocol(folder / "protocol.yaml")
         self.old = made.bundle(folder / "old", counter=6)
         self.good = made.bundle(folder / "good", counter=7)
@@ -77,9 +79,14 @@ class Bench:
         return found
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture
-def bench(tmp_path: Path, discs: CaseSet) -> Bench:
-    return Bench(tmp_path, discs)
+def bench(tmp_path: Path, discs: CaseSet, kept: Path) -> Bench:
+    return Bench(tmp_path, discs, kept)
 
 
 def refused(result: Any, *words: str) -> None:
@@ -126,6 +133,7 @@ def test_changed_cases_are_refused_before_anything_is_run(bench: Bench) -> None:
     del manifest["cases"]["case-03"]
     (bench.cases / "cases.json").write_text(json.dumps(manifest))
     refused(bench.look(bench.good), "changed cases")
+    assert [one["name"] for one in bench.looks()] == ["REVALIDATION_LOCKED"]  # no look was spent
 
 
 def test_a_lock_that_nobody_signed_or_somebody_changed(bench: Bench) -> None:

@@ -11,6 +11,7 @@ Figures depend on the seed, the draws and the procedures' order, which is that o
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from functools import lru_cache
 from statistics import NormalDist
 from typing import Literal
 
@@ -35,12 +36,8 @@ class Draws:
 
     @staticmethod
     def make(seed: int, draws: int, procedures: int) -> "Draws":
-        """Numpy's PCG64: the same on every machine."""
-        rng = np.random.Generator(np.random.PCG64(seed))
-        counts = np.zeros((draws, procedures), np.uint16)
-        for draw in range(draws):
-            counts[draw] = np.bincount(rng.integers(0, procedures, procedures), minlength=procedures)
-        return Draws(counts)
+        """Numpy's PCG64: the same on every machine. The same arguments give the same object."""
+        return _drawn(seed, draws, procedures)
 
     def sums(self, *columns: Values) -> list[Values]:
         """Of each draw: the sum of a column of numbers (procedures,) over what was drawn. Not by BLAS, whose order of adding
@@ -52,6 +49,15 @@ class Draws:
             for out, column in zip(found, columns, strict=True):
                 out[start : start + step] = np.einsum("ij,j->i", drawn, column)
         return found
+
+
+@lru_cache(maxsize=4)
+def _drawn(seed: int, draws: int, procedures: int) -> Draws:
+    rng = np.random.Generator(np.random.PCG64(seed))
+    counts = np.zeros((draws, procedures), np.uint16)
+    for draw in range(draws):
+        counts[draw] = np.bincount(rng.integers(0, procedures, procedures), minlength=procedures)
+    return Draws(counts)
 
 
 @dataclass(frozen=True, slots=True)
