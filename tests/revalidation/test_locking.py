@@ -13,6 +13,7 @@ from inframe.bundle.keys import write_keys
 from inframe.cli import app
 from inframe.core.errors import ConfigError, InframeError
 from inframe.revalidating import read_protocol, subject_of
+from inframe.revalidation.accepting import accept
 from inframe.revalidation.attesting import TEST_RESULT, opened
 from inframe.revalidation.cases import CaseSet, open_set
 from inframe.revalidation.criteria import unmet
@@ -185,6 +186,20 @@ def test_equal_passes_degraded_and_wrong_preprocessing_fail(tmp_path: Path, disc
         assert "dice" in failed
         assert unmet(protocol.endpoints, found, protocol.settings.rules)
     assert unmet(protocol.endpoints, tallies, protocol.settings.rules) == []
+
+
+def test_an_update_asks_what_the_bundle_promises_of_itself(tmp_path: Path, discs: CaseSet) -> None:
+    def asked(name: str, digest: str, at_least: float, **changes: Any) -> list[str]:
+        criteria = [{"metric": "dice", "model": "anatomy", "label": "red", "at_least": at_least}]
+        acceptance = {"data": {"name": "discs", "sha256": digest}, "criteria": criteria}
+        path = made.bundle(tmp_path / name, acceptance=acceptance, **changes)
+        return accept(path, subject_of(path, UNSIGNED).digest, discs.folder)
+
+    assert asked("good", discs.digest, 0.8) == []
+    assert "expected at least 0.8" in asked("swapped", discs.digest, 0.8, preprocess={"colour": "bgr"})[0]
+    assert "found cases" in asked("others", "a" * 64, 0.8)[0]
+    path = made.bundle(tmp_path / "silent")
+    assert "expected criteria" in accept(path, subject_of(path, UNSIGNED).digest, discs.folder)[0]
 
 
 def test_the_worst_subgroup_alone_fails_a_bundle(tallies: Tallies) -> None:
