@@ -1,7 +1,7 @@
 """`inframe revalidate` killed at random points, and started again: ``python -m tests.revalidation.kill --points 20``.
 
-Each run is a process group that is killed with SIGKILL after a random number of tallies and a random moment more. The last one is left
-alone. Its figures must be those of one process that nobody killed.
+Each run is a process group that is killed with SIGKILL after a random number of tallies and a random moment more. The last one is
+left alone. Its figures must be those of one process that nobody killed.
 """
 
 import argparse
@@ -57,7 +57,7 @@ def campaign(folder: Path, points: int, cases: int, seed: int, workers: int = 1)
             done = len(list(out.glob("tallies/*.tally")))
             found.kills += 1
             found.measured_before.append(done)
-            if done == cases:  # nothing is left to be interrupted
+            if done >= cases - 1:  # hardly anything is left to be interrupted
                 break
         found.digests.add(_whole(command, out))
         run += 1
