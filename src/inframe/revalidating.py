@@ -300,7 +300,7 @@ def lock_and_show(
     from inframe.bundle import UNSIGNED
 
     old = subject_of(against, UNSIGNED).as_data if against is not None else None
-    data = lock(wanted, found, old, Looks(trail), [read_signer(key)])
+    data = lock(wanted, found, old, Looks(trail, may_begin=True), [read_signer(key)])
     target.write_bytes(data)
     out.print(
         f"locked: {len(wanted.endpoints)} endpoints on {len(found.cases)} cases ({found.manifest.name}): {target}",

@@ -18,6 +18,7 @@ from inframe.revalidation.attesting import TEST_RESULT, opened
 from inframe.revalidation.cases import CaseSet, open_set
 from inframe.revalidation.criteria import unmet
 from inframe.revalidation.judging import judge
+from inframe.revalidation.looks import Looks
 from inframe.revalidation.tally import Tallies
 from tests.bundle.made import signer
 from tests.revalidation import made
@@ -152,6 +153,9 @@ def test_a_look_that_the_trail_does_not_cover(bench: Bench, monkeypatch: pytest.
     assert bench.locked().exit_code == 0
     shutil.copytree(bench.trail, bench.folder / "before")
     assert bench.look(bench.good).exit_code == 0
+    refused(bench.look(bench.good, "--trail", bench.folder / "new"), "no trail")
+    assert not (bench.folder / "new").exists()
+    Looks(bench.folder / "new", may_begin=True)
     refused(bench.look(bench.good, "--trail", bench.folder / "new"), "another trail")
     log = next((bench.folder / "before").glob("log*"))
     (log / "tail").write_bytes((log / "tail").read_bytes()[:-1] + b"?")
