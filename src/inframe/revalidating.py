@@ -136,6 +136,8 @@ def _settle(path: Path, asked: Asked) -> Look:
         found = against.digest if against else "nothing"
         raise ConfigError(asked.lock, "--against", found, made.against.sha256 if made.against else "nothing, as locked")
     must_cover(str(path), subject.manifest.acceptance, made.protocol, cases)
+    for case in cases.cases:  # a look is counted: it must not be spent on cases that are then refused
+        case.verify()
     return Look(subject, against, cases, made.protocol, made, digest, looks)
 
 
@@ -298,7 +300,7 @@ def lock_and_show(
     from inframe.bundle import UNSIGNED
 
     old = subject_of(against, UNSIGNED).as_data if against is not None else None
-    data = lock(wanted, found, old, Looks(trail), [read_signer(key)])
+    data = lock(wanted, found, old, Looks(trail, may_begin=True), [read_signer(key)])
     target.write_bytes(data)
     out.print(
         f"locked: {len(wanted.endpoints)} endpoints on {len(found.cases)} cases ({found.manifest.name}): {target}",

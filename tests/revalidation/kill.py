@@ -1,7 +1,7 @@
 """`inframe revalidate` killed at random points, and started again: ``python -m tests.revalidation.kill --points 20``.
 
-Each run is a process group that is killed with SIGKILL after a random share of the time that a whole run takes. The last one is
-left alone. Its figures must be those of a run that nobody killed.
+Each run is a process group that is killed with SIGKILL after a random number of tallies and a random moment more. The last one is
+left alone. Its figures must be those of one process that nobody killed.
 """
 
 import argparse
@@ -13,9 +13,13 @@ import subprocess
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 
+from inframe.bundle import UNSIGNED
+from inframe.revalidating import figures_digest, subject_of
+from inframe.revalidation.answering import answer, tally_of
 from tests.revalidation import made
 
 
@@ -24,7 +28,7 @@ class Found:
     """What came of it."""
 
     whole: str
-    """The figures' digest of the run that nobody killed."""
+    """The figures' digest without a kill."""
     digests: set[str] = field(default_factory=set)
     """Of those that were."""
     kills: int = 0
@@ -34,23 +38,26 @@ class Found:
 
 def campaign(folder: Path, points: int, cases: int, seed: int, workers: int = 1) -> Found:
     """`points` kills, of as many runs of `cases` cases as it takes."""
-    made.cases(folder / "cases", cases, "development")
+    found_cases = made.cases(folder / "cases", cases, "development")
     bundle = made.bundle(folder / "bundle")
+    tallies = [
+        tally_of(answer(j.model_dump_json()))
+        for j in made.jobs(bundle, subject_of(bundle, UNSIGNED).digest, found_cases)
+    ]
+    found = Found(figures_digest({one.digest: one for one in tallies}))
     protocol = made.write_protocol(
         folder / "protocol.yaml", endpoints=[{**one, "margin": None} for one in made.ENDPOINTS]
     )
     command = [sys.executable, "-m", "inframe", "revalidate", str(bundle), "--cases", str(folder / "cases")]
     command += ["--protocol", str(protocol), "--workers", str(workers), "--out"]
-    began = time.monotonic()
-    found = Found(_whole(command, folder / "whole"))
-    lasts = time.monotonic() - began
     rng, run = random.Random(seed), 0
     while found.kills < points:
-        out = folder / f"killed-{run}"
-        while found.kills < points and _killed(command, out, rng.uniform(0.1, 1.0) * lasts):
+        out, done = folder / f"killed-{run}", 0
+        while found.kills < points and _killed(command, out, rng.randint(done, cases - 1), rng.uniform(0, 0.3)):
+            done = len(list(out.glob("tallies/*.tally")))
             found.kills += 1
-            found.measured_before.append(len(list(out.glob("tallies/*.tally"))))
-            if found.measured_before[-1] == cases:  # nothing is left to be interrupted
+            found.measured_before.append(done)
+            if done >= cases - 1:  # hardly anything is left to be interrupted
                 break
         found.digests.add(_whole(command, out))
         run += 1
@@ -65,15 +72,18 @@ def _whole(command: list[str], out: Path) -> str:
     return digest
 
 
-def _killed(command: list[str], out: Path, after_s: float) -> bool:
+def _killed(command: list[str], out: Path, after: int, more_s: float) -> bool:
+    """SIGKILL to the whole group once so many tallies lie on the disk, and a moment more; False: it was done before."""
     process = subprocess.Popen([*command, str(out)], stdout=subprocess.DEVNULL, start_new_session=True)
-    try:
-        process.wait(after_s)
-    except subprocess.TimeoutExpired:
-        os.killpg(process.pid, signal.SIGKILL)
-        process.wait()
-        return True
-    return False
+    while process.poll() is None and len(list(out.glob("tallies/*.tally"))) < after:
+        time.sleep(0.002)
+    with suppress(subprocess.TimeoutExpired):
+        process.wait(more_s)
+    if process.poll() is not None:
+        return False
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    return True
 
 
 def main() -> None:

@@ -13,10 +13,12 @@ from inframe.bundle.keys import write_keys
 from inframe.cli import app
 from inframe.core.errors import ConfigError, InframeError
 from inframe.revalidating import read_protocol, subject_of
+from inframe.revalidation.accepting import accept
 from inframe.revalidation.attesting import TEST_RESULT, opened
 from inframe.revalidation.cases import CaseSet, open_set
 from inframe.revalidation.criteria import unmet
 from inframe.revalidation.judging import judge
+from inframe.revalidation.looks import Looks
 from inframe.revalidation.tally import Tallies
 from tests.bundle.made import signer
 from tests.revalidation import made
@@ -26,7 +28,7 @@ from tests.revalidation.conftest import measured
 class Bench:
     """A folder with keys, a policy, locked cases, two bundles and a lock on them."""
 
-    def __init__(self, folder: Path, discs: CaseSet) -> None:
+    def __init__(self, folder: Path, discs: CaseSet, kept: Path) -> None:
         self.folder = folder
         self.cases, self.trail, self.lock = folder / "cases", folder / "trail", folder / "lock.json"
         shutil.copytree(discs.folder, self.cases)
@@ -35,6 +37,8 @@ class Bench:
         lines = [f"  - {{name: {n}, role: {r}, file: {n}.pub}}" for n, r in (("anna", "research"), ("otto", "quality"))]
         (folder / "policy.yaml").write_text("keys:\n" + "\n".join(lines) + "\nthresholds: {research: 1, quality: 1}\n")
         (folder / "one.yaml").write_text(f"keys:\n{lines[0]}\nthresholds: {{research: 1}}\n")
+        (folder / "out").mkdir()
+        (folder / "out" / "tallies").symlink_to(kept)  # the same bundles on the same cases in each test: measured once
         self.protocol = made.write_protocol(folder / "protocol.yaml")
         self.old = made.bundle(folder / "old", counter=6)
         self.good = made.bundle(folder / "good", counter=7)
@@ -77,9 +81,14 @@ class Bench:
         return found
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return tmp_path_factory.mktemp("kept")
+
+
 @pytest.fixture
-def bench(tmp_path: Path, discs: CaseSet) -> Bench:
-    return Bench(tmp_path, discs)
+def bench(tmp_path: Path, discs: CaseSet, kept: Path) -> Bench:
+    return Bench(tmp_path, discs, kept)
 
 
 def refused(result: Any, *words: str) -> None:
@@ -126,6 +135,7 @@ def test_changed_cases_are_refused_before_anything_is_run(bench: Bench) -> None:
     del manifest["cases"]["case-03"]
     (bench.cases / "cases.json").write_text(json.dumps(manifest))
     refused(bench.look(bench.good), "changed cases")
+    assert [one["name"] for one in bench.looks()] == ["REVALIDATION_LOCKED"]  # no look was spent
 
 
 def test_a_lock_that_nobody_signed_or_somebody_changed(bench: Bench) -> None:
@@ -143,6 +153,9 @@ def test_a_look_that_the_trail_does_not_cover(bench: Bench, monkeypatch: pytest.
     assert bench.locked().exit_code == 0
     shutil.copytree(bench.trail, bench.folder / "before")
     assert bench.look(bench.good).exit_code == 0
+    refused(bench.look(bench.good, "--trail", bench.folder / "new"), "no trail")
+    assert not (bench.folder / "new").exists()
+    Looks(bench.folder / "new", may_begin=True)
     refused(bench.look(bench.good, "--trail", bench.folder / "new"), "another trail")
     log = next((bench.folder / "before").glob("log*"))
     (log / "tail").write_bytes((log / "tail").read_bytes()[:-1] + b"?")
@@ -177,6 +190,20 @@ def test_equal_passes_degraded_and_wrong_preprocessing_fail(tmp_path: Path, disc
         assert "dice" in failed
         assert unmet(protocol.endpoints, found, protocol.settings.rules)
     assert unmet(protocol.endpoints, tallies, protocol.settings.rules) == []
+
+
+def test_an_update_asks_what_the_bundle_promises_of_itself(tmp_path: Path, discs: CaseSet) -> None:
+    def asked(name: str, digest: str, at_least: float, **changes: Any) -> list[str]:
+        criteria = [{"metric": "dice", "model": "anatomy", "label": "red", "at_least": at_least}]
+        acceptance = {"data": {"name": "discs", "sha256": digest}, "criteria": criteria}
+        path = made.bundle(tmp_path / name, acceptance=acceptance, **changes)
+        return accept(path, subject_of(path, UNSIGNED).digest, discs.folder)
+
+    assert asked("good", discs.digest, 0.8) == []
+    assert "expected at least 0.8" in asked("swapped", discs.digest, 0.8, preprocess={"colour": "bgr"})[0]
+    assert "found cases" in asked("others", "a" * 64, 0.8)[0]
+    path = made.bundle(tmp_path / "silent")
+    assert "expected criteria" in accept(path, subject_of(path, UNSIGNED).digest, discs.folder)[0]
 
 
 def test_the_worst_subgroup_alone_fails_a_bundle(tallies: Tallies) -> None:

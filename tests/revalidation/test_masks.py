@@ -10,7 +10,9 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
+from inframe.revalidation.confidence import bins, ece
 from inframe.revalidation.masks import overlap, overlaps, surfaces
+from inframe.revalidation.tally import BINS
 from tests.revalidation import slow
 
 Mask = NDArray[np.bool_]
@@ -70,6 +72,7 @@ def test_large_masks_exactly() -> None:
 def test_as_other_implementations() -> None:
     import surface_distance  # type: ignore[import-not-found,unused-ignore]
     from scipy import ndimage
+    from sklearn.calibration import calibration_curve
     from sklearn.metrics import f1_score, jaccard_score  # type: ignore[import-not-found,import-untyped,unused-ignore]
 
     for true, found in pairs(200):
@@ -93,3 +96,9 @@ def test_as_other_implementations() -> None:
                 np.square(cv2.distanceTransform(inner.view(np.uint8), cv2.DIST_L2, cv2.DIST_MASK_PRECISE), dtype=float)
             ),
         )
+    sure = np.random.default_rng(9).uniform(0, 1, 5000)
+    right = np.random.default_rng(10).random(5000) < sure
+    shares, means = calibration_curve(right, sure, n_bins=BINS)
+    weights = np.histogram(sure, BINS, (0, 1))[0] / len(sure)
+    ours = float(ece(bins(sure.astype(np.float32), right, np.ones(5000, bool))))
+    assert ours == pytest.approx(float((np.abs(shares - means) * weights[weights > 0]).sum()), abs=2e-4)

@@ -204,4 +204,8 @@ def _read(path: Path) -> bytes:
         raise ConfigError(path, "file", error.strerror or error, "a readable file") from None
     if len(data) > MAX_JSON:
         raise ConfigError(path, "file", "more than 64 MiB", "a JSON file")
+    try:
+        json.loads(data)
+    except (ValueError, RecursionError) as error:
+        raise ConfigError(path, "file", error, "JSON") from None
     return data

@@ -47,13 +47,13 @@ class Look:
 
 
 class Looks:
-    """The trail in a folder; made where there is none. Raises ConfigError, DeviceFault, TrailDamaged."""
+    """The trail in a folder. `may_begin`: made where there is none. Raises ConfigError, DeviceFault, TrailDamaged."""
 
-    def __init__(self, folder: Path) -> None:
-        if not folder.is_dir() and folder.exists():
-            raise ConfigError(folder, "--trail", "a file", "a folder")
+    def __init__(self, folder: Path, *, may_begin: bool = False) -> None:
         self._home = Home(folder)
         self._now = moments(MonotonicClock(), clock_state())
+        if (folder.exists() and not folder.is_dir()) or not (may_begin or self._home.logs()):
+            raise ConfigError(folder, "--trail", "no trail", "the folder that `inframe cases lock` recorded in")
         if not self._home.logs():
             folder.mkdir(parents=True, exist_ok=True)
             self._write(None)

@@ -22,7 +22,8 @@ h1{font-size:1.7rem;margin:0 0 .2rem}h2{font-size:1.2rem;margin:2.4rem 0 .6rem;b
 .verdict{display:inline-block;font-size:1.3rem;font-weight:700;color:#fff;padding:.35rem 1rem;border-radius:.3rem;margin:.8rem 0}
 .good{background:#17803d}.bad{background:#b3261e}.note{color:#5b6675}table{border-collapse:collapse;width:100%;margin:.5rem 0}
 th,td{text-align:left;padding:.3rem .6rem;border-bottom:1px solid #e3e7ec;vertical-align:middle}th{color:#5b6675;font-weight:600}
-td.n,th.n{text-align:right;font-variant-numeric:tabular-nums}code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}
+td.n,th.n{text-align:right;font-variant-numeric:tabular-nums;white-space:nowrap}
+code{font:13px ui-monospace,monospace;overflow-wrap:anywhere}
 svg text{font:12px system-ui,sans-serif}.worst{display:grid;grid-template-columns:1fr 1fr;gap:1rem}figure{margin:0}
 figure img{width:100%;max-width:820px;border:1px solid #d5dbe3}figcaption{color:#5b6675}.key span{margin-right:1rem}
 .key i{display:inline-block;width:.8rem;height:.8rem;margin-right:.3rem;border:1px solid #5b6675;vertical-align:-1px}
@@ -94,7 +95,7 @@ def _endpoints(verdict: Verdict) -> str:
             plot = svg.bound(h.estimate.value, h.estimate.low, h.estimate.high, h.bound, h.side, shown=h.shown)
             must = f"{'&gt;' if h.side == 'low' else '&lt;'} {h.bound:g}"
             kind = escape(h.kind if h.kind == "criterion" else "not worse than the bundle in use")
-            numbers = [f"{h.estimate.value:.4g}", f"{edge:.4g}", must, f"{h.p:.2g}"]
+            numbers = [f"{h.estimate.value:.4g}", f"{edge:.4g}", must, _chance(h.p)]
             rows.append([escape(one.endpoint.name), kind, *numbers, plot, _mark(h.shown)])
         if one.endpoint.worst is not None:
             rows.append(_worst_row(one))
@@ -106,6 +107,10 @@ def _endpoints(verdict: Verdict) -> str:
     head = ["endpoint", "what", "found", "bound", "must be", "p", "", ""]
     units = ", ".join(f"{name}: {row.about} ({row.unit})" for name, row in METRICS.items() if _asked(verdict, name))
     return _table(head, rows, (2, 3, 4, 5)) + text + f'<p class="note">{escape(units)}</p>'
+
+
+def _chance(p: float) -> str:
+    return f"{p:.4f}" if p >= 0.0001 else "&lt; 0.0001"
 
 
 def _asked(verdict: Verdict, metric: str) -> bool:
