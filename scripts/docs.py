@@ -19,6 +19,7 @@ from typing import Any
 import typer
 
 from inframe import cli
+from inframe.console.routes import ROUTES
 from inframe.core import budgets
 from inframe.core.clock import NS_PER_MS
 from inframe.core.config import Device
@@ -261,6 +262,18 @@ def limits() -> str:
     return table(("limit", "value", "for"), rows)
 
 
+def routes() -> str:
+    """ROUTES: what can be asked of the console."""
+    rows = []
+    for route in ROUTES:
+        who = "everybody" if route.role is None else route.role.name.lower()
+        who += ", by name" if route.named else ", or from this machine" if route.is_open_here else ""
+        takes = ", ".join(name for kind in (route.body, route.query) if kind is not None for name in kind.model_fields)
+        does = (route.answer.__doc__ or "").splitlines()[0] + (" In the demo only." if route.demo_only else "")
+        rows.append((code(f"{route.method} {route.path}"), who, takes or "-", does))
+    return table(("request", "who, at least", "takes", "gives or does"), rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "device_file": device_file,
@@ -271,6 +284,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "reasons": reasons,
     "processes": processes,
     "limits": limits,
+    "routes": routes,
 }
 
 
