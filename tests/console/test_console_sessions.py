@@ -5,6 +5,7 @@ from pathlib import Path
 
 import pytest
 
+from inframe.console import people
 from inframe.console.people import Person, Role, drop_person, is_password, put_person, read_people
 from inframe.console.sessions import (
     FREE_TRIES,
@@ -83,15 +84,17 @@ def test_a_rate_allows_a_burst_and_then_its_rate_for_each_address() -> None:
     assert [rate.allows("a", 100 * NS_PER_S) for _ in range(6)] == [True] * 5 + [False]
 
 
-def test_people_are_put_read_and_dropped(tmp_path: Path) -> None:
+def test_people_are_put_read_and_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (people.MEMORY_KIB, people.ITERATIONS) == (65536, 3)  # RFC 9106, 4: the second recommended choice
+    monkeypatch.setattr(people, "MEMORY_KIB", 64)
     path = tmp_path / "users"
     put_person(path, "vera", Role.VIEWER, "correct horse battery")
     put_person(path, "otto", Role.OPERATOR, "another long phrase")
     put_person(path, "vera", Role.SERVICE, "correct horse staple")
-    people = read_people(path)
-    assert {name: one.role for name, one in people.items()} == {"vera": Role.SERVICE, "otto": Role.OPERATOR}
-    assert is_password(people["vera"], "correct horse staple")
-    assert not is_password(people["vera"], "correct horse battery")
+    known = read_people(path)
+    assert {name: one.role for name, one in known.items()} == {"vera": Role.SERVICE, "otto": Role.OPERATOR}
+    assert is_password(known["vera"], "correct horse staple")
+    assert not is_password(known["vera"], "correct horse battery")
     assert not is_password(None, "")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "correct" not in path.read_text()
