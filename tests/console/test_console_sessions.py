@@ -4,6 +4,7 @@ import stat
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
 from inframe.console import people
 from inframe.console.people import Person, Role, drop_person, is_password, put_person, read_people
@@ -20,6 +21,7 @@ from inframe.console.sessions import (
     Rate,
     Sessions,
 )
+from inframe.console_cli import console
 from inframe.core.clock import NS_PER_S
 from inframe.core.errors import ConfigError
 
@@ -134,3 +136,18 @@ def test_a_weak_password_and_a_strange_name_are_refused(tmp_path: Path, name: st
     with pytest.raises(ConfigError):
         put_person(tmp_path / "users", name, Role.VIEWER, password)
     assert not (tmp_path / "users").exists()
+
+
+def test_the_command_adds_lists_and_removes_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(people, "MEMORY_KIB", 64)
+    path, run = tmp_path / "users", CliRunner().invoke
+    added = run(
+        console, ["user", str(path), "vera", "--role", "service"], input="a phrase to log in\na phrase to log in\n"
+    )
+    assert added.exit_code == 0, added.output
+    assert "a phrase" not in added.output
+    assert read_people(path)["vera"].role is Role.SERVICE
+    for arguments in (["user", str(path), "otto", "--role", "root"], ["user", str(path), "otto", "--remove"]):
+        assert isinstance(run(console, arguments).exception, ConfigError)
+    assert run(console, ["user", str(path), "vera", "--remove"]).exit_code == 0
+    assert read_people(path) == {}
