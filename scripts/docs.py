@@ -19,6 +19,7 @@ from typing import Any
 import typer
 
 from inframe import cli
+from inframe.console.routes import ROUTES
 from inframe.core import budgets
 from inframe.core.clock import NS_PER_MS
 from inframe.core.config import Device
@@ -282,6 +283,18 @@ def acute() -> str:
     return table(("told", "when"), ((code(row.name), row.text) for row in ACUTE))
 
 
+def routes() -> str:
+    """ROUTES: what can be asked of the console."""
+    rows = []
+    for route in ROUTES:
+        who = "everybody" if route.role is None else route.role.name.lower()
+        who += ", by name" if route.named else ", or from this machine" if route.is_open_here else ""
+        takes = ", ".join(name for kind in (route.body, route.query) if kind is not None for name in kind.model_fields)
+        does = (route.answer.__doc__ or "").splitlines()[0] + (" In the demo only." if route.demo_only else "")
+        rows.append((code(f"{route.method} {route.path}"), who, takes or "-", does))
+    return table(("request", "who, at least", "takes", "gives or does"), rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "device_file": device_file,
@@ -295,6 +308,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "signals": signals,
     "fields": fields,
     "acute": acute,
+    "routes": routes,
 }
 
 

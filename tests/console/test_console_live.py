@@ -1,22 +1,32 @@
 """What the page gets from a running device, and that neither slow nor many clients nor its death matter to anybody else."""
 
+import http.client
 import json
 import os
 import re
 import signal
 import socket
-from contextlib import ExitStack
+import ssl
+from contextlib import ExitStack, suppress
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import cv2
 import numpy as np
 import pytest
+from cryptography import x509
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec
+from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
+from cryptography.x509.oid import NameOID
 
 from inframe.console.live import HEAD, MOST_CLIENTS, RAW, SHOWN
-from inframe.core.errors import ConfigError
+from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.types import Audio, Mode, Presence, Verdict
 from inframe.core.web import LOOPBACK, Tls, WebScreen
+from inframe.drivers.screens.web import listen
 from inframe.pipeline.board import Count
+from tests.console.conftest import PASSWORDS
 from tests.console.stand import HEIGHT, NEAR, WIDTH, Stand, device_of, until
 
 
@@ -109,7 +119,8 @@ def test_the_tables_show_the_processes_streams_and_models(open_stand: Stand) -> 
     browser = open_stand.browser()
     until(lambda: {p["name"]: p for p in browser.get("/api/processes")}["recorder"]["restarts"] == 3)
     processes = {process["name"]: process for process in browser.get("/api/processes")}
-    assert processes["console.0"]["running"]["pid"] == open_stand.processes["console.0"].pid
+    pid = processes["console.0"]["running"]["pid"]  # another stand's console may have the same parent: this process
+    assert b"console.0" in Path(f"/proc/{pid}/cmdline").read_bytes().split(b"\0")
     assert processes["console.0"]["running"]["scheduling"] == "other"
     assert processes["recorder"]["running"]["memory_mb"] > 1
     assert processes["worker.worker"]["running"] is None
@@ -168,8 +179,14 @@ def test_a_stalled_client_costs_the_others_nothing_and_is_dropped(open_stand: St
     until(lambda: "inframe_console_clients 0" in browser.ask("GET", "/metrics")[2].decode())
 
 
-def test_a_killed_console_is_at_the_same_address_again(tmp_path: Path) -> None:
+def test_a_killed_console_is_at_the_same_address_again(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:
     with Stand(device_of(tmp_path, trail=None)) as stand:
+        for _ in range(3):  # browsers that go away in the middle are no event, nor is nonsense
+            with stand.browser().live() as live:
+                assert live.picture()
+            with socket.create_connection(("127.0.0.1", stand.port), 30) as client:
+                client.sendall(b"nonsense\r\n\r\n")
+                assert client.recv(64).startswith(b"HTTP/1.1 400")
         with stand.browser().live() as live:
             assert live.picture()
             os.kill(stand.processes["console.0"].pid, signal.SIGKILL)
@@ -180,6 +197,14 @@ def test_a_killed_console_is_at_the_same_address_again(tmp_path: Path) -> None:
         with stand.browser().live() as live:
             assert live.picture()
         assert stand.browser().ask("GET", "/api/checkpoint")[0] == 404  # it keeps no trail
+        until(lambda: "inframe_console_clients 0" in stand.browser().ask("GET", "/metrics")[2].decode())
+    assert capfd.readouterr().err == ""
+
+
+def test_a_taken_port_is_a_fault_of_one_line(open_stand: Stand) -> None:
+    with pytest.raises(DeviceFault, match=f"screen web: port {open_stand.port} of 127.0.0.1: ") as caught:
+        listen(WebScreen(kind="web", port=open_stand.port))
+    assert "\n" not in str(caught.value)
 
 
 def test_the_end_of_the_procedure_is_for_a_person_by_name(guarded: Stand, people: object) -> None:
@@ -212,6 +237,42 @@ def test_origins_are_those_that_a_browser_sends() -> None:
     assert away.origins(443) == ("https://10.0.0.7", "https://or7.example")
     assert not away.is_local
     assert away.placed(Path("/etc/d")).tls == Tls(certificate="/etc/d/c", key="/etc/d/k")
+
+
+def certificate(folder: Path) -> dict[str, str]:
+    """One of our own for this address."""
+    key = ec.generate_private_key(ec.SECP256R1())
+    name = x509.Name([x509.NameAttribute(NameOID.COMMON_NAME, "inframe test")])
+    at = datetime.now(UTC)
+    built = x509.CertificateBuilder(name, name, key.public_key(), x509.random_serial_number())
+    built = built.not_valid_before(at - timedelta(days=1)).not_valid_after(at + timedelta(days=1))
+    made = built.sign(key, hashes.SHA256())
+    plain = key.private_bytes(Encoding.PEM, PrivateFormat.PKCS8, NoEncryption())
+    (folder / "c").write_bytes(made.public_bytes(Encoding.PEM))
+    (folder / "k").write_bytes(plain)
+    return {"certificate": str(folder / "c"), "key": str(folder / "k")}
+
+
+def test_with_tls_all_of_it_is_encrypted_and_the_cookie_knows(tmp_path: Path, users: Path) -> None:
+    screen = {"tls": certificate(tmp_path), "users": str(users)}
+    context = ssl.create_default_context(cafile=str(tmp_path / "c"))
+    context.check_hostname = False
+    with Stand(device_of(tmp_path, trail=None, screen=screen)) as stand:
+        connection = http.client.HTTPSConnection("127.0.0.1", stand.port, context=context, timeout=30)
+        body = json.dumps({"name": "vera", "password": PASSWORDS["vera"]})
+        headers = {"Content-Type": "application/json", "Origin": f"https://127.0.0.1:{stand.port}"}
+        connection.request("POST", "/api/login", body, headers)
+        answer = connection.getresponse()
+        answer.read()
+        connection.close()
+        assert answer.status == 200
+        assert answer.headers["Set-Cookie"].startswith(f"__Host-inframe-{stand.port}=")
+        assert "; Secure" in answer.headers["Set-Cookie"]
+        assert answer.headers["Strict-Transport-Security"]
+        with socket.create_connection(("127.0.0.1", stand.port), 30) as plain:  # and nothing without
+            plain.sendall(f"GET / HTTP/1.1\r\nHost: 127.0.0.1:{stand.port}\r\n\r\n".encode())
+            with suppress(ConnectionResetError):
+                assert not plain.recv(64).startswith(b"HTTP")
 
 
 def test_a_certificate_that_is_none_is_refused_in_one_line(tmp_path: Path, capfd: pytest.CaptureFixture[str]) -> None:

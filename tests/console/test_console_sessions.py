@@ -4,7 +4,9 @@ import stat
 from pathlib import Path
 
 import pytest
+from typer.testing import CliRunner
 
+from inframe.console import people
 from inframe.console.people import Person, Role, drop_person, is_password, put_person, read_people
 from inframe.console.sessions import (
     FREE_TRIES,
@@ -19,6 +21,7 @@ from inframe.console.sessions import (
     Rate,
     Sessions,
 )
+from inframe.console_cli import console
 from inframe.core.clock import NS_PER_S
 from inframe.core.errors import ConfigError
 
@@ -83,15 +86,17 @@ def test_a_rate_allows_a_burst_and_then_its_rate_for_each_address() -> None:
     assert [rate.allows("a", 100 * NS_PER_S) for _ in range(6)] == [True] * 5 + [False]
 
 
-def test_people_are_put_read_and_dropped(tmp_path: Path) -> None:
+def test_people_are_put_read_and_dropped(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    assert (people.MEMORY_KIB, people.ITERATIONS) == (65536, 3)  # RFC 9106, 4: the second recommended choice
+    monkeypatch.setattr(people, "MEMORY_KIB", 64)
     path = tmp_path / "users"
     put_person(path, "vera", Role.VIEWER, "correct horse battery")
     put_person(path, "otto", Role.OPERATOR, "another long phrase")
     put_person(path, "vera", Role.SERVICE, "correct horse staple")
-    people = read_people(path)
-    assert {name: one.role for name, one in people.items()} == {"vera": Role.SERVICE, "otto": Role.OPERATOR}
-    assert is_password(people["vera"], "correct horse staple")
-    assert not is_password(people["vera"], "correct horse battery")
+    known = read_people(path)
+    assert {name: one.role for name, one in known.items()} == {"vera": Role.SERVICE, "otto": Role.OPERATOR}
+    assert is_password(known["vera"], "correct horse staple")
+    assert not is_password(known["vera"], "correct horse battery")
     assert not is_password(None, "")
     assert stat.S_IMODE(path.stat().st_mode) == 0o600
     assert "correct" not in path.read_text()
@@ -131,3 +136,18 @@ def test_a_weak_password_and_a_strange_name_are_refused(tmp_path: Path, name: st
     with pytest.raises(ConfigError):
         put_person(tmp_path / "users", name, Role.VIEWER, password)
     assert not (tmp_path / "users").exists()
+
+
+def test_the_command_adds_lists_and_removes_people(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(people, "MEMORY_KIB", 64)
+    path, run = tmp_path / "users", CliRunner().invoke
+    added = run(
+        console, ["user", str(path), "vera", "--role", "service"], input="a phrase to log in\na phrase to log in\n"
+    )
+    assert added.exit_code == 0, added.output
+    assert "a phrase" not in added.output
+    assert read_people(path)["vera"].role is Role.SERVICE
+    for arguments in (["user", str(path), "otto", "--role", "root"], ["user", str(path), "otto", "--remove"]):
+        assert isinstance(run(console, arguments).exception, ConfigError)
+    assert run(console, ["user", str(path), "vera", "--remove"]).exit_code == 0
+    assert read_people(path) == {}

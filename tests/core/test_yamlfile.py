@@ -130,7 +130,7 @@ def test_a_mistake_is_one_line(path: str, value: object, said: str) -> None:
         (
             "screens",
             [{"kind": "web", "prot": 1}],
-            "screens.0.prot: found an unknown key, expected port (known here: kind, port)",
+            "screens.0.prot: found an unknown key, expected port (known here: kind, port, users, address, names, tls)",
         ),
         ("cores", {"real_time": [0, -1], "background": [0]}, "cores.real_time.1: found -1, expected at least 0"),
         ("models.anatomy.preprocess.size", [1], "models.anatomy.preprocess.size.1: found nothing, expected a value"),

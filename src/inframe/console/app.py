@@ -72,16 +72,22 @@ def _live(desk: Desk):  # type: ignore[no-untyped-def]  # Starlette's endpoint
 
 async def _serve(desk: Desk, socket: WebSocket, client: Client) -> None:
     """Send until either end has enough. A browser has nothing to say here: whoever says something is shown out."""
-    sending = asyncio.create_task(_send(desk, socket, client))
-    listening = asyncio.create_task(socket.receive())
+    tasks = asyncio.create_task(_send(desk, socket, client)), asyncio.create_task(_hear(socket))
     try:
-        await asyncio.wait({sending, listening}, return_when=asyncio.FIRST_COMPLETED)
+        await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
     finally:
-        for task in (sending, listening):
+        for task in tasks:
             task.cancel()
-    code = sending.result() if sending.done() and not sending.cancelled() and sending.exception() is None else NOT_ASKED
+        ended = await asyncio.gather(*tasks, return_exceptions=True)  # a client that went away is no event
+    code = next((one for one in ended if isinstance(one, int)), NOT_ASKED)
     with suppress(RuntimeError, WebSocketDisconnect, TimeoutError):  # it may be gone already
         await asyncio.wait_for(socket.close(code), LOOK_S)
+
+
+async def _hear(socket: WebSocket) -> int:
+    """Returns the code with which to close, at the first word or the end."""
+    await socket.receive()
+    return NOT_ASKED
 
 
 async def _send(desk: Desk, socket: WebSocket, client: Client) -> int:

@@ -77,6 +77,7 @@ def make_server(app: ASGIApp, config: WebScreen) -> uvicorn.Server:
             loop="asyncio",
             lifespan="off",
             log_config=None,
+            log_level="critical",
             access_log=False,
             server_header=False,
             date_header=False,
