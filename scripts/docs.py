@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+import yaml
 
 from inframe import cli
 from inframe.core import budgets
@@ -261,6 +262,26 @@ def limits() -> str:
     return table(("limit", "value", "for"), rows)
 
 
+def threats() -> str:
+    """docs/threats.yaml: its lists, and a row for each threat."""
+    model = yaml.safe_load((ROOT / "docs" / "threats.yaml").read_text("utf-8"))
+    lists = "".join(
+        table((name, "what it is"), model[key].items()) + "\n"
+        for name, key in (("asset", "assets"), ("entry point", "entry_points"))
+    )
+    columns = ("", "threat", "by", "against", "OWASP", "ATLAS", "control", "test")
+    rows = [
+        (
+            *(t[key] for key in ("id", "threat", "entry_point")),
+            *(", ".join(t[key]) for key in ("assets", "owasp", "atlas")),
+            t["control"],
+            "<br>".join(code(test) for test in t["tests"]),
+        )
+        for t in model["threats"]
+    ]
+    return lists + table(columns, rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "device_file": device_file,
@@ -271,6 +292,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "reasons": reasons,
     "processes": processes,
     "limits": limits,
+    "threats": threats,
 }
 
 
