@@ -117,7 +117,8 @@ def test_a_prompt_too_large_is_refused_before_it_is_sent() -> None:
 def test_a_box_dies_with_its_parent() -> None:
     code = (
         "import os\nfrom inframe.assistant.box import Box\nfrom inframe.machine.walls import Limits\n"
-        f"box = Box(-1, Limits(256, is_idle=False), '{INMATE}:spin', engine='')\nprint(box.pid, flush=True)\nos.kill(os.getpid(), 9)\n"
+        f"box = Box(-1, Limits(256, is_idle=False), '{INMATE}:spin', engine='')\n"
+        "print(box.pid, flush=True)\nos.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=_path(), check=False)
     assert done.returncode == -signal.SIGKILL
