@@ -67,7 +67,7 @@ def test_cancelled_it_takes_the_next(box: Box) -> None:
 
 def test_an_endless_text_ends(box: Box) -> None:
     """No grammar, no end that the model would know: it stops where its context is full."""
-    assert len("".join(box.write("x\n", "root ::= [a-z]*\n", 100_000))) < 100_000
+    assert len("".join(box.write("x\n", "root ::= [a-z] root\n", 100_000))) < 100_000
     assert len("".join(box.write("x\n", 'root ::= "a" root\n', 50)).encode()) <= 60
 
 
