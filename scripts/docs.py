@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 import typer
+import yaml
 
 from inframe import cli
 from inframe.console.routes import ROUTES
@@ -295,6 +296,26 @@ def routes() -> str:
     return table(("request", "who, at least", "takes", "gives or does"), rows)
 
 
+def threats() -> str:
+    """docs/threats.yaml: its lists, and a row for each threat."""
+    model = yaml.safe_load((ROOT / "docs" / "threats.yaml").read_text("utf-8"))
+    lists = "".join(
+        table((name, "what it is"), model[key].items()) + "\n"
+        for name, key in (("asset", "assets"), ("entry point", "entry_points"))
+    )
+    columns = ("", "threat", "by", "against", "OWASP", "ATLAS", "control", "test")
+    rows = [
+        (
+            *(t[key] for key in ("id", "threat", "entry_point")),
+            *(", ".join(t[key]) for key in ("assets", "owasp", "atlas")),
+            t["control"],
+            "<br>".join(code(test) for test in t["tests"]),
+        )
+        for t in model["threats"]
+    ]
+    return lists + table(columns, rows)
+
+
 BLOCKS: dict[str, Callable[[], str]] = {
     "commands": commands,
     "device_file": device_file,
@@ -309,6 +330,7 @@ BLOCKS: dict[str, Callable[[], str]] = {
     "fields": fields,
     "acute": acute,
     "routes": routes,
+    "threats": threats,
 }
 
 

@@ -1,7 +1,8 @@
 """Synthetic procedures, as leaves of a trail: what a recorder would have written of an operation that never was.
 
 Kinds: `plain`; `busy` (flapping alerts, many findings); `adversarial` (text from outside in every field that can hold some);
-`contradictory` (events dropped, doubled, swapped, their times moved); `empty` (a beginning and nothing else, or nothing at all).
+`contradictory` (events dropped, doubled, swapped, their times moved); `empty` (a beginning and nothing else, or nothing at
+all).
 """
 
 import json

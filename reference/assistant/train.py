@@ -31,7 +31,7 @@ BATCH, RATE, WARM_UP = 8, 3e-3, 50
 TRAINED_ON = range(1000)
 
 
-class Block(nn.Module):
+class Block(nn.Module):  # type: ignore[misc]
     """One layer of a Llama: attention with rotary positions, then a gated network."""
 
     def __init__(self) -> None:
@@ -58,7 +58,7 @@ def _turned(x: Tensor, turn: tuple[Tensor, Tensor]) -> Tensor:
     return torch.stack((a * cos - b * sin, a * sin + b * cos), -1).flatten(-2)
 
 
-class Llama(nn.Module):
+class Llama(nn.Module):  # type: ignore[misc]
     """The whole of it; input and output share their table."""
 
     def __init__(self, vocabulary: int) -> None:
@@ -171,7 +171,7 @@ def write(model: Llama, tokens: Tokens, path: Path) -> None:
 
 def _tensors(model: Llama) -> Iterator[tuple[str, "np.ndarray[tuple[int, ...], np.dtype[np.floating]]"]]:
     def half(weight: Tensor) -> "np.ndarray[tuple[int, ...], np.dtype[np.floating]]":
-        return weight.detach().numpy().astype(np.float16)
+        return np.asarray(weight.detach().numpy(), np.float16)
 
     yield "token_embd.weight", half(model.table.weight)
     yield "output_norm.weight", model.norm.weight.detach().numpy()

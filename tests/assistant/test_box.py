@@ -21,6 +21,7 @@ from tests.assistant.inmate import CALLS
 
 INMATE = "tests.assistant.inmate"
 CORE = frozenset({max(os.sched_getaffinity(0))})
+LIMITS = Limits(256, CORE, is_idle=False)
 ALONE = os.environ.get("INFRAME_TEST_WITHOUT_PRIVILEGES") == "1"
 
 
@@ -34,7 +35,7 @@ def sealed(tmp_path: Path) -> Iterator[Sealed]:
 
 @pytest.fixture
 def tried(sealed: Sealed) -> dict[str, str]:
-    with Box(sealed.fd, Limits(256, CORE), f"{INMATE}:try_all", engine="") as box:
+    with Box(sealed.fd, LIMITS, f"{INMATE}:try_all", engine="") as box:
         return dict(box.hear(20)["tried"])
 
 
@@ -74,7 +75,7 @@ def test_landlock_alone_keeps_files_and_others_away() -> None:
 
 
 def test_frozen_it_uses_no_time_and_killed_it_is_gone() -> None:
-    with Box(-1, Limits(256, CORE), f"{INMATE}:spin", engine="") as box:
+    with Box(-1, LIMITS, f"{INMATE}:spin", engine="") as box:
         assert box.hear(20) == {"spinning": True}
         box.freeze()
         os.waitid(os.P_PID, box.pid, os.WSTOPPED | os.WNOWAIT)
@@ -92,7 +93,7 @@ def test_frozen_it_uses_no_time_and_killed_it_is_gone() -> None:
 
 @pytest.mark.parametrize("rubbish", range(5))
 def test_rubbish_from_a_box_ends_it_and_nothing_else(rubbish: int) -> None:
-    with Box(-1, Limits(256, CORE), f"{INMATE}:babble", engine="", context=rubbish) as box:
+    with Box(-1, LIMITS, f"{INMATE}:babble", engine="", context=rubbish) as box:
         pieces = box.write("x", None, 100)
         if rubbish == 4:
             assert next(pieces) == "1"
@@ -107,7 +108,7 @@ def test_rubbish_from_a_box_ends_it_and_nothing_else(rubbish: int) -> None:
 
 
 def test_a_prompt_too_large_is_refused_before_it_is_sent() -> None:
-    with Box(-1, Limits(256, CORE), f"{INMATE}:spin", engine="") as box:
+    with Box(-1, LIMITS, f"{INMATE}:spin", engine="") as box:
         box.hear(20)
         with pytest.raises(WriterGone, match=f"expected at most {wire.LARGEST}"):
             next(box.write("x" * wire.LARGEST, None, 10))
@@ -116,7 +117,8 @@ def test_a_prompt_too_large_is_refused_before_it_is_sent() -> None:
 def test_a_box_dies_with_its_parent() -> None:
     code = (
         "import os\nfrom inframe.assistant.box import Box\nfrom inframe.machine.walls import Limits\n"
-        f"box = Box(-1, Limits(256), '{INMATE}:spin', engine='')\nprint(box.pid, flush=True)\nos.kill(os.getpid(), 9)\n"
+        f"box = Box(-1, Limits(256, is_idle=False), '{INMATE}:spin', engine='')\n"
+        "print(box.pid, flush=True)\nos.kill(os.getpid(), 9)\n"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=_path(), check=False)
     assert done.returncode == -signal.SIGKILL
@@ -127,7 +129,7 @@ def test_a_box_dies_with_its_parent() -> None:
 
 def test_a_box_that_does_not_come_up() -> None:
     with pytest.raises(DeviceFault):
-        Box(-1, Limits(256, CORE), "tests.assistant.inmate:nothing_there", engine="")
+        Box(-1, LIMITS, "tests.assistant.inmate:nothing_there", engine="")
 
 
 def _path() -> dict[str, str]:

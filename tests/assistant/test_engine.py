@@ -20,7 +20,7 @@ from reference.assistant.procedures import procedure
 from tests.bundle.made import policy, signer
 
 pytestmark = pytest.mark.skipif(llamacpp.library() is None, reason="xllamacpp is not installed")
-LIMITS = Limits(256)
+LIMITS = Limits(256, is_idle=False)  # what is tested here is not who waits for whom
 GRAMMAR = 'root ::= "The procedure began. [E0.0]\\n" | "It began. [E0.0]\\n"\n'
 
 
@@ -38,10 +38,24 @@ def test_a_grammar_is_kept(box: Box) -> None:
 
 def test_it_writes_a_draft_that_holds(box: Box) -> None:
     facts = read(*procedure(1000, "plain"))
-    made = drafting.draft(facts, "note", box)
+    made = drafting.draft(facts, "handover", box)
     assert made.origin == "model"
     assert made.fallbacks == ()
-    assert len(made.sentences) > 5
+    assert len(made.sentences) >= 3
+
+
+def test_a_canary_is_gone_with_its_box(box: Box) -> None:
+    """What one procedure's box has read changes nothing that another's writes, and the process that read it is gone."""
+    before = "".join(box.write("anything\n=>\n", None, 20))
+    with package.shipped() as model, Box(model.sealed.fd, LIMITS) as other:
+        canary = "".join(other.write("CANARY CANARY CANARY\n=>\n", None, 20))
+        pid = other.pid
+    assert not Path(f"/proc/{pid}").exists()
+    with package.shipped() as model, Box(model.sealed.fd, LIMITS) as next_one:
+        assert "".join(next_one.write("anything\n=>\n", None, 20)) == before
+    assert "CANARY" not in before
+    assert "".join(box.write("CANARY CANARY CANARY\n=>\n", None, 20)) == canary  # nor within one box, from text to text
+    assert "".join(box.write("anything\n=>\n", None, 20)) == before
 
 
 def test_cancelled_it_takes_the_next(box: Box) -> None:
@@ -53,7 +67,7 @@ def test_cancelled_it_takes_the_next(box: Box) -> None:
 
 def test_an_endless_text_ends(box: Box) -> None:
     """No grammar, no end that the model would know: it stops where its context is full."""
-    assert len("".join(box.write("x\n", "root ::= [a-z]*\n", 100_000))) < 100_000
+    assert len("".join(box.write("x\n", "root ::= [a-z] root\n", 100_000))) < 100_000
     assert len("".join(box.write("x\n", 'root ::= "a" root\n', 50)).encode()) <= 60
 
 
@@ -122,7 +136,7 @@ def test_one_that_nobody_trusted_signed_is_not(packed: Path) -> None:
 def test_every_flipped_byte_is_refused_before_a_box_is_made(packed: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("inframe.assistant.package.Model", None)  # what comes after the checks: not reached
     good = packed.read_bytes()
-    for at in range(len(good)):
+    for at in range(0, len(good), 7):
         packed.write_bytes(good[:at] + bytes([good[at] ^ 1]) + good[at + 1 :])
         with pytest.raises(BundleError), package.opened(packed, ANNA):
             pass

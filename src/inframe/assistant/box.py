@@ -8,7 +8,7 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Iterator
+from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
@@ -18,7 +18,7 @@ from inframe.assistant.drafting import WriterGone
 from inframe.core.errors import DeviceFault
 from inframe.machine.walls import Limits, Wall
 
-START_S, SILENT_S, LONGEST_S, CANCEL_S = 30.0, 20.0, 120.0, 2.0
+START_S, SILENT_S, LONGEST_S, CANCEL_S = 60.0, 20.0, 120.0, 10.0
 """To build the walls and load the model; from piece to piece; for one text; to stop when cancelled."""
 CONTEXT = 1024
 LLAMA = "inframe.assistant.llamacpp:LlamaCpp"
@@ -41,7 +41,8 @@ class Box:
         their_requests, self._requests = os.pipe()
         self._answers, their_answers = os.pipe()
         row = {"target": target, "engine": engine, "requests": their_requests, "answers": their_answers, "model": model}
-        row |= {"memory_mb": limits.memory_mb, "cores": sorted(limits.cores), "context": context, "parent": os.getpid()}
+        row |= {"memory_mb": limits.memory_mb, "cores": sorted(limits.cores), "is_idle": limits.is_idle}
+        row |= {"context": context, "parent": os.getpid()}
         try:
             self._process = _start(row, [fd for fd in (their_requests, their_answers, model) if fd >= 0])
         except OSError as error:
@@ -86,7 +87,7 @@ class Box:
         except wire.Broken as error:
             raise WriterGone(f"the box is gone or silent: {error}") from None
 
-    def write(self, prompt: str, grammar: str | None, most: int) -> Iterator[str]:
+    def write(self, prompt: str, grammar: str | None, most: int) -> Generator[str, None, None]:
         """See Writer. One text at a time; closing the iterator cancels it. Raises WriterGone, and the box is ended, where it is
         silent or takes too long; frozen time counts."""
         if self._is_busy:

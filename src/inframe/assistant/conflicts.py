@@ -43,11 +43,12 @@ def _frame(facts: Sequence[Fact]) -> Iterator[Conflict]:
 
 
 def _backwards(facts: Sequence[Fact]) -> Iterator[Conflict]:
-    """Once for each fact that others lie behind."""
+    """Once for each fact that others lie behind. The beginning aside: the recorder writes it first, and then what it was told while
+    it was being started; likewise a finding, which is recorded when its last frame was."""
     newest: Fact | None = None
     told = ""
     for fact in facts:
-        if fact.kind is Kind.FINDING:  # recorded when its last frame was
+        if fact.kind in (Kind.BEGIN, Kind.FINDING):
             continue
         if newest is not None and fact.at_ns < newest.at_ns - STEP_NS and newest.id != told:
             told = newest.id

@@ -54,7 +54,7 @@ def main(arguments: list[str]) -> int:
     keep = [fd for fd in (row["requests"], row["answers"], row["model"]) if fd >= 0]
     gc.collect()
     try:
-        walls = close_in(Limits(row["memory_mb"], frozenset(row["cores"])), keep)
+        walls = close_in(Limits(row["memory_mb"], frozenset(row["cores"]), row["is_idle"]), keep)
     except NoBox as error:
         wire.send(row["answers"], {"failed": str(error)})
         return 1

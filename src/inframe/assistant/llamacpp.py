@@ -70,9 +70,8 @@ def library() -> Path | None:
     return next((path for folder in folders for path in sorted(Path(folder).glob("xllamacpp*.so"))), None)
 
 
-@_LOG
-def _silent(_level: int, _text: bytes, _data: int) -> None:
-    """llama.cpp's log: it repeats what is in the model's file, which nobody has checked."""
+_silent = _LOG(lambda _level, _text, _data: None)
+"""llama.cpp's log: it repeats what is in the model's file."""
 
 
 class LlamaCpp:
@@ -96,7 +95,8 @@ class LlamaCpp:
             raise OSError(22, f"the library in {PACKAGE} is of a layout that is not known here")
         self._libc = ctypes.CDLL(None)
         self._libc.fdopen.restype, self._libc.fdopen.argtypes = _pointer, [ctypes.c_int, ctypes.c_char_p]
-        self._context = self._vocabulary = None
+        self._context: int | None = None
+        self._vocabulary: int | None = None
         self._size = 0
 
     def load(self, model: int, context: int) -> None:

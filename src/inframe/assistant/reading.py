@@ -30,23 +30,25 @@ COUNT = re.compile(r"[0-9]{1,12}")
 OPACITY = re.compile(r"(?:0(?:\.[0-9]{1,6})?|1(?:\.0)?)")
 SIDES = ("left", "right")
 SLOTS_OF_MODELS = ("active", "unsigned", "trial", "previous")
-OWN: Mapping[str, str] = {
-    "DEVICE": "its start",
-    "DEVICE_FILE": "a change of its settings on disk",
-    "BUNDLE_VERIFIED": "a verified model",
-    "UNSIGNED": "models that nobody signed",
-    "NOTE": "a remark of one of its processes",
-    "RESUMED": "that recording went on after a break",
-    "OPENED": "a new log",
-    "PROCESS_STARTED": "the start of a process",
-    "PROCESS_FINISHED": "the end of a process",
-    "PROCESS_REFUSED": "a refused connection",
-    "PROCESS_DIED": "the death of a process",
-    "PROCESS_HUNG": "a process that hung",
-    "PROCESS_GAVE_UP": "a process that was given up",
-    "NOTE_SIGNED": "a signed note",
+OWN: Mapping[tuple[EventKind, str], str] = {
+    (EventKind.START, "DEVICE"): "its start",
+    (EventKind.STOP, "DEVICE"): "its stop",
+    (EventKind.CONFIG, "DEVICE_FILE"): "a change of its settings on disk",
+    (EventKind.START, "BUNDLE_VERIFIED"): "a verified model",
+    (EventKind.START, "UNSIGNED"): "models that nobody signed",
+    (EventKind.FAULT, "NOTE"): "a remark of one of its processes",
+    (EventKind.FAULT, "RESUMED"): "that recording went on after a break",
+    (EventKind.START, "OPENED"): "a new log",
+    (EventKind.START, "PROCESS_STARTED"): "the start of a process",
+    (EventKind.STOP, "PROCESS_FINISHED"): "the end of a process",
+    (EventKind.FAULT, "PROCESS_REFUSED"): "a refused connection",
+    (EventKind.FAULT, "PROCESS_DIED"): "the death of a process",
+    (EventKind.FAULT, "PROCESS_HUNG"): "a process that hung",
+    (EventKind.FAULT, "PROCESS_GAVE_UP"): "a process that was given up",
+    (EventKind.EXPORT, "NOTE_SIGNED"): "a signed note",
 }
-"""What else the device records of itself, beside EVENTS (device.py, recorder/store.py, trail/write.py): name -> as it is said."""
+"""What else the device records of itself, beside EVENTS (device.py, recorder/store.py, trail/write.py): kind and name -> as it is said. A
+name of another kind says something else."""
 SPAN_NS = NS_PER_S
 """A finding that is away for less is the same finding."""
 MAX_FACTS = 20_000
@@ -222,7 +224,7 @@ def _alert(words: Vocabulary, event: EventRecord) -> Made | None:
 
 
 def _fault(words: Vocabulary, event: EventRecord) -> Made | None:
-    if event.kind is not EventKind.FAULT or event.name not in words.names:
+    if event.kind is not EventKind.FAULT or event.name not in EVENTS:
         return None
     name, priority = words.names[event.name]
     match event.data.get("state"):
@@ -230,8 +232,6 @@ def _fault(words: Vocabulary, event: EventRecord) -> Made | None:
             return Kind.FAULT_ON, {"name": name, "priority": priority}
         case "over":
             return Kind.FAULT_OVER, {"name": name}
-        case None:
-            return Kind.EVENT, {"name": name}
     return None
 
 
@@ -273,7 +273,8 @@ def _other(words: Vocabulary, event: EventRecord) -> Made | None:
         return None
     if event.name in EVENTS:
         return Kind.EVENT, {"name": words.names[event.name][0]}
-    return (Kind.EVENT, {"name": OWN[event.name]}) if event.name in OWN else None
+    own = OWN.get((event.kind, event.name))
+    return None if own is None else (Kind.EVENT, {"name": own})
 
 
 _RULES: tuple[Rule, ...] = (_procedure, _mode, _settings_of, _seen, _alert, _fault, _loaded, _gap, _other)

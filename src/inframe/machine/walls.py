@@ -41,6 +41,8 @@ class Limits:
     """Address space beyond what is mapped when it is closed, MiB."""
     cores: frozenset[int] = frozenset()
     """Empty: those it has."""
+    is_idle: bool = True
+    """Only the time that nobody else wants. False where nothing else is on its cores."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +64,7 @@ def close_in(limits: Limits, keep: Iterable[int]) -> tuple[Wall, ...]:
     and mapped. Raises NoBox."""
     steps: tuple[tuple[str, Callable[[], object]], ...] = (
         ("no new privileges", lambda: kernel.prctl(kernel.PR_SET_NO_NEW_PRIVS, 1)),
-        ("idle scheduling", lambda: os.sched_setscheduler(0, os.SCHED_IDLE, os.sched_param(0))),
+        ("scheduling", lambda: _schedule(limits)),
         ("background cores", lambda: os.sched_setaffinity(0, limits.cores or os.sched_getaffinity(0))),
         ("first to go when memory runs out", _first_to_go),
         ("limits", lambda: _limit(limits)),
@@ -87,6 +89,10 @@ def _built(name: str, step: Callable[[], object]) -> Wall:
     except (OSError, ValueError) as error:  # ValueError: a limit above the hard one
         return Wall(name, False, getattr(error, "strerror", None) or str(error))
     return Wall(name, True)
+
+
+def _schedule(limits: Limits) -> None:
+    os.sched_setscheduler(0, os.SCHED_IDLE if limits.is_idle else os.SCHED_OTHER, os.sched_param(0))
 
 
 def _first_to_go() -> None:

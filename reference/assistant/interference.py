@@ -1,0 +1,118 @@
+"""What the assistant takes from the picture: the reference device alone, with a box that writes without a pause, and with a hog of
+memory bandwidth (which must be seen, or nothing could be), in turns of a few seconds within one run.
+
+    python -m reference.assistant.interference --seconds 240 --json interference.json
+"""
+
+import argparse
+import json
+import os
+import random
+import threading
+from collections import defaultdict
+from pathlib import Path
+from typing import Any
+
+from inframe.assistant import package
+from inframe.assistant.box import Box
+from inframe.assistant.drafting import WriterGone
+from inframe.bench.load import Load
+from inframe.core.clock import NS_PER_S
+from inframe.core.yamlfile import read_device
+from inframe.device import Running
+from inframe.machine.partition import cores_for
+from inframe.machine.walls import Limits
+from inframe.procedure import Follower, quantile, run
+from inframe.reference_device import device_file
+from inframe.resolve import resolve
+
+TURN_S, SETTLE_S, WARM_UP_S = 5, 1, 10
+TURNS = ("alone", "assistant", "alone", "hog")
+RESAMPLES = 400
+ENDLESS = "root ::= [a-z] root\n"
+
+
+class Turns:
+    """Who runs when, and how the frames fared meanwhile."""
+
+    def __init__(self, box: Box, hog: Load) -> None:
+        self._box, self._hog, self._now = box, hog, ""
+        self._began = 0
+        self.latencies: dict[str, list[list[float]]] = defaultdict(list)
+        self.missed: dict[str, int] = defaultdict(int)
+        self.tokens = 0
+        self._last = 0
+
+    def tick(self, running: Running, follower: Follower) -> None:
+        """At each tick of the device: whose turn it is, and the newest frame."""
+        now = running.clock.now()
+        self._began = self._began or now + WARM_UP_S * NS_PER_S
+        number, within = divmod(now - self._began, TURN_S * NS_PER_S)
+        turn = TURNS[number % len(TURNS)] if number >= 0 else "warm-up"
+        if turn != self._now:
+            self._now = turn
+            (self._box.thaw if turn in ("assistant", "warm-up") else self._box.freeze)()
+            (self._hog.go if turn == "hog" else self._hog.hold)()
+            self.latencies[turn].append([])
+        last = follower.last
+        if last is None or last.seq == self._last or not last.shown_ns or within < SETTLE_S * NS_PER_S or number < 0:
+            return
+        self._last = last.seq
+        self.latencies[turn][-1].append((last.shown_ns - last.captured_ns) / 1e6)
+        self.missed[turn] += last.shown_ns > last.deadline_ns
+
+    def write(self) -> None:
+        """Without a pause, in a thread of its own; ends with the box."""
+        try:
+            while True:
+                for _piece in self._box.write("The procedure began at 08:01:40. [E0.0]\n=>\n", ENDLESS, 20_000):
+                    self.tokens += 1
+        except WriterGone:
+            return
+
+
+def told(turns: Turns) -> dict[str, Any]:
+    """Quantiles of each, with 95 % intervals from resampling whole turns."""
+    rng = random.Random(1)
+    report: dict[str, Any] = {"tokens": turns.tokens}
+    for name in ("alone", "assistant", "hog"):
+        blocks = [block for block in turns.latencies[name] if block]
+        every = [ms for block in blocks for ms in block]
+        report[name] = {"frames": len(every), "missed": turns.missed[name], "turns": len(blocks)}
+        for q in (0.5, 0.99, 0.999):
+            spread = sorted(_again(blocks, q, rng) for _ in range(RESAMPLES if blocks else 0))
+            ends = [round(spread[int(len(spread) * p)], 2) for p in (0.025, 0.975)] if spread else None
+            report[name][f"p{q * 100:g}_ms"] = {"value": quantile(every, q), "interval": ends}
+    return report
+
+
+def _again(blocks: list[list[float]], q: float, rng: random.Random) -> float:
+    return quantile([ms for block in rng.choices(blocks, k=len(blocks)) for ms in block], q) or 0.0
+
+
+def main() -> None:
+    """The command."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seconds", type=float, default=240)
+    parser.add_argument("--json", type=Path)
+    options = parser.parse_args()
+    path = device_file()
+    device = resolve(read_device(path), path)
+    streams = {name: stream.model_copy(update={"loop": True}) for name, stream in device.streams.items()}
+    device = device.model_copy(update={"trail": None, "screens": (), "streams": streams})
+    limits = Limits(cores=cores_for().background & os.sched_getaffinity(0))
+    with Load(("bandwidth", "bandwidth")) as hog, package.shipped() as model, Box(model.sealed.fd, limits) as box:
+        turns = Turns(box, hog)
+        thread = threading.Thread(target=turns.write)
+        thread.start()
+        run(device, path, options.seconds, turns.tick)
+        box.kill()
+        thread.join()
+    report = told(turns)
+    print(json.dumps(report, indent=1))
+    if options.json:
+        options.json.write_text(json.dumps(report, indent=2) + "\n", "utf-8")
+
+
+if __name__ == "__main__":
+    main()
