@@ -269,7 +269,7 @@ EVENTS: dict[str, Event] = _table(
         "UPDATE_TRUST_LOST",
         "what was learnt from the repository was damaged",
         "learnt anew, and nothing older than was seen before",
-        L,
+        N,
         "",
         "RC-07",
     ),
