@@ -53,7 +53,7 @@ def resolve(device: Device, path: Path, slots: Mapping[str, str] | None = None) 
     policy = _resolve_policy(path, device)
     bundled = {name: _resolve_bundle(path, base, name, one, policy) for name, one in device.bundles.items()}
     models |= {name: model for name, (model, _) in bundled.items()}
-    screens = tuple(_resolve_screen(base, screen) for screen in device.screens)
+    screens = tuple(_resolve_screen(path, base, f"screens.{i}", one) for i, one in enumerate(device.screens))
     candidate = device.candidate
     if candidate is not None:
         candidate = candidate.model_copy(update={"control": _free(path, base, "candidate.control", candidate.control)})
@@ -101,10 +101,15 @@ def slot_files(folder: Path, *, beside: bool = True) -> tuple[dict[str, str], di
     return active, on_its_way
 
 
-def _resolve_screen(base: Path, screen: ScreenConfig) -> ScreenConfig:
+def _resolve_screen(path: Path, base: Path, field: str, screen: ScreenConfig) -> ScreenConfig:
     if isinstance(screen, FileScreen):
         return screen.model_copy(update={"path": str(base / screen.path)})
-    return screen.placed(base) if isinstance(screen, WebScreen) else screen
+    if not isinstance(screen, WebScreen):
+        return screen
+    for key, name in screen.files().items():
+        if not os.path.isfile(base / name):  # noqa: PTH113  # never raises
+            raise ConfigError(path, f"{field}.{key}", name, "a file that exists")
+    return screen.placed(base)
 
 
 def _resolve_trail(path: Path, base: Path, trail: Trail) -> Trail:

@@ -26,6 +26,7 @@ from inframe.core.types import Audio, Mode, Presence, Verdict
 from inframe.core.web import LOOPBACK, Tls, WebScreen
 from inframe.drivers.screens.web import listen
 from inframe.pipeline.board import Count
+from inframe.resolve import resolve
 from tests.console.conftest import PASSWORDS
 from tests.console.stand import HEIGHT, NEAR, WIDTH, Stand, device_of, until
 
@@ -281,3 +282,16 @@ def test_a_certificate_that_is_none_is_refused_in_one_line(tmp_path: Path, capfd
         until(lambda: stand.processes["console.0"].poll() is not None)
         assert stand.processes["console.0"].poll() == ConfigError.exit_code
     assert "tls: found No such file or directory, expected a certificate and its key" in capfd.readouterr().err
+
+
+@pytest.mark.parametrize(
+    ("screen", "key"),
+    [({"users": "u"}, "users"), ({"tls": {"certificate": "c", "key": "k"}}, "tls.certificate")],
+)
+def test_a_file_that_is_not_there_is_named_before_the_start(
+    tmp_path: Path, screen: dict[str, object], key: str
+) -> None:
+    path = tmp_path / "device.yaml"
+    device = device_of(tmp_path, models={}, rules={}, screen=screen)
+    with pytest.raises(ConfigError, match=rf"device\.yaml: screens\.0\.{key}: found ., expected a file that exists"):
+        resolve(device, path)

@@ -18,8 +18,6 @@ HISTORY = 1800
 """Frames whose times are kept: a minute at 30 a second."""
 STEPS = ("wait", "preprocess", "infer", "decode", "draw")
 """Of the model that was last: capture to its start, its three steps, from its end to the hand-off to the screen."""
-LATEST = 200
-"""So many of what the parent told are kept."""
 BUNDLE_VERIFIED = "BUNDLE_VERIFIED"
 
 Sample = tuple[int, float, float | None, float | None, float | None, float | None, float | None, int]
@@ -39,14 +37,12 @@ class Follower:
         self._last: Shown | None = None
         self._unsent: deque[Sample] = deque(maxlen=HISTORY)
         self.samples: deque[Sample] = deque(maxlen=HISTORY)
-        self.told: deque[Happened] = deque(maxlen=LATEST)
         self.starts: dict[str, Happened] = {}
         """The newest start of each process."""
         self.models: dict[tuple[str, str], Happened] = {}
         """What each worker has said of each model that it loaded, by worker and model."""
         self.bundles: dict[str, Mapping[str, str]] = {}
         """What was verified of the bundle of each model."""
-        self.lost = 0
 
     def look(self) -> None:
         """Take what is new."""
@@ -54,7 +50,6 @@ class Follower:
             self._take(record)
         for one in self._happened.take():
             self._hear(one)
-        self.lost = self._records.lost
 
     def _take(self, record: Shown) -> None:
         self._last, self._findings = record, record.findings
@@ -70,7 +65,6 @@ class Follower:
             self._unsent.append(sample)
 
     def _hear(self, one: Happened) -> None:
-        self.told.append(one)
         if one.name == "PROCESS_STARTED":
             self.starts[one.who] = one
         elif one.name == MODEL_LOADED:

@@ -69,7 +69,6 @@ class Live:
         """Changed by the server's loop alone."""
         self.loop: asyncio.AbstractEventLoop | None = None
         self.closed = False
-        self.stop_wanted = False
 
     # --- the feed's side
 

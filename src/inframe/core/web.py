@@ -50,6 +50,11 @@ class WebScreen(Part):
         """Whether only this machine can reach it."""
         return ipaddress.ip_address(self.address).is_loopback
 
+    def files(self) -> dict[str, str]:
+        """The files that it names, by key."""
+        tls = {} if self.tls is None else {"tls.certificate": self.tls.certificate, "tls.key": self.tls.key}
+        return tls | ({} if self.users is None else {"users": self.users})
+
     def placed(self, base: Path) -> "WebScreen":
         """With the names of its files made absolute against `base`."""
         users = str(base / self.users) if self.users is not None else None
