@@ -28,6 +28,9 @@ def benchmark(units: int, in_control: int, sampled: int, runs: int, rivals: int)
     counts = [score.in_control(unit, 1000 + i, in_control) for i, unit in enumerate(made)]
     procedures, alarms = (sum(column) for column in zip(*counts, strict=True))
     print(f"in control: {procedures} procedures, {alarms} false alarms", flush=True)
+    few = [score.Unit.of(Population(by_samples=True), 300 + i) for i in range(max(1, units // 2))]
+    long = [score.in_control(unit, 3000 + i, max(200, in_control // 4), 100) for i, unit in enumerate(few)]
+    print(f"in control, of autocorrelated samples: {sum(p for p, _ in long)}, {sum(a for _, a in long)}", flush=True)
     real = score.sampled(made[0], 1, sampled)
     print(f"sample by sample: {real}", flush=True)
     report: dict[str, Any] = {
@@ -37,6 +40,7 @@ def benchmark(units: int, in_control: int, sampled: int, runs: int, rivals: int)
         "charts": made[0].reference.charts,
         "limit": round(float(np.mean([unit.limit for unit in made])), 2),
         "in_control": {"procedures": procedures, "alarms": alarms, "run_length": round(procedures / max(alarms, 1), 1)},
+        "in_control_by_samples": {"procedures": sum(p for p, _ in long), "alarms": sum(a for _, a in long)},
         "by_unit": [round(p / max(a, 1), 1) for p, a in counts],
         "sample_by_sample": {"procedures": real[0], "alarms": real[1], "e_value_above_500_at": real[2]},
         "one_chart": score.one_chart(),

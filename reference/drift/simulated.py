@@ -39,6 +39,8 @@ class Population:
     """All procedures that there could be."""
 
     file: Path = FILE
+    by_samples: bool = False
+    """Procedures' means are taken of their samples; else of the distribution that such a mean has, which is quicker."""
     names: tuple[str, ...] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -91,6 +93,10 @@ class Population:
 
     def measured(self, rng: np.random.Generator, values: Array) -> Array:
         """(count, signals): the means that a monitor finds of SAMPLES samples of each procedure."""
+        if self.by_samples:
+            flat = values.reshape(-1, values.shape[-1])
+            parts = [self.samples(rng, flat[i : i + 100]).mean(axis=0) for i in range(0, len(flat), 100)]
+            return np.concatenate(parts).reshape(values.shape)
         r = self.within_correlation
         noise = self.within_sd * np.sqrt((1 + r) / (1 - r) / SAMPLES)
         return self._clipped(values + noise * rng.standard_normal(values.shape))
