@@ -34,7 +34,7 @@ from inframe.resolve import resolve
 from inframe.table import layout_of, names, partition_of
 
 FPS = 30
-READY_S = 30.0
+READY_S = 90.0
 ROUNDS = 300
 
 PHASES = ("floor", "idle", "recorded", "load", "load_unpartitioned", "plain_loop")
