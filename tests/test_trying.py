@@ -62,14 +62,6 @@ def test_a_person_decides_and_damage_falls_back(life: Life) -> None:
         assert device.taken[-1].places == 1
         no_frame_lost(device)
     second = active_file(life)
-    life.release("third")
-    life.install()
-    with on(life) as device:
-        device.until(lambda: device.running.health().phase is Phase.SHADOW)
-        life.update("rollback", "--why", "the wrong one")
-        device.until(lambda: device.running.health().phase is Phase.NONE)
-        assert device.running.candidate.last[0] == "the wrong one"
-    assert life.update("status").startswith("theatre 4: rolled back: the wrong one")
     whole = second.read_bytes()
     second.write_bytes(whole[:-1] + bytes([whole[-1] ^ 1]))
     with on(life) as device:

@@ -63,7 +63,7 @@ class Form:
     """The crashing one's runs."""
 
 
-FORM = Form(lives.reference, 0.35, 3, 1000) if FULL else Form(lives.tiny, 180.0, 2, 100)
+FORM = Form(lives.reference, 0.35, 3, 1000) if FULL else Form(lives.tiny, 180.0, 2, 75)
 CRASHES = partial(lives.crashing, every=FORM.every)
 STATE: dict[str, Any] = {"part": {"state": {"runs_out": "runs"}}}
 
