@@ -97,6 +97,21 @@ def test_a_changed_draft_is_not_signed(trail: Path, tmp_path: Path) -> None:
     assert "an unsigned draft" in str(refused("sign", file, "--trail", trail, "--who", "Dr A. Smith"))
 
 
+def test_a_model_must_be_signed_by_somebody_trusted(trail: Path, tmp_path: Path) -> None:
+    """Packed and signed, it is refused without a policy, and with one that trusts another key."""
+    runner, keys = CliRunner(), [tmp_path / "own", tmp_path / "other"]
+    for key in keys:
+        assert runner.invoke(app, ["bundle", "key", str(key)]).exit_code == 0
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    assert "signed" in said("pack", tmp_path / "m.gguf", "--out", tmp_path / "m.bundle", "--sign", keys[0])
+    assert "expected whose signatures" in str(refused("note", trail, "--model", tmp_path / "m.bundle"))
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("keys: [{name: other, role: maker, file: other.pub}]\nthresholds: {maker: 1}\n")
+    assert "0 of role maker" in str(refused("note", trail, "--model", tmp_path / "m.bundle", "--policy", policy))
+    policy.write_text("keys: [{name: own, role: maker, file: own.pub}]\nthresholds: {maker: 1}\n")
+    assert "no GGUF model" in str(refused("note", trail, "--model", tmp_path / "m.bundle", "--policy", policy))
+
+
 class Page(BaseHTTPRequestHandler):
     """What a device's page would be asked."""
 

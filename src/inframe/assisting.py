@@ -14,6 +14,7 @@ from inframe import audit, inquiry
 from inframe.assistant import drafting, manual, package, timeline
 from inframe.assistant.box import Box
 from inframe.assistant.facts import NOTE_KINDS, Draft, NoteKind, Procedure, Sentence
+from inframe.assistant.llamacpp import library
 from inframe.assistant.reading import read
 from inframe.assistant.sinks import SINKS
 from inframe.assistant.verify import check_draft
@@ -56,6 +57,8 @@ def draft(procedure: Procedure, kind: NoteKind, writer: drafting.Writer | None =
 def writer_of(model: str, policy: Path | None) -> Iterator[drafting.Writer]:
     """The model in its box: a packed file with signatures that the policy asks for, or the one that is shipped. Raises ConfigError,
     BundleError, DeviceFault."""
+    if library() is None:
+        raise ConfigError("inframe assistant note", "--model", "no llama.cpp", "the extra: inframe[assistant]")
     if model == REFERENCE:
         source = package.shipped()
     elif policy is None:
