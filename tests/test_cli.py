@@ -72,7 +72,7 @@ def test_the_commands_are_these(inframe: Inframe) -> None:
         for line in out[out.index("Commands:") :].splitlines()[1:]
         if line.startswith("  ") and line[2] != " "
     ]
-    groups = ["candidate", "record", "trail", "bundle", "update", "release"]
+    groups = ["candidate", "record", "trail", "bundle", "update", "release", "assistant"]
     assert (code, listed) == (0, [*COMMANDS, "replay", *groups])
     assert "Not a cleared medical device" in " ".join(out.split())
 
