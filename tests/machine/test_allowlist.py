@@ -1,4 +1,4 @@
-"""The list of allowed calls, through the interpreter of test_seccomp, for both processors. For real: tests/assistant/test_box.py."""
+"""The list of allowed calls, run through test_seccomp's interpreter for both processors. For real: tests/assistant/test_box.py."""
 
 import errno
 
