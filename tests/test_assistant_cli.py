@@ -1,6 +1,7 @@
 """`inframe assistant …` on a trail that a recorder has written."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,6 +15,7 @@ from inframe.assistant.intent import understand
 from inframe.cli import app
 from inframe.core.errors import InframeError
 from inframe.core.types import Alert, Finding, Presence, Priority
+from inframe.trail.errors import TrailDamaged
 from tests.recorder.desk import Desk, no_desk_is_left
 
 __all__ = ["no_desk_is_left"]
@@ -65,6 +67,21 @@ def test_formats(trail: Path, form: str, begins: str, tmp_path: Path) -> None:
     text = (tmp_path / "note").read_bytes().decode()
     assert text.startswith(begins)
     assert "E0.0" in text.replace("\\", "")
+
+
+def test_no_note_rests_on_a_changed_record(trail: Path, tmp_path: Path) -> None:
+    """Refused; or, where a file is changed that is not read (a second copy of the newest leaves), not a word differs."""
+    copy = tmp_path / "trail"
+    shutil.copytree(trail, copy)
+    plain, outcomes = said("note", copy), []
+    for path in [path for path in copy.rglob("*") if path.is_file() and b"NOMINAL" in path.read_bytes()]:
+        good = path.read_bytes()
+        path.write_bytes(good.replace(b"NOMINAL", b"DREADED"))
+        done = CliRunner().invoke(app, ["assistant", "note", str(copy)])
+        outcomes.append("refused" if isinstance(done.exception, TrailDamaged) else done.output == plain)
+        path.write_bytes(good)
+    assert "refused" in outcomes
+    assert False not in outcomes
 
 
 def test_ask_the_record_the_manual_and_an_alert(trail: Path) -> None:
