@@ -16,6 +16,7 @@ from inframe.cli import app
 from inframe.core.errors import InframeError
 from inframe.core.types import Alert, Finding, Presence, Priority
 from inframe.trail.errors import TrailDamaged
+from inframe.trail.report import Report
 from tests.recorder.desk import Desk, no_desk_is_left
 
 __all__ = ["no_desk_is_left"]
@@ -82,6 +83,23 @@ def test_no_note_rests_on_a_changed_record(trail: Path, tmp_path: Path) -> None:
         path.write_bytes(good)
     assert "refused" in outcomes
     assert False not in outcomes
+
+
+def test_what_verification_finds_is_the_end_of_it(trail: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves further back than the trail's opening looks at: here as if one of them were damaged."""
+    spans: list[tuple[int, int] | None] = []
+
+    def check(_place: object, span: tuple[int, int] | None, *_others: object) -> Report:
+        spans.append(span)
+        report = Report("x")
+        report.damage("leaf 0", "another hash", "its own")
+        return report
+
+    monkeypatch.setattr("inframe.audit.check", check)
+    assert isinstance(refused("note", trail), TrailDamaged)
+    assert spans
+    assert spans[0] is not None
+    assert spans[0][0] == 0
 
 
 def test_ask_the_record_the_manual_and_an_alert(trail: Path) -> None:
