@@ -1,6 +1,7 @@
 """`inframe assistant …` on a trail that a recorder has written."""
 
 import json
+import shutil
 import threading
 from collections.abc import Iterator
 from http.server import BaseHTTPRequestHandler, HTTPServer
@@ -14,6 +15,8 @@ from inframe.assistant.intent import understand
 from inframe.cli import app
 from inframe.core.errors import InframeError
 from inframe.core.types import Alert, Finding, Presence, Priority
+from inframe.trail.errors import TrailDamaged
+from inframe.trail.report import Report
 from tests.recorder.desk import Desk, no_desk_is_left
 
 __all__ = ["no_desk_is_left"]
@@ -67,6 +70,38 @@ def test_formats(trail: Path, form: str, begins: str, tmp_path: Path) -> None:
     assert "E0.0" in text.replace("\\", "")
 
 
+def test_no_note_rests_on_a_changed_record(trail: Path, tmp_path: Path) -> None:
+    """Refused; or, where a file is changed that is not read (a second copy of the newest leaves), not a word differs."""
+    copy = tmp_path / "trail"
+    shutil.copytree(trail, copy)
+    plain, outcomes = said("note", copy), []
+    for path in [path for path in copy.rglob("*") if path.is_file() and b"NOMINAL" in path.read_bytes()]:
+        good = path.read_bytes()
+        path.write_bytes(good.replace(b"NOMINAL", b"DREADED"))
+        done = CliRunner().invoke(app, ["assistant", "note", str(copy)])
+        outcomes.append("refused" if isinstance(done.exception, TrailDamaged) else done.output == plain)
+        path.write_bytes(good)
+    assert "refused" in outcomes
+    assert False not in outcomes
+
+
+def test_what_verification_finds_is_the_end_of_it(trail: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Leaves further back than the trail's opening looks at: here as if one of them were damaged."""
+    spans: list[tuple[int, int] | None] = []
+
+    def check(_place: object, span: tuple[int, int] | None, *_others: object) -> Report:
+        spans.append(span)
+        report = Report("x")
+        report.damage("leaf 0", "another hash", "its own")
+        return report
+
+    monkeypatch.setattr("inframe.audit.check", check)
+    assert isinstance(refused("note", trail), TrailDamaged)
+    assert spans
+    assert spans[0] is not None
+    assert spans[0][0] == 0
+
+
 def test_ask_the_record_the_manual_and_an_alert(trail: Path) -> None:
     assert "[E0.0]" in said("ask", "when did the procedure begin?", "--trail", trail)
     assert "bundle.md, line" in said("ask", "how do I sign a bundle with a token?", "--trail", trail)
@@ -95,6 +130,21 @@ def test_a_changed_draft_is_not_signed(trail: Path, tmp_path: Path) -> None:
     assert "the time is not the event's" in str(refused("sign", file, "--trail", trail, "--who", "Dr A. Smith"))
     file.write_text("{}")
     assert "an unsigned draft" in str(refused("sign", file, "--trail", trail, "--who", "Dr A. Smith"))
+
+
+def test_a_model_must_be_signed_by_somebody_trusted(trail: Path, tmp_path: Path) -> None:
+    """Packed and signed, it is refused without a policy, and with one that trusts another key."""
+    runner, keys = CliRunner(), [tmp_path / "own", tmp_path / "other"]
+    for key in keys:
+        assert runner.invoke(app, ["bundle", "key", str(key)]).exit_code == 0
+    (tmp_path / "m.gguf").write_bytes(b"GGUF")
+    assert "signed" in said("pack", tmp_path / "m.gguf", "--out", tmp_path / "m.bundle", "--sign", keys[0])
+    assert "expected whose signatures" in str(refused("note", trail, "--model", tmp_path / "m.bundle"))
+    policy = tmp_path / "policy.yaml"
+    policy.write_text("keys: [{name: other, role: maker, file: other.pub}]\nthresholds: {maker: 1}\n")
+    assert "0 of role maker" in str(refused("note", trail, "--model", tmp_path / "m.bundle", "--policy", policy))
+    policy.write_text("keys: [{name: own, role: maker, file: own.pub}]\nthresholds: {maker: 1}\n")
+    assert "no GGUF model" in str(refused("note", trail, "--model", tmp_path / "m.bundle", "--policy", policy))
 
 
 class Page(BaseHTTPRequestHandler):

@@ -33,7 +33,7 @@ def outcome(model: bytes, folder: Path) -> str:
     (folder / "bad.gguf").write_bytes(model)
     sealed = seal(folder / "bad.gguf", 1 << 30)
     try:
-        with Box(sealed.fd, Limits(512)) as box:
+        with Box(sealed.fd, Limits(512, is_idle=False)) as box:
             list(box.write("x\n", None, 50))
     except DeviceFault as error:
         return f"not loaded: {str(error)[-60:]}"

@@ -14,6 +14,7 @@ from inframe import audit, inquiry
 from inframe.assistant import drafting, manual, package, timeline
 from inframe.assistant.box import Box
 from inframe.assistant.facts import NOTE_KINDS, Draft, NoteKind, Procedure, Sentence
+from inframe.assistant.llamacpp import library
 from inframe.assistant.reading import read
 from inframe.assistant.sinks import SINKS
 from inframe.assistant.verify import check_draft
@@ -22,6 +23,7 @@ from inframe.core.errors import ConfigError, DeviceFault
 from inframe.drivers.screens.commands import Command
 from inframe.machine.partition import cores_for
 from inframe.machine.walls import Limits
+from inframe.trail import find
 from inframe.trail.records import EventKind
 
 Format = Literal["text", "json", "html", "hl7", "markdown"]
@@ -42,9 +44,13 @@ class Answer:
 
 
 def procedure_of(place: audit.Place, named: str | None) -> Procedure:
-    """The procedure of that id, or how it begins; None: the newest. Raises ConfigError, TrailDamaged."""
+    """The procedure of that id, or how it begins; None: the newest. Its part of the trail is verified first: nobody's note rests on
+    records that were changed. Raises ConfigError, TrailDamaged."""
     log = place.log()
-    return read(log.entries(), inquiry.procedure_id(log, named))
+    wanted = inquiry.procedure_id(log, named)
+    span = find.procedure_range(log, wanted)
+    audit.check(place, span, None, (), (), lambda _done, _total: None).raise_if_damaged()
+    return read(log.entries(), wanted)
 
 
 def draft(procedure: Procedure, kind: NoteKind, writer: drafting.Writer | None = None) -> Draft:
@@ -56,6 +62,8 @@ def draft(procedure: Procedure, kind: NoteKind, writer: drafting.Writer | None =
 def writer_of(model: str, policy: Path | None) -> Iterator[drafting.Writer]:
     """The model in its box: a packed file with signatures that the policy asks for, or the one that is shipped. Raises ConfigError,
     BundleError, DeviceFault."""
+    if library() is None:
+        raise ConfigError("inframe assistant note", "--model", "no llama.cpp", "the extra: inframe[assistant]")
     if model == REFERENCE:
         source = package.shipped()
     elif policy is None:

@@ -65,6 +65,16 @@ def test_cancelled_it_takes_the_next(box: Box) -> None:
     assert "".join(box.write("anything\n=>\n", GRAMMAR, 500)).endswith("[E0.0]\n")
 
 
+def test_a_hundred_at_once(box: Box) -> None:
+    """One text at a time: the others are told so at once, and the one goes on."""
+    first = box.write("x\n", GRAMMAR, 500)
+    begun = next(first)
+    for _ in range(99):
+        with pytest.raises(WriterGone, match="another text"):
+            next(box.write("x\n", GRAMMAR, 500))
+    assert (begun + "".join(first)).endswith("[E0.0]\n")
+
+
 def test_an_endless_text_ends(box: Box) -> None:
     """No grammar, no end that the model would know: it stops where its context is full."""
     assert len("".join(box.write("x\n", "root ::= [a-z] root\n", 100_000))) < 100_000

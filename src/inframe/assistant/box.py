@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import sys
+import threading
 import time
 from collections.abc import Generator
 from pathlib import Path
@@ -37,7 +38,10 @@ class Box:
         context: int = CONTEXT,
     ) -> None:
         """Start it. `model`: the descriptor of sealed memory (bundle/sealed.py), verified by whoever calls; it stays the caller's.
-        Raises DeviceFault where the process does not come up, or not behind its walls."""
+        Raises DeviceFault where the process does not come up, or not behind its walls; RuntimeError from any thread but the main
+        one, whose end would be the box's (PR_SET_PDEATHSIG)."""
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("boxes are started from the main thread, which lives as long as they do")
         their_requests, self._requests = os.pipe()
         self._answers, their_answers = os.pipe()
         row = {"target": target, "engine": engine, "requests": their_requests, "answers": their_answers, "model": model}

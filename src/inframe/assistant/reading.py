@@ -47,8 +47,8 @@ OWN: Mapping[tuple[EventKind, str], str] = {
     (EventKind.FAULT, "PROCESS_GAVE_UP"): "a process that was given up",
     (EventKind.EXPORT, "NOTE_SIGNED"): "a signed note",
 }
-"""What else the device records of itself, beside EVENTS (device.py, recorder/store.py, trail/write.py): kind and name -> as it is said. A
-name of another kind says something else."""
+"""What else the device records of itself, beside EVENTS (device.py, recorder/store.py, trail/write.py): kind and name -> as it is
+said. A name of another kind says something else."""
 SPAN_NS = NS_PER_S
 """A finding that is away for less is the same finding."""
 MAX_FACTS = 20_000
