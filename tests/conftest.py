@@ -14,17 +14,24 @@ settings.load_profile("same")
 MACHINE = (
     "tests/bench/",
     "tests/chaos/",
+    "tests/console/test_console_browser.py",
+    "tests/console/test_console_live.py",
     "tests/drivers/cameras/",
     "tests/drivers/screens/",
     "tests/machine/",
     "tests/recording/test_live.py",
+    "tests/test_beside.py",
+    "tests/test_breaking.py",
     "tests/test_candidate_bundle.py",
     "tests/test_candidate_device.py",
     "tests/test_checking.py",
     "tests/test_device.py",
     "tests/test_device_bundle.py",
     "tests/test_fuzz.py",
+    "tests/test_monitoring.py",
+    "tests/test_sensor_device.py",
     "tests/test_trail_device.py",
+    "tests/test_update_life.py",
 )
 """Where tests are that start such processes."""
 
