@@ -29,7 +29,7 @@ def benchmark(units: int, in_control: int, sampled: int, runs: int, rivals: int)
     procedures, alarms = (sum(column) for column in zip(*counts, strict=True))
     print(f"in control: {procedures} procedures, {alarms} false alarms", flush=True)
     few = [score.Unit.of(Population(by_samples=True), 300 + i) for i in range(max(1, units // 2))]
-    long = [score.in_control(unit, 3000 + i, max(200, in_control // 4), 100) for i, unit in enumerate(few)]
+    long = [score.in_control(unit, 3000 + i, max(200, in_control // 4), 5) for i, unit in enumerate(few)]
     print(f"in control, of autocorrelated samples: {sum(p for p, _ in long)}, {sum(a for _, a in long)}", flush=True)
     real = score.sampled(made[0], 1, sampled)
     print(f"sample by sample: {real}", flush=True)
