@@ -40,7 +40,7 @@ class Turns:
         self._began = 0
         self.latencies: dict[str, list[list[float]]] = defaultdict(list)
         self.missed: dict[str, int] = defaultdict(int)
-        self.tokens = 0
+        self.letters = 0
         self._last = 0
 
     def tick(self, running: Running, follower: Follower) -> None:
@@ -65,8 +65,8 @@ class Turns:
         """Without a pause, in a thread of its own; ends with the box."""
         try:
             while True:
-                for _piece in self._box.write("The procedure began at 08:01:40. [E0.0]\n=>\n", ENDLESS, 20_000):
-                    self.tokens += 1
+                for piece in self._box.write("The procedure began at 08:01:40. [E0.0]\n=>\n", ENDLESS, 20_000):
+                    self.letters += len(piece)
         except WriterGone:
             return
 
@@ -74,7 +74,7 @@ class Turns:
 def told(turns: Turns) -> dict[str, Any]:
     """Quantiles of each, with 95 % intervals from resampling whole turns."""
     rng = random.Random(1)
-    report: dict[str, Any] = {"tokens": turns.tokens}
+    report: dict[str, Any] = {"letters_written": turns.letters}
     for name in ("alone", "assistant", "hog"):
         blocks = [block for block in turns.latencies[name] if block]
         every = [ms for block in blocks for ms in block]
