@@ -64,6 +64,8 @@ class Form:
 
 
 FORM = Form(lives.reference, 0.35, 3, 1000) if FULL else Form(lives.tiny, 180.0, 2, 75)
+WINDOW = 95 if FULL else 12
+"""Frames on trial, after which a procedure counts as one."""
 CRASHES = partial(lives.crashing, every=FORM.every)
 STATE: dict[str, Any] = {"part": {"state": {"runs_out": "runs"}}}
 
@@ -245,7 +247,7 @@ def test_a_good_one_is_compared_then_shown_from_the_first_frame_on_and_commits_i
     assert "trial     good" in life.update("status")
     with on(life) as device:
         assert device.running.health().phase is Phase.TRIAL
-        device.until(lambda: device.running.health().shown > 12)
+        device.until(lambda: device.running.health().shown > WINDOW)
         first = next(one for one in device.taken if one.verdict is Verdict.SHOW)
         say(f"good: on trial from the start on; its first overlay on frame {first.seq} of place {first.places}")
         assert {one.places for one in device.taken if one.verdict is Verdict.SHOW} >= {1}
