@@ -232,7 +232,7 @@ def tiny(folder: Path, **update: Any) -> Life:
     }
     model = om.convolution(labels=3, size=32)
     truth = _truth(model, part, frames)
-    criteria = [{"metric": "mean dice", "model": "anatomy", "at_least": 0.9}]
+    criteria = [{"metric": "mean pooled dice", "model": "anatomy", "at_least": 0.9}]
     life = Life(folder, model, part, frames, truth, criteria, p99_ms=60)
     health = {"shadow_frames": 20, "window": 10, "missed": 1.0, "findings": 1.0}
     device = {
@@ -281,7 +281,7 @@ def reference(folder: Path, **update: Any) -> Life:
     part = device.models["anatomy"].model_dump(mode="json", exclude={"stream", "engine", "worker", "file", "colours"})
     part["labels"] = (path.parent / "labels.txt").read_text().split("\n")[:8]
     model = (path.parent / "anatomy.onnx").read_bytes()
-    criteria = [{"metric": "dice", "model": "anatomy", "label": "gallbladder", "at_least": 0.7}]
+    criteria = [{"metric": "pooled dice", "model": "anatomy", "label": "gallbladder", "at_least": 0.7}]
     life = Life(folder, model, part, bright, truth, criteria, p99_ms=60)
     video_file = {"camera": "file", "path": str(path.parent / "procedure.mp4"), "loop": True}
     values = {

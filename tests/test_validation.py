@@ -113,7 +113,7 @@ def test_acceptance(table: Table) -> None:
         (
             "unknown",
             [{"metric": "beauty", "model": "anatomy", "at_least": 1}],
-            "found the metric beauty, expected one of dice",
+            "found the metric beauty, expected one of pooled dice",
         ),
         (
             "no_label",
@@ -192,9 +192,9 @@ def test_the_metrics() -> None:
     masks, heat, scores = Tally(("a", "b", "c")), Tally(("score",)), Tally(("a", "b"))
     masks.take(Masks(np.array([[0, 1], [1, 1]], np.uint8)), np.array([[0, 0], [1, 1]], np.uint8))
     masks.take(Masks(np.array([[1]], np.uint8)), np.array([[1, 1], [1, 0]], np.uint8))  # the truth is finer
-    assert METRICS["dice"](masks, "a") == pytest.approx(2 * 1 / (1 + 3))
-    assert METRICS["dice"](masks, "b") == pytest.approx(2 * 5 / (7 + 5))
-    assert METRICS["mean dice"](masks, None) == pytest.approx((2 / 4 + 10 / 12) / 2)
+    assert METRICS["pooled dice"](masks, "a") == pytest.approx(2 * 1 / (1 + 3))
+    assert METRICS["pooled dice"](masks, "b") == pytest.approx(2 * 5 / (7 + 5))
+    assert METRICS["mean pooled dice"](masks, None) == pytest.approx((2 / 4 + 10 / 12) / 2)
     for score, true in ((0.9, 1), (0.4, 1), (0.4, 0), (0.1, 0)):
         heat.take(Heat(np.zeros((1, 1), np.float32), score), np.array(true))
     assert METRICS["auroc"](heat, None) == pytest.approx(3.5 / 4)
@@ -202,7 +202,7 @@ def test_the_metrics() -> None:
         scores.take(Scores(np.eye(2, dtype=np.float32)[best]), np.array(true))
     assert METRICS["accuracy"](scores, None) == pytest.approx(2 / 3)
     with pytest.raises(WrongKind, match="no cell of it in any case"):
-        METRICS["dice"](masks, "c")
+        METRICS["pooled dice"](masks, "c")
     with pytest.raises(WrongKind, match="truth of 0 dimensions for masks"):
         masks.take(Masks(np.zeros((1, 1), np.uint8)), np.array(1))
 

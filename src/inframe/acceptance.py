@@ -156,8 +156,8 @@ class Tally:
 
 
 METRICS: dict[str, Callable[[Tally, str | None], float]] = {
-    "dice": Tally.dice,
-    "mean dice": Tally.dice,
+    "pooled dice": Tally.dice,
+    "mean pooled dice": Tally.dice,
     "accuracy": Tally.accuracy,
     "auroc": Tally.auroc,
 }
