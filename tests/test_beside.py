@@ -4,6 +4,8 @@ import os
 import signal
 from pathlib import Path
 
+import pytest
+
 from inframe.assistant.box import Box
 from inframe.assistant.guard import Guard
 from inframe.beside import guarding, mode_of
@@ -17,6 +19,10 @@ from inframe.resolve import resolve
 from tests import devices
 
 LIMIT_S = 60.0
+
+
+class Seen(Exception):  # ends the device
+    """All of it was seen."""
 
 
 def state(pid: int) -> str:
@@ -41,7 +47,8 @@ def test_it_is_still_when_a_worker_dies(tmp_path: Path) -> None:
             elif len(seen) == 2 and box.is_frozen:
                 os.waitid(os.P_PID, box.pid, os.WSTOPPED | os.WNOWAIT)
                 seen.append(state(box.pid))
-                os.kill(os.getpid(), signal.SIGTERM)  # the device is told to end
+                raise Seen
 
-        run(resolve(read_device(path), path), path, LIMIT_S, tick)
+        with pytest.raises(Seen):
+            run(resolve(read_device(path), path), path, LIMIT_S, tick)
     assert seen == ["frozen at first", "free", "T"]

@@ -56,7 +56,7 @@ def page_files() -> dict[str, str]:
 
 
 def test_the_page_works_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Its files and its commands, in order, but for the one that needs a token."""
+    """Its files and its commands, in order, but for those that need a token or a TPM."""
     monkeypatch.chdir(tmp_path)
     for name in ("anatomy.onnx", "labels.txt"):
         (tmp_path / name).write_bytes(device_file().with_name(name).read_bytes())
@@ -64,7 +64,8 @@ def test_the_page_works_as_it_stands(tmp_path: Path, monkeypatch: pytest.MonkeyP
     for name, text in page_files().items():
         (tmp_path / name).write_text(text, "utf-8")
     assert set(page_files()) == {"bundle.yaml", "policy.yaml", "device.yaml"}
-    commands = [line for block in blocks(PAGE, "sh") for line in block.splitlines() if "--pkcs11" not in line]
+    lines = [line for block in blocks(PAGE, "sh") for line in block.splitlines()]
+    commands = [line for line in lines if not any(key in line for key in ("--pkcs11", "--tpm", "tpm2_"))]
     for command in commands:
         done = CliRunner().invoke(app, shlex.split(command)[1:], catch_exceptions=False)
         assert done.exit_code == 0, (command, done.output)
