@@ -106,10 +106,14 @@ def test_golden(table: Table, name: str, change: Any, said: str | None) -> None:
 
 
 def test_acceptance(table: Table) -> None:
-    label = {"metric": "Dice", "model": "anatomy", "label": "b"}
+    label = {"metric": "Pooled Dice", "model": "anatomy", "label": "b"}
     for name, criteria, said in (
-        ("reached", [{**label, "at_least": 0.999}], "anatomy: Dice of b 1.0000 (at least 0.999) on 1 cases, 6 frames"),
-        ("missed", [{**label, "at_most": 0.5}], "anatomy: Dice of b: found 1.0000, expected at most 0.5"),
+        (
+            "reached",
+            [{**label, "at_least": 0.999}],
+            "anatomy: Pooled Dice of b 1.0000 (at least 0.999) on 1 cases, 6 frames",
+        ),
+        ("missed", [{**label, "at_most": 0.5}], "anatomy: Pooled Dice of b: found 1.0000, expected at most 0.5"),
         (
             "unknown",
             [{"metric": "beauty", "model": "anatomy", "at_least": 1}],
