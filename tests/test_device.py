@@ -145,6 +145,7 @@ def test_every_process_is_ready_closed_in_and_gone_at_the_end(tmp_path: Path) ->
         screens=[{"kind": "web", "port": 0}],
         trail={"folder": "trail"},
         recording={"folder": "rec"},
+        monitor={"folder": "monitor"},
         sensors={"force": sensor | {"align": {"how": "hold", "max_age_ms": 50}}},
     )
     before, cores = children(), os.sched_getaffinity(0)
