@@ -215,3 +215,22 @@ def test_a_fault_that_nobody_knows_is_refused_before_anything_is_broken() -> Non
         ConfigError, match=re.escape("inframe chaos: --only: found nonsense, other, expected of: worker_killed, ")
     ):
         break_and_show(Console(quiet=True), ["other", "worker_killed", "nonsense"])
+
+
+@pytest.mark.parametrize(
+    ("begin_ms", "lasts_ms", "beyond"),
+    [(0.0, 8.0, 1), (-20.0, 28.0, 1), (0.0, 6.9, 2), (-30.0, 30.0, 2), (20.0, 25.0, 0), (200.0, 50.0, 2)],
+)
+def test_a_frame_is_excused_only_by_a_stall_that_leaves_no_time_to_draw_it(
+    begin_ms: float, lasts_ms: float, beyond: int
+) -> None:
+    """Frames 4 and 5 are lost, due one period after the other."""
+    begin = record(4).captured_ns + int(begin_ms * NS_PER_MS)
+    stall = (begin, begin + int(lasts_ms * NS_PER_MS))
+    outcome = judge(fault(), run(ALERTED, lost=(4, 5)), STRUCK, END, 500.0, MAX_AGE, [[], [stall]])
+    assert (outcome.frames_lost, outcome.frames_lost_beyond_stalls) == (2, beyond)
+    assert ("frames lost" in outcome.bars) is bool(beyond)
+
+
+def test_without_a_probe_nothing_is_excused() -> None:
+    assert judged(run(ALERTED, lost=(4,))).frames_lost_beyond_stalls == 1

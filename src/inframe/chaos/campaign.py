@@ -3,7 +3,7 @@
 import signal
 import sys
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -16,6 +16,7 @@ from rich.table import Table
 from inframe.chaos import camera, candidates, recording, sensors, trail
 from inframe.chaos.faults import FAULTS, CanNot, Fault, release, small_disk
 from inframe.chaos.stage import FPS, RECORDING, TRAIL, Stage
+from inframe.chaos.stalls import Probes, Stall, unexplained
 from inframe.core.clock import NS_PER_MS, NS_PER_S
 from inframe.core.errors import ConfigError
 from inframe.core.samples import Aligned
@@ -38,6 +39,8 @@ class Outcome:
     frames_expected: int = 0
     frames_lost: int = 0
     """Not on the screen by their deadline."""
+    frames_lost_beyond_stalls: int = 0
+    """Of those, the ones that no stall of the machine explains (see `stalls`); of a camera's fault all of them."""
     overlay_off_ms: float = 0.0
     """How long, all together, the picture was without an overlay."""
     wrongly_shown: int = 0
@@ -146,16 +149,17 @@ def _struck(outcomes: list[Outcome]) -> list[str]:
 def _on_stage(stage: Stage, faults: list[Fault], tick: Callable[[str], None]) -> list[Outcome]:
     try:
         outcomes = []
-        for fault in faults:
-            tick(fault.name)
-            stage.settle()
-            outcomes.append(_one(stage, fault))
+        with Probes(stage.running.device) as probes:
+            for fault in faults:
+                tick(fault.name)
+                stage.settle()
+                outcomes.append(_one(stage, fault, probes))
         return outcomes
     finally:
         stage.close()
 
 
-def _one(stage: Stage, fault: Fault) -> Outcome:
+def _one(stage: Stage, fault: Fault, probes: Probes) -> Outcome:
     stage.records.clear()
     struck = stage.now()
     try:
@@ -169,7 +173,9 @@ def _one(stage: Stage, fault: Fault) -> Outcome:
     recovered = stage.watch(RECOVERY_LIMIT_S, lambda: _well(stage, fault))
     recovered_ms = (stage.now() - struck) / NS_PER_MS if recovered else None
     stage.watch(0.3)
-    return judge(fault, stage.records, struck, stage.now() - 2 * PERIOD_NS, recovered_ms, stage.max_age_ns)
+    end = stage.now() - 2 * PERIOD_NS
+    stood = probes.seen(struck, stage.now())
+    return judge(fault, stage.records, struck, end, recovered_ms, stage.max_age_ns, stood)
 
 
 def _well(stage: Stage, fault: Fault) -> bool:
@@ -192,9 +198,15 @@ def _first_alert(records: list[Shown], fault: Fault) -> tuple[str, int] | None:
 
 
 def judge(
-    fault: Fault, records: list[Shown], struck: int, end: int, recovered_ms: float | None, max_age_ns: int
+    fault: Fault,
+    records: list[Shown],
+    struck: int,
+    end: int,
+    recovered_ms: float | None,
+    max_age_ns: int,
+    stood: Sequence[Sequence[Stall]] = (),
 ) -> Outcome:
-    """The outcome from the records of what was shown. Pure."""
+    """The outcome from the records of what was shown; `stood`: when each core stood still. Pure."""
     frames = [r for r in records if r.seq and struck <= r.captured_ns < end]
     expected = len(_due(frames, struck, end)) if not fault.camera else (end - struck) // PERIOD_NS
     in_time = sum(0 < r.shown_ns <= r.deadline_ns for r in frames)
@@ -203,12 +215,14 @@ def judge(
         fault.name,
         expected,
         max(0, expected - in_time),  # a camera's own rhythm can give one more than was counted on
+        0,
         sum(r.verdict is Verdict.WITHHOLD for r in frames) * PERIOD_NS / NS_PER_MS,
         sum(_wrong(r, max_age_ns) for r in frames),
         recovered_ms,
         alert[0] if alert is not None else None,
         (alert[1] - struck) / NS_PER_MS if alert is not None else None,
     )
+    outcome.frames_lost_beyond_stalls = outcome.frames_lost if fault.camera else _beyond(frames, struck, end, stood)
     outcome.back_ms = _back_ms(frames)
     if fault.sensor:
         found = sensors.seen(records, struck)
@@ -224,6 +238,14 @@ def _back_ms(frames: list[Shown]) -> float | None:
         after.shown_ns - before.shown_ns for before, after in pairwise(with_overlay) if before.places > after.places
     ]
     return max(turns) / NS_PER_MS if turns else None
+
+
+def _beyond(frames: list[Shown], struck: int, end: int, stood: Sequence[Sequence[Stall]]) -> int:
+    """How many frames were lost that no stall explains."""
+    first = frames[0].captured_ns if frames else struck
+    in_time = {round((r.captured_ns - first) / PERIOD_NS) for r in frames if 0 < r.shown_ns <= r.deadline_ns}
+    lost = [first + n * PERIOD_NS for n in _due(frames, struck, end) if n not in in_time]
+    return unexplained(lost, PERIOD_NS, stood)
 
 
 def _due(frames: list[Shown], struck: int, end: int) -> range:
@@ -243,8 +265,8 @@ def _wrong(record: Shown, max_age_ns: int) -> bool:
 
 def _broken_bars(fault: Fault, outcome: Outcome) -> list[str]:
     broken = []
-    if outcome.frames_lost and not (fault.camera or fault.path):
-        broken.append(f"{outcome.frames_lost} frames lost")
+    if outcome.frames_lost_beyond_stalls and not (fault.camera or fault.path):
+        broken.append(f"{outcome.frames_lost_beyond_stalls} frames lost")
     if fault.candidate and outcome.overlay_off_ms > PERIOD_NS / NS_PER_MS:
         broken.append(f"{round(outcome.overlay_off_ms * NS_PER_MS / PERIOD_NS)} frames without an overlay")
     if outcome.wrongly_shown:
@@ -277,7 +299,7 @@ def _show(out: Console, outcomes: list[Outcome]) -> None:
         table.add_row(
             one.name,
             str(one.frames_expected),
-            str(one.frames_lost),
+            _lost(one),
             *times,
             one.alert or "-",
             _ms(one.alert_ms),
@@ -287,6 +309,11 @@ def _show(out: Console, outcomes: list[Outcome]) -> None:
             style=style,
         )
     out.print(table)
+
+
+def _lost(one: Outcome) -> str:
+    stalled = one.frames_lost - one.frames_lost_beyond_stalls
+    return str(one.frames_lost) if not stalled else f"{one.frames_lost} ({stalled} stalled)"
 
 
 def _ms(value: float | None) -> str:
