@@ -14,6 +14,7 @@ from inframe.core.clock import NS_PER_MS, NS_PER_S
 from inframe.core.config import Device, ModelConfig
 from inframe.core.errors import DeviceFault
 from inframe.core.events import EVENTS
+from inframe.core.samples import Aligned
 from inframe.core.types import Mode
 from inframe.core.yamlfile import read_device
 from inframe.device import Running
@@ -136,12 +137,13 @@ class Stage:
             self.records += self.reader.take()
 
     def settle(self) -> None:
-        """Wait until all is well: NOMINAL for a second, every process ready, no fault posted. Raises DeviceFault."""
+        """Wait until all is well: NOMINAL for a second, every process ready, every sensor with a value, no fault posted. Raises
+        DeviceFault."""
         calm_since = self.now()
 
         def calm() -> bool:
             nonlocal calm_since
-            if self.mode() is not Mode.NOMINAL or not self._all_ready() or self._announced():
+            if self.mode() is not Mode.NOMINAL or not self._all_ready() or not self._all_sensed() or self._announced():
                 calm_since = self.now()
             return self.now() - calm_since > NS_PER_S
 
@@ -154,6 +156,10 @@ class Stage:
         """Whether a fault is posted, or its alert is still on the screen."""
         alerts = self.records[-1].alerts if self.records else {}
         return bool(self.running.board.faults()) or any(key in EVENTS for key in alerts)
+
+    def _all_sensed(self) -> bool:
+        samples = self.records[-1].samples if self.records else {}
+        return all(isinstance(samples.get(name), Aligned) for name in self.running.device.sensors)
 
     def _all_ready(self) -> bool:
         rows = [name for name in self.running.board.names if self.running.supervisor.has(name)]
