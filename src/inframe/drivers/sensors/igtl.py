@@ -18,6 +18,7 @@ from inframe.core.clock import NS_PER_S, Clock
 from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.ports import Block
 from inframe.core.sensor import IgtlSensor
+from inframe.drivers.sensors.tcp import receive
 
 _HEADER = struct.Struct(">H12s20sQQQ")
 _MATRIX = struct.Struct(">12f")
@@ -165,17 +166,9 @@ class IgtlTracker:
 
     def read(self, timeout_s: float) -> Block | None:
         """See core.ports.Sensor."""
-        if self._socket is None:
-            raise RuntimeError("read after close")
-        self._socket.settimeout(timeout_s)
-        try:
-            data = self._socket.recv(1 << 16)
-        except (TimeoutError, BlockingIOError):
+        data = receive(self._socket, self._sensor.host, timeout_s)
+        if data is None:
             return None
-        except OSError as error:
-            raise DeviceFault(f"{self._sensor.host}: {error.strerror or error}") from None
-        if not data:
-            raise DeviceFault(f"{self._sensor.host}: the server has closed the connection")
         now = self._clock.now()
         values, stamps = [], []
         for message in self._messages.feed(data):

@@ -18,6 +18,7 @@ from inframe.core.clock import NS_PER_S, Clock
 from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.ports import Block
 from inframe.core.sensor import LslSensor
+from inframe.drivers.sensors.tcp import receive
 
 CONNECT_S = 1.0
 MAX_INFO, MAX_HEAD, MAX_CHANNELS = 1 << 20, 1 << 14, 4096
@@ -162,17 +163,9 @@ class LslInlet:
 
     def read(self, timeout_s: float) -> Block | None:
         """See core.ports.Sensor."""
-        if self._socket is None:
-            raise RuntimeError("read after close")
-        self._socket.settimeout(timeout_s)
-        try:
-            data = self._socket.recv(1 << 16)
-        except (TimeoutError, BlockingIOError):
+        data = receive(self._socket, self._sensor.host, timeout_s)
+        if data is None:
             return None
-        except OSError as error:
-            raise DeviceFault(f"{self._sensor.host}: {error.strerror or error}") from None
-        if not data:
-            raise DeviceFault(f"{self._sensor.host}: the outlet has closed the connection")
         now, found = self._clock.now(), self._samples.feed(data)
         if not found:
             return None
