@@ -186,6 +186,12 @@ class RecordReader:
         """The newest record that was taken or lost; a follower that is started again goes on behind it."""
         self.lost = 0
         """Records that were overwritten before they were read, or damaged."""
+        self.shown_ns = 0
+        """When the newest frame was shown of which a record was taken; 0: none yet."""
+
+    def is_told(self) -> bool:
+        """Whether there is a record that was not yet taken."""
+        return self._reader.newest() > self.last
 
     def take(self) -> list[Shown]:
         """All records that are new, oldest first."""
@@ -201,6 +207,7 @@ class RecordReader:
             record = self._parse(data) if len(data) == self._layout.size and self._reader.holds(seq) else None
             if record is not None:
                 taken.append(record)
+                self.shown_ns = record.shown_ns or self.shown_ns
             else:
                 self.lost += 1
         self.last = newest

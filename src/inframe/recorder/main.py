@@ -16,6 +16,7 @@ from inframe.pipeline.board import Board, Count
 from inframe.pipeline.happened import MODEL_LOADED, Happened, HappenedReader
 from inframe.pipeline.places import places_of, readers
 from inframe.pipeline.record import RecordReader, Shown, fields_of
+from inframe.pipeline.rest import rest
 from inframe.pipeline.ring import RingReader
 from inframe.recorder.batch import Identities, Second, settings_of
 from inframe.recorder.digests import Digests
@@ -28,9 +29,6 @@ from inframe.trail.records import EventKind, EventRecord
 from inframe.trail.salt import commitment
 from inframe.trail.write import Now
 
-REST, GLANCE_S = 0.6, 0.002
-"""After a look nothing can be new for so much of a frame period; then it glances so often whether a frame was decided. That is
-when the frame path rests: hashing while a model runs would take cache and memory bandwidth from it."""
 MAX_PERIOD_S = 0.1
 BATCH_NS = NS_PER_S
 SLOW_NS = 2 * NS_PER_S
@@ -57,10 +55,7 @@ def main(ctx: ChildContext) -> None:
     store.start()
     start.ready(ctx, recorder.row, clock)
     period_s = min(1 / device.streams[device.display].fps, MAX_PERIOD_S)
-    while not ctx.stop.wait(REST * period_s):
-        until = clock.now() + int((1 - REST) * period_s * NS_PER_S)
-        while not recorder.is_told() and clock.now() < until and not ctx.stop.wait(GLANCE_S):
-            pass
+    while rest(recorder.records, period_s, clock, ctx.stop.wait):
         recorder.step()
     recorder.last_looks(period_s / 2)
     recorder.close()
@@ -101,8 +96,7 @@ class Recorder:
         self._capture = board.row(f"capture.{device.display}")
         cursor = store.cursor
         fields = fields_of(device)
-        self._ring = RingReader(fds["records"])
-        self.records = RecordReader(self._ring, fields, cursor.record)
+        self.records = RecordReader(RingReader(fds["records"]), fields, cursor.record)
         self.happened = HappenedReader(RingReader(fds["happened"]), cursor.event)
         self.identities = Identities(device)
         stream = device.streams[device.display]
@@ -135,10 +129,6 @@ class Recorder:
         text = "a procedure begins; its payload is the settings"
         at = self.clock.now()
         self.second.events.append(EventRecord(EventKind.START, at, "PROCEDURE", text, "recorder", data, payload))
-
-    def is_told(self) -> bool:
-        """Whether the display has recorded something new."""
-        return self._ring.newest() > self.records.last
 
     def step(self) -> None:
         """Look once at everything. Raises what the store was refused."""

@@ -16,6 +16,7 @@ from inframe.machine.child import ChildContext
 from inframe.pipeline import places, start
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.record import RecordReader, fields_of
+from inframe.pipeline.rest import rest
 from inframe.pipeline.ring import RingReader
 from inframe.pipeline.samplering import SampleReader
 from inframe.pipeline.watched import WatchedReader
@@ -31,11 +32,6 @@ BACKLOG = (6, 48)
 """So many frames may wait for the encoder, at least and at most: what they take in memory decides."""
 RETRY_NS = 2 * NS_PER_S
 SHOWN_NS = 2 * NS_PER_S
-REST = 0.6
-GLANCE_S = 0.002
-"""After a look nothing can be new for so much of a frame period; then it glances so often whether the frame has been decided. That
-is when the frame path rests: an encoder that ran while a model does would take cache and memory bandwidth from it. If no decision
-comes, it looks after one period: the ring holds two frames more than the one being written."""
 IDLE_S = 0.5
 STOP_S = 2.0
 
@@ -50,15 +46,10 @@ def main(ctx: ChildContext) -> None:
     writer = RecordingWriter(_settings(device, ctx.args["started"], ctx.args["procedure"]), texts(device))
     keeper = Keeper(writer, events, buffers, row, clock)
     tap = _tap(ctx, device, board, buffers, events)
-    records = RingReader(ctx.fds["records"])
     thread = Thread(target=keeper.run, daemon=True)
     thread.start()
     start.ready(ctx, row, clock)
-    period_s = 1 / stream.fps
-    while not ctx.stop.wait(REST * period_s):
-        until = clock.now() + int((1 - REST) * period_s * NS_PER_S)
-        while records.newest() == tap.records.last and clock.now() < until and not ctx.stop.wait(GLANCE_S):
-            pass
+    while rest(tap.records, 1 / stream.fps, clock, ctx.stop.wait):
         _look(tap, keeper, row, clock)
     _look(tap, keeper, row, clock)
     events.put(None)
