@@ -1,5 +1,6 @@
 """What a benchmark window says, from scripted records: nothing that was not shown may go uncounted."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -7,7 +8,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from inframe.bench.report import phase_report
-from inframe.bench.windows import FLIP_NS, TURN_NS, Turns, Window, beyond_stalls, measure, pairs, turns_us
+from inframe.bench.turns import FLIP_NS, TURN_NS, WHOLE, Turns, missed_in, pairs, turns_us
+from inframe.bench.windows import Window, beyond_stalls, measure
 from inframe.core.clock import NS_PER_MS, NS_PER_S
 from inframe.core.types import FrameFlag, MissedReason, Mode, Run, Steps, Verdict
 from inframe.pipeline.record import Shown
@@ -213,21 +215,38 @@ def test_turns_are_compared_in_pairs_and_what_is_near_a_change_counts_for_neithe
             shown = captured + int(late_ms * MS)
             frames.append(record(0)._replace(captured_ns=captured, shown_ns=shown))
     found = pairs(turns, frames)
-    assert [(round(one, 2), round(other, 2)) for one, other in found] == [(10.04, 11), (12.04, 13), (14.04, 15)]
+    assert [round(pair[WHOLE], 2) for pair in found] == [-0.96] * 3
     assert pairs(turns, []) == []
+    assert missed_in(turns, [BEGIN, BEGIN + 1, BEGIN + TURN_NS, BEGIN + 6 * TURN_NS]) == [2, 1]
+
+
+def test_the_step_that_a_record_makes_longer_is_named() -> None:
+    frames = []
+    turns = [(BEGIN + i * TURN_NS, BEGIN + (i + 1) * TURN_NS, i % 2 == 0) for i in range(2)]
+    for begin, end, on in turns:
+        for number in range((begin - FIRST) // PERIOD + 1, (end - FIRST) // PERIOD):
+            one = record(number)
+            run = one.runs["m"]
+            assert isinstance(run, Run)
+            late = 20_000 if on else 0
+            steps = replace(run.steps, inferred=run.steps.inferred + late, decoded=run.steps.decoded + late)
+            frames.append(one._replace(runs={"m": replace(run, steps=steps)}, shown_ns=one.shown_ns + late))
+    (found,) = pairs(turns, frames)
+    told = turns_us([found] * 8, [[0, 0]] * 8)
+    assert told is not None
+    assert told["median"] == pytest.approx(20)
+    assert {name for name, us in told["steps"].items() if us > 1} == {"infer"}
 
 
 def test_the_difference_has_its_confidence() -> None:
-    windows = [
-        Window("recorded", 0, [], [], [], 0, turns=[(10.0 + i / 1000, 10.0)], missed=[i % 2, 1]) for i in range(100)
-    ]
-    found = turns_us(windows)
+    counted = [{WHOLE: i / 1000} for i in range(100)]
+    found = turns_us(counted, [[i % 2, 1] for i in range(100)])
     assert found is not None
     assert found["median"] == pytest.approx(49.5)
     assert found["low"] == pytest.approx(40)
     assert found["high"] == pytest.approx(59)
     assert (found["pairs"], found["missed_with"], found["missed_without"]) == (100, 50, 100)
-    assert turns_us(windows[:3]) is None
+    assert turns_us(counted[:3], []) is None
 
 
 class FakeRunning:
@@ -244,8 +263,8 @@ class FakeRunning:
 
 def test_turns_hold_and_let_go(monkeypatch: pytest.MonkeyPatch) -> None:
     sent: list[str] = []
-    monkeypatch.setattr("inframe.bench.windows.os.kill", lambda _pid, number: sent.append(number.name))
-    monkeypatch.setattr("inframe.bench.windows.names", lambda _device: ("display", "recorder"))
+    monkeypatch.setattr("inframe.bench.turns.os.kill", lambda _pid, number: sent.append(number.name))
+    monkeypatch.setattr("inframe.bench.turns.names", lambda _device: ("display", "recorder"))
     turns = Turns(FakeRunning(7))  # type: ignore[arg-type]
     for at in (0, 1, TURN_NS, TURN_NS + 5, 2 * TURN_NS, 3 * TURN_NS):
         turns.tick(at)

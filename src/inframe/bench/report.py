@@ -18,8 +18,9 @@ from rich.table import Table
 
 from inframe.bench.floor import PlainLoop
 from inframe.bench.load import ALL, Load
+from inframe.bench.turns import Turns, turns_us
 from inframe.bench.wakeups import Probe, round_trips
-from inframe.bench.windows import WINDOW_S, Bench, Phase, Turns, Window, beyond_stalls, of_device, of_loop, turns_us
+from inframe.bench.windows import WINDOW_S, Bench, Phase, Window, beyond_stalls, of_device, of_loop
 from inframe.core.clock import NS_PER_MS, NS_PER_S
 from inframe.core.config import Device, RecordingConfig, Trail
 from inframe.core.errors import ConfigError, DeviceFault
@@ -201,7 +202,9 @@ def _report(
     report["isolation_ms"] = idle_p50 - floor_p50 if idle_p50 and floor_p50 else None
     sensors_p50 = _of(report, SENSORS, "p50_ms")
     report["sensors_ms"] = sensors_p50 - idle_p50 if sensors_p50 and idle_p50 else None
-    report["recording_us"] = turns_us(bench.windows)
+    report["recording_us"] = turns_us(
+        [pair for window in bench.windows for pair in window.pairs], [window.missed for window in bench.windows]
+    )
     report |= {"handoff_us": wakeups["used"]["handoff"], "pingpong_us": wakeups["used"]["pingpong"]}
     report["one_core"] = wakeups.get("one_core")
     report["stalls"] = {name: _stalls(windows) for name, windows in by_phase.items()}
@@ -298,7 +301,8 @@ def show(out: Console, report: dict[str, Any]) -> None:
         out.print(
             f"trail, recording on: p50 {cost['median']:+.0f} us ({cost['low']:+.0f} to {cost['high']:+.0f} with 95 % confidence, "
             f"{cost['pairs']} pairs of half seconds of one device); "
-            f"missed {cost['missed_with']} with, {cost['missed_without']} without"
+            f"missed {cost['missed_with']} with, {cost['missed_without']} without; "
+            f"by step {', '.join(f'{name} {us:+.0f}' for name, us in cost['steps'].items())}"
         )
     out.print(
         f"hand-off there and back {report['handoff_us']:.0f} us, bare eventfds {report['pingpong_us']:.0f} us; "

@@ -1,21 +1,18 @@
 """Short windows of each phase, shuffled within blocks; only one subject runs at a time, the others are stopped but warm."""
 
-import math
 import os
 import random
 import signal
-import statistics
 import time
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from itertools import pairwise
 from pathlib import Path
 
 from inframe.bench.floor import PlainLoop
 from inframe.bench.load import Load
+from inframe.bench.turns import BESIDE, Pair, Turns, beside, missed_in, pairs, steps_ms
 from inframe.bench.wakeups import Probe
 from inframe.core.clock import NS_PER_MS, NS_PER_S, MonotonicClock
-from inframe.core.types import Run
 from inframe.device import Running
 from inframe.pipeline.record import RecordReader, Shown, fields_of
 from inframe.pipeline.ring import RingReader
@@ -25,14 +22,6 @@ WINDOW_S = 4.0
 SETTLE_S = 0.7
 """After a switch: caches fill, the camera finds its rhythm again. Not measured."""
 STEAL_LIMIT = 0.05
-BESIDE = ("recorder", "recording")
-"""What keeps a record: processes of a device that run in the one half of the turns and are held in the other."""
-TURN_NS = NS_PER_S // 2
-"""Short, because a virtual machine's speed drifts by milliseconds within seconds."""
-FLIP_NS = NS_PER_S // 10
-"""After a change of turn what was held catches up: frames captured then count for neither."""
-FEWEST_PAIRS = 8
-ON_OFF = (True, False)
 
 
 @dataclass
@@ -43,7 +32,7 @@ class Subject:
     pids: Callable[[], list[int]]
     records: RecordReader
     step: Callable[[], object]
-    turns: "Turns | None" = None
+    turns: Turns | None = None
 
     def go(self) -> None:
         """Let it run."""
@@ -60,61 +49,7 @@ class Subject:
             os.kill(pid, number)
 
 
-def beside(running: Running) -> list[str]:
-    """The processes of a device that keep a record."""
-    return [name for name in names(running.device) if name in BESIDE]
-
-
-class Turns:
-    """Lets the processes that keep a record run and holds them, turn about: the very same device with and without."""
-
-    def __init__(self, running: Running) -> None:
-        self._running = running
-        self._on = False
-        self._flips: list[tuple[int, bool]] = []
-
-    def tick(self, now: int) -> None:
-        """Change the turn when it is time."""
-        if not self._flips or now - self._flips[-1][0] >= TURN_NS:
-            self._set(not self._on)
-            self._flips.append((now, self._on))
-
-    def end(self) -> None:
-        """The window is over; all are held."""
-        self._set(on=False)
-
-    def release(self) -> None:
-        """Let them all run, so that they can end in order."""
-        self._set(on=True)
-
-    def _set(self, on: bool) -> None:
-        self._on = on
-        for name in beside(self._running):
-            pid = self._running.supervisor.pid(name)
-            if pid is not None:
-                os.kill(pid, signal.SIGCONT if on else signal.SIGSTOP)
-
-    def take(self) -> list[tuple[int, int, bool]]:
-        """The whole turns since the last call: begin, end, whether they ran."""
-        flips, self._flips = self._flips, []
-        return [(begin, end, on) for (begin, on), (end, _) in pairwise(flips)]
-
-
-def pairs(turns: list[tuple[int, int, bool]], records: list[Shown]) -> list[tuple[float, float]]:
-    """Median latencies, ms, of each two whole turns one behind the other: with what keeps a record, and without."""
-    found: dict[bool, float] = {}
-    paired = []
-    for begin, end, on in turns:
-        inside = [r for r in records if begin + FLIP_NS <= r.captured_ns < end and r.seq and r.shown_ns]
-        if inside:
-            found[on] = statistics.median((r.shown_ns - r.captured_ns) / NS_PER_MS for r in inside)
-        if len(found) == 2:
-            paired.append((found[True], found[False]))
-            found = {}
-    return paired
-
-
-def of_device(name: str, running: Running, turns: "Turns | None" = None) -> Subject:
+def of_device(name: str, running: Running, turns: Turns | None = None) -> Subject:
     """A device as a subject. `turns`: some of its processes run and are held turn about; without, they are held."""
 
     def pids() -> list[int]:
@@ -165,8 +100,8 @@ class Window:
     stolen: float = 0.0
     stalls: list[tuple[int, int]] = field(default_factory=list)
     excused: int = 0
-    turns: list[tuple[float, float]] = field(default_factory=list)
-    """Median latencies, ms, of two turns one behind the other: with what keeps a record, and without."""
+    pairs: list[Pair] = field(default_factory=list)
+    """Of the turns with what keeps a record and without."""
     missed: list[int] = field(default_factory=lambda: [0, 0])
     """Frames missed in turns with it, and without."""
 
@@ -219,10 +154,7 @@ class Bench:
         window = measure(phase.name, records, begin, end, self.period_ns, self.deadline_ns)
         if phase.subject.turns is not None:
             turns = phase.subject.turns.take()
-            window.turns = pairs(turns, records)
-            window.missed = [
-                sum(b <= at < e for b, e, ran in turns if ran is on for at in window.due_ns) for on in ON_OFF
-            ]
+            window.pairs, window.missed = pairs(turns, records), missed_in(turns, window.due_ns)
         window.stolen = taken / os.sysconf("SC_CLK_TCK") / ((end - begin) / NS_PER_S)
         window.stalls = self.probe.stalls(begin - self.period_ns, end + self.deadline_ns)
         return window
@@ -273,14 +205,8 @@ def _add(window: Window, record: Shown, due_ns: int, deadline_ns: int) -> None:
     if latency > deadline_ns:
         window.lateness_ns.append(latency - deadline_ns)
         window.due_ns.append(due_ns)
-    own = [run.steps for run in record.runs.values() if isinstance(run, Run) and run.seq == record.seq]
-    for steps in own[:1]:
-        ends = (steps.started, steps.preprocessed, steps.inferred, steps.decoded)
-        at = [record.captured_ns, *ends, record.shown_ns]
-        for name, a, b in zip(
-            ("hand_over", "preprocess", "infer", "decode", "gate_and_overlay"), at, at[1:], strict=False
-        ):
-            window.steps_ms.setdefault(name, []).append((b - a) / NS_PER_MS)
+    for name, ms in steps_ms(record).items():
+        window.steps_ms.setdefault(name, []).append(ms)
 
 
 def beyond_stalls(window: Window, slack_ns: int, deadline_ns: int) -> int:
@@ -291,16 +217,3 @@ def beyond_stalls(window: Window, slack_ns: int, deadline_ns: int) -> int:
         stalled = sum(max(0, min(b, due + deadline_ns) - max(a, due)) for a, b in window.stalls)
         unexplained += stalled < slack_ns
     return unexplained
-
-
-def turns_us(windows: list[Window]) -> dict[str, float] | None:
-    """How much what keeps a record adds to the median latency, in pairs of turns, microseconds: the median difference, and
-    between which it lies with 95 % confidence (order statistics; no distribution is assumed); and the frames missed with
-    it and without, in as many turns. None of too few pairs."""
-    found = sorted(1000 * (one - other) for window in windows for one, other in window.turns)
-    rank = int((len(found) - 1.96 * math.sqrt(len(found))) / 2)  # so many of the smallest and largest are left out
-    if len(found) < FEWEST_PAIRS:
-        return None
-    missed = [sum(window.missed[i] for window in windows) for i in range(2)]
-    told = {"median": statistics.median(found), "low": found[rank], "high": found[-1 - rank], "pairs": len(found)}
-    return told | {"missed_with": missed[0], "missed_without": missed[1]}
