@@ -35,6 +35,15 @@ KeyText = Annotated[
     str | None,
     typer.Option("--key", metavar="KEY", help="The device's public key, or a file with it.", show_default=False),
 ]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="FILE", help="Written by this packed model, or `reference`. Default: the template."
+    ),
+]
+PolicyFile = Annotated[
+    Path | None, typer.Option("--policy", help="Whose signatures the packed model must have (YAML).")
+]
 DEFAULT = Path("out") / "trail"
 
 
@@ -54,15 +63,8 @@ def note(
     out_file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: the terminal.")] = None,
     procedure: ProcedureId = None,
     key: KeyText = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", metavar="FILE", help="Written by this packed model, or `reference`. Default: the template."
-        ),
-    ] = None,
-    policy: Annotated[
-        Path | None, typer.Option("--policy", help="Whose signatures the packed model must have (YAML).")
-    ] = None,
+    model: ModelName = None,
+    policy: PolicyFile = None,
     json_file: JsonFile = None,
 ) -> None:
     """Draft the operative note of a procedure, or its handover, from its record: every sentence cites the events that it says."""
@@ -147,6 +149,24 @@ def command(
         assisting.give(order, page)
         _say(f"done: {meant.said}")
     write_json(json_file, told)
+
+
+@assistant.command()
+def serve(
+    path: TrailPath = DEFAULT,
+    at: Annotated[Path, typer.Option("--socket", metavar="FILE", help="Where it listens.")] = Path("out") / "assistant",
+    key: KeyText = None,
+    model: ModelName = None,
+    policy: PolicyFile = None,
+) -> None:
+    """Serve drafts and answers to this device's own software: OpenAI's API on a Unix socket, until it is interrupted."""
+    from contextlib import nullcontext
+
+    from inframe import assisting, serving
+
+    with nullcontext() if model is None else assisting.writer_of(model, policy) as writer:
+        _say(f"{at}: open to this user alone")
+        serving.serve_trail(path, key, at, writer)
 
 
 @assistant.command()

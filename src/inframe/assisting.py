@@ -19,6 +19,7 @@ from inframe.assistant.reading import read
 from inframe.assistant.sinks import SINKS
 from inframe.assistant.verify import check_draft
 from inframe.bundle import Policy
+from inframe.core.assist import REFERENCE
 from inframe.core.errors import ConfigError, DeviceFault
 from inframe.drivers.screens.commands import Command
 from inframe.machine.partition import cores_for
@@ -29,7 +30,6 @@ from inframe.trail.records import EventKind
 Format = Literal["text", "json", "html", "hl7", "markdown"]
 HEAD = "DRAFT, not signed, made from the device's own record. Whoever signs it has checked it."
 PAGE_S = 2.0
-REFERENCE = "reference"
 MAX_DRAFT = 4 << 20
 
 
@@ -64,13 +64,12 @@ def writer_of(model: str, policy: Path | None) -> Iterator[drafting.Writer]:
     BundleError, DeviceFault."""
     if library() is None:
         raise ConfigError("inframe assistant note", "--model", "no llama.cpp", "the extra: inframe[assistant]")
-    if model == REFERENCE:
-        source = package.shipped()
-    elif policy is None:
+    if model != REFERENCE and policy is None:
         raise ConfigError("inframe assistant note", "--policy", "none", "whose signatures a model must have")
-    else:
-        source = package.opened(Path(model), Policy.load(policy))
-    with source as found, Box(found.sealed.fd, Limits(cores=background()), context=found.about.context) as box:
+    with (
+        package.named(model, Policy.load(policy) if policy is not None else None) as found,
+        Box(found.sealed.fd, Limits(cores=background()), context=found.about.context) as box,
+    ):
         yield box
 
 
@@ -152,16 +151,24 @@ def sign(file: Path, place: audit.Place, who: str) -> tuple[dict[str, Any], str]
     raw = audit.read_file(file, "DRAFT")
     if not who.strip() or not who.isprintable() or len(who) > 100:
         raise ConfigError("inframe assistant sign", "--who", who, "a person's name on one line")
-    kind, named, sentences = _parsed(file, raw)
-    procedure = procedure_of(place, named)
-    checked = check_draft(procedure, kind, [sentence.line() for sentence in sentences])
-    if checked.refusals:
-        first = checked.refusals[0]
-        raise ConfigError(file, "sentences", first.line, f"only what the record says ({first.wrong})")
+    procedure = procedure_of(place, _parsed(file, raw)[1])
+    kind = hold(file, raw, procedure)
     digest = hashlib.sha256(raw).hexdigest()
     data = {"sha256": digest, "procedure": procedure.id, "draft": kind, "signed_by": who}
     noted = audit.record(place, EventKind.EXPORT, "NOTE_SIGNED", f"a draft {kind} was signed", data)
     return {**json.loads(raw), "signed": {"by": who, "sha256_of_draft": digest}}, noted
+
+
+def hold(file: Path, raw: bytes, procedure: Procedure) -> NoteKind:
+    """What kind of draft it is, if every sentence of it holds. Raises ConfigError with the first that does not."""
+    kind, named, sentences = _parsed(file, raw)
+    if named != procedure.id:
+        raise ConfigError(file, "procedure", named, procedure.id)
+    checked = check_draft(procedure, kind, [sentence.line() for sentence in sentences])
+    if checked.refusals:
+        first = checked.refusals[0]
+        raise ConfigError(file, "sentences", first.line, f"only what the record says ({first.wrong})")
+    return kind
 
 
 def _parsed(file: Path, raw: bytes) -> tuple[NoteKind, str, list[Sentence]]:

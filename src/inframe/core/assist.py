@@ -1,0 +1,37 @@
+"""The device file's section `assistant:`."""
+
+from collections.abc import Collection
+
+from pydantic import Field
+
+from inframe.core.part import Name, Part
+
+REFERENCE = "reference"
+"""The model that comes along."""
+
+
+class AssistantConfig(Part):
+    """Drafts and answers from this procedure's record, served on a socket; with a language model in its box, where one is named."""
+
+    model: str | None = Field(
+        "reference",
+        description="`reference`, or a file of `inframe assistant pack`, signed as `policy` asks; null: the template writes",
+    )
+    socket: str = Field("out/assistant", description="where this device's own software asks; an OpenAI-compatible API")
+    critical: tuple[Name, ...] = Field(
+        (), description="rules: while one of their findings is present the model stands still"
+    )
+    context: int | None = Field(
+        None, ge=64, le=1 << 17, description="tokens that the model may hold; null: as the packed model says"
+    )
+    memory_mb: int = Field(512, ge=128, le=1 << 20, description="what the model may use beyond its libraries")
+
+
+def check_assistant(config: AssistantConfig | None, rules: Collection[str], *, has_trail: bool) -> None:
+    """What it needs of the rest of the file. Raises ValueError."""
+    if config is None:
+        return
+    if not has_trail:
+        raise ValueError("assistant: found a device without a trail, expected one: it speaks from nothing else")
+    if unknown := [name for name in config.critical if name not in rules]:
+        raise ValueError(f"assistant.critical: found {unknown[0]!r}, expected some of rules: {', '.join(rules)}")
