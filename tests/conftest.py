@@ -23,6 +23,7 @@ MACHINE = (
     "tests/drivers/screens/",
     "tests/machine/",
     "tests/recording/test_live.py",
+    "tests/test_assistant_device.py",
     "tests/test_beside.py",
     "tests/test_breaking.py",
     "tests/test_candidate_bundle.py",

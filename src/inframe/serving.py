@@ -34,7 +34,7 @@ from inframe.core.errors import ConfigError, InframeError, one_line
 from inframe.machine.child import ChildContext
 from inframe.machine.unixsocket import bound
 from inframe.pipeline import start
-from inframe.pipeline.board import Board
+from inframe.pipeline.board import Board, Count
 from inframe.trail.home import Home
 
 BODY_S = 5.0
@@ -57,6 +57,8 @@ class Clerk:
     facts: Callable[[], Procedure | None]
     """The procedure's, verified anew. May raise InframeError."""
     writer: Writer | None
+    answered: Callable[[], None] = lambda: None
+    """Told of each answer that was made."""
     turns: Turns = field(default_factory=Turns)
 
     def work(self, one: Asked) -> tuple[Iterator[str], dict[str, Any]]:
@@ -178,6 +180,7 @@ async def _answer(clerk: Clerk, request: Request, *, is_chat: bool) -> Response:
         yield ""  # it is this one's turn
         yield from pieces
         more.update(told)
+        clerk.answered()
 
     pieces = _pieces(clerk.turns, job)
     first = await anext(pieces)  # what is refused is refused with a status
@@ -297,7 +300,7 @@ def main(ctx: ChildContext) -> None:
 
     with socket.socket(fileno=ctx.fds["listener"]) as listener:
         start.ready(ctx, row, clock)
-        asyncio.run(serve(Clerk(facts, _writer(ctx)), listener, ended))
+        asyncio.run(serve(Clerk(facts, _writer(ctx), lambda: row.add(Count.FRAMES)), listener, ended))
 
 
 def _writer(ctx: ChildContext) -> Writer | None:
