@@ -15,9 +15,12 @@ from typing import Any, Self
 from inframe.assistant import stopping
 from inframe.assistant.talk import Talk
 from inframe.core.errors import DeviceFault
+from inframe.machine import memorygroup
 from inframe.machine.walls import Limits, Wall
 
 CONTEXT = 1024
+SPARE_MB = 192
+"""For the interpreter and the kernel's own, beyond what a box may take once it is closed."""
 LLAMA = "inframe.assistant.llamacpp:LlamaCpp"
 GENERATE = "inframe.assistant.inside:generate"
 
@@ -47,6 +50,9 @@ class Closed:
         except OSError as error:
             raise DeviceFault(f"the assistant's box: {error.strerror}") from error
         self.pid = self._process.pid
+        self._group, why = memorygroup.put(self.pid, "box", limits.memory_mb + SPARE_MB)
+        self.outer_wall = Wall("memory control group", self._group is not None, why)
+        """Built from outside."""
         self.is_frozen = False
         self._is_idle = limits.is_idle
 
@@ -75,6 +81,8 @@ class Closed:
         """End it, and wait for that."""
         self.kill()
         self._process.wait()
+        if self._group is not None:
+            self._group.close()
 
 
 class Box:
@@ -103,10 +111,11 @@ class Box:
             os.close(their_answers)
         self.pid = self._closed.pid
         try:
-            self.walls: tuple[Wall, ...] = self._talk.first_words(target == GENERATE)
+            walls = self._talk.first_words(target == GENERATE)
         except DeviceFault:
             self.close()
             raise
+        self.walls: tuple[Wall, ...] = (*walls, self._closed.outer_wall)
 
     @property
     def is_frozen(self) -> bool:
