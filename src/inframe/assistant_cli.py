@@ -44,6 +44,13 @@ ModelName = Annotated[
 PolicyFile = Annotated[
     Path | None, typer.Option("--policy", help="Whose signatures the packed model must have (YAML).")
 ]
+ServerUrl = Annotated[
+    str | None,
+    typer.Option("--server", metavar="URL", help="Asked first: a server in the hospital (vLLM, llama-server)."),
+]
+ServerModel = Annotated[
+    str, typer.Option("--server-model", metavar="NAME", help="The name that it knows the model by.")
+]
 DEFAULT = Path("out") / "trail"
 
 
@@ -65,6 +72,8 @@ def note(
     key: KeyText = None,
     model: ModelName = None,
     policy: PolicyFile = None,
+    server: ServerUrl = None,
+    server_model: ServerModel = "default",
     json_file: JsonFile = None,
 ) -> None:
     """Draft the operative note of a procedure, or its handover, from its record: every sentence cites the events that it says."""
@@ -72,13 +81,10 @@ def note(
 
     facts = assisting.procedure_of(audit.find_log(path, key), procedure)
     kind: Literal["note", "handover"] = "handover" if handover else "note"
-    if model is None:
-        made = assisting.draft(facts, kind)
-    else:
-        with assisting.writer_of(model, policy) as writer:
-            made = assisting.draft(facts, kind, writer)
-        for why in dict.fromkeys(made.fallbacks):
-            sys.stderr.write(f"inframe: the template wrote {made.fallbacks.count(why)} parts: {why}\n")
+    with assisting.writers(model, policy, server, server_model) as writer:
+        made = assisting.draft(facts, kind, writer)
+    for why in dict.fromkeys(made.fallbacks):
+        sys.stderr.write(f"inframe: the template wrote {made.fallbacks.count(why)} parts: {why}\n")
     text = assisting.written(made, form)
     if out_file is not None:
         write_file(out_file, "--out", text.encode())
@@ -158,13 +164,13 @@ def serve(
     key: KeyText = None,
     model: ModelName = None,
     policy: PolicyFile = None,
+    server: ServerUrl = None,
+    server_model: ServerModel = "default",
 ) -> None:
     """Serve drafts and answers to this device's own software: OpenAI's API on a Unix socket, until it is interrupted."""
-    from contextlib import nullcontext
-
     from inframe import assisting, serving
 
-    with nullcontext() if model is None else assisting.writer_of(model, policy) as writer:
+    with assisting.writers(model, policy, server, server_model) as writer:
         _say(f"{at}: open to this user alone")
         serving.serve_trail(path, key, at, writer)
 

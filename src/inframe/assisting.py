@@ -5,7 +5,7 @@ import http.client
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,13 +14,15 @@ from inframe import audit, inquiry
 from inframe.assistant import drafting, manual, package, timeline
 from inframe.assistant.box import Box
 from inframe.assistant.facts import NOTE_KINDS, Draft, NoteKind, Procedure, Sentence
+from inframe.assistant.hospital import InTurn, Server
 from inframe.assistant.llamacpp import library
 from inframe.assistant.reading import read
 from inframe.assistant.sinks import SINKS
 from inframe.assistant.verify import check_draft
 from inframe.bundle import Policy
-from inframe.core.assist import REFERENCE
+from inframe.core.assist import REFERENCE, ServerConfig
 from inframe.core.errors import ConfigError, DeviceFault
+from inframe.core.yamlfile import parse_json
 from inframe.drivers.screens.commands import Command
 from inframe.machine.partition import cores_for
 from inframe.machine.walls import Limits
@@ -56,6 +58,25 @@ def procedure_of(place: audit.Place, named: str | None) -> Procedure:
 def draft(procedure: Procedure, kind: NoteKind, writer: drafting.Writer | None = None) -> Draft:
     """A verified draft."""
     return drafting.draft(procedure, kind, writer)
+
+
+@contextmanager
+def writers(model: str | None, policy: Path | None, server: str | None, named: str) -> Iterator[drafting.Writer | None]:
+    """Who writes, by the options of a command: the server at that URL, then the model, then nobody, which leaves the template.
+    Raises ConfigError, BundleError, DeviceFault."""
+    with nullcontext() if model is None else writer_of(model, policy) as box:
+        yield box if server is None else InTurn(Server(server_at(server, named)), box)
+
+
+def server_at(url: str, named: str) -> ServerConfig:
+    """The server of the options. Raises ConfigError."""
+    raw = json.dumps({"url": url, "model": named})
+    config = parse_json(raw, Path("inframe assistant"), ServerConfig, "--server")
+    try:
+        config.port  # noqa: B018  # a number that no port has
+    except ValueError:
+        raise ConfigError("inframe assistant", "--server", url, "http://HOST:PORT") from None
+    return config
 
 
 @contextmanager

@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
-from inframe.core.assist import REFERENCE, AssistantConfig
+from inframe.core.assist import REFERENCE, AssistantConfig, ServerConfig
 from inframe.core.config import (
     BundleConfig,
     Device,
@@ -127,6 +127,8 @@ def _resolve_assistant(path: Path, base: Path, device: Device, policy: "Policy |
     if config is None:
         return None
     update: dict[str, object] = {"socket": _free(path, base, "assistant.socket", config.socket)}
+    if config.server is not None:
+        update["server"] = config.server.model_copy(update={"address": _address(path, config.server)})
     if config.model is not None:
         from inframe.assistant import llamacpp, package
 
@@ -139,6 +141,18 @@ def _resolve_assistant(path: Path, base: Path, device: Device, policy: "Policy |
         with package.named(str(update.get("model", REFERENCE)), policy) as found:
             update["context"] = config.context or found.about.context
     return config.model_copy(update=update)
+
+
+def _address(path: Path, server: ServerConfig) -> str:
+    """Looked up once, here: the process that asks it may ask nobody else."""
+    if server.address is not None:
+        return server.address
+    try:
+        host, port = urlsplit(server.url).hostname, server.port
+        return str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0])
+    except (OSError, ValueError) as error:
+        expected = f"a host that can be looked up ({getattr(error, 'strerror', None) or error})"
+        raise ConfigError(path, "assistant.server.url", server.url, expected) from None
 
 
 def _free(path: Path, base: Path, field: str, found: str) -> str:

@@ -24,10 +24,12 @@ from inframe import assisting, audit
 from inframe.assistant import openai
 from inframe.assistant.drafting import Writer, WriterGone
 from inframe.assistant.facts import Procedure
+from inframe.assistant.hospital import InTurn, Server
 from inframe.assistant.openai import Asked, Bad
 from inframe.assistant.talk import Elsewhere
 from inframe.assistant.turns import Full, Job, Turns
 from inframe.console.serve import BoundedHttp
+from inframe.core.assist import AssistantConfig
 from inframe.core.clock import MonotonicClock
 from inframe.core.config import Device
 from inframe.core.errors import ConfigError, InframeError, one_line
@@ -278,6 +280,13 @@ async def serve(clerk: Clerk, listener: socket.socket, ended: Callable[[], bool]
     await server.serve([listener])
 
 
+class Listening(socket.socket):
+    """Listens already, as whoever passed it on saw to: a process that may reach a server may not listen."""
+
+    def listen(self, backlog: int = 0, /) -> None:
+        """Nothing: the loop asks for it all the same."""
+
+
 def main(ctx: ChildContext) -> None:
     """The process `assistant`: the device's own procedure, and its model if there is one."""
     device, clock = Device.model_validate(ctx.args["device"]), MonotonicClock()
@@ -298,12 +307,18 @@ def main(ctx: ChildContext) -> None:
         row.beat(clock.now())
         return ctx.stop.is_set()
 
-    with socket.socket(fileno=ctx.fds["listener"]) as listener:
+    with Listening(fileno=ctx.fds["listener"]) as listener:
         start.ready(ctx, row, clock)
-        asyncio.run(serve(Clerk(facts, _writer(ctx), lambda: row.add(Count.FRAMES)), listener, ended))
+        asyncio.run(serve(Clerk(facts, _writer(config, ctx), lambda: row.add(Count.FRAMES)), listener, ended))
 
 
-def _writer(ctx: ChildContext) -> Writer | None:
+def _writer(config: AssistantConfig, ctx: ChildContext) -> Writer | None:
+    """The server in the hospital, if there is one; then the box."""
+    box = _box(ctx)
+    return InTurn(Server(config.server), box) if config.server is not None else box
+
+
+def _box(ctx: ChildContext) -> Writer | None:
     """The device's box; None where there is none, or where the process before this one had begun to speak with it."""
     if "turn" not in ctx.fds:
         return None

@@ -62,7 +62,9 @@ PROCESSES: dict[str, Role] = {
     "guard": Role(
         "inframe.assistant.keeper:main", "fifo", 40, 3000, NEVER, "ASSISTANT_LOST", "ASSISTANT_LOST", "display"
     ),
-    "assistant": Role("inframe.serving:main", "idle", 0, 60_000, BESIDE, "ASSISTANT_LOST", "ASSISTANT_LOST", "display"),
+    "assistant": Role(
+        "inframe.serving:main", "other", 0, 30_000, BESIDE, "ASSISTANT_LOST", "ASSISTANT_LOST", "display"
+    ),
     "shadow": Role("inframe.pipeline.shadow:main", "other", 0, 10_000, BESIDE, "SHADOW_LOST", "SHADOW_LOST"),
     "screen": Role("inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "SCREEN_LOST", "PROCESS_GIVEN_UP"),
     "console": Role(
@@ -308,6 +310,8 @@ def partition_of(device: Device, kind: str, what: str, layout: CoreLayout) -> Pa
     reach = addresses(device.streams[what]) if kind == "capture" else frozenset()
     if kind == "sensor" and what in device.sensors:
         reach = addresses(device.sensors[what])
+    if kind == "assistant" and device.assistant is not None and (server := device.assistant.server) is not None:
+        reach = frozenset({(server.address or "", server.port)})
     if reach:
         network = "camera"
     if not device.real_time:

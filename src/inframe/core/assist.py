@@ -1,6 +1,7 @@
 """The device file's section `assistant:`."""
 
 from collections.abc import Collection
+from urllib.parse import urlsplit
 
 from pydantic import Field
 
@@ -10,12 +11,30 @@ REFERENCE = "reference"
 """The model that comes along."""
 
 
+class ServerConfig(Part):
+    """A server inside the hospital that runs a larger model."""
+
+    url: str = Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", description="of its OpenAI-compatible API")
+    model: str = Field("default", min_length=1, max_length=200, description="the name that it knows the model by")
+    address: str | None = Field(None, description="where to connect instead of asking for the name's address")
+
+    @property
+    def port(self) -> int:
+        """Where it listens. Raises ValueError for one that can't be."""
+        parts = urlsplit(self.url)
+        return parts.port or (443 if parts.scheme == "https" else 80)
+
+
 class AssistantConfig(Part):
     """Drafts and answers from this procedure's record, served on a socket; with a language model in its box, where one is named."""
 
     model: str | None = Field(
         "reference",
         description="`reference`, or a file of `inframe assistant pack`, signed as `policy` asks; null: the template writes",
+    )
+    server: ServerConfig | None = Field(
+        None,
+        description="asked first; when it fails, `model` writes, then the template. The procedure's facts go there",
     )
     socket: str = Field("out/assistant", description="where this device's own software asks; an OpenAI-compatible API")
     critical: tuple[Name, ...] = Field(
