@@ -20,6 +20,7 @@ from inframe.assistant.drafting import WriterGone
 from inframe.assistant.facts import Procedure
 from inframe.assistant.reading import read
 from inframe.assistant.turns import MOST_WAITING
+from inframe.clerk import NOTHING, Clerk
 from inframe.core.errors import ConfigError
 from inframe.machine.walls import Limits
 from reference.assistant.procedures import procedure
@@ -82,7 +83,7 @@ FACTS = read(*procedure(1000, "plain"))
 def served(folder: Path, writer: Any = None, facts: Callable[[], Procedure | None] = lambda: FACTS) -> Iterator[Path]:
     path, over = folder / "assistant", threading.Event()
     with serving.listen(path) as listener:
-        clerk = serving.Clerk(facts, writer)
+        clerk = Clerk(facts, writer)
         thread = threading.Thread(target=lambda: asyncio.run(serving.serve(clerk, listener, over.is_set)))
         thread.start()
         try:
@@ -135,7 +136,7 @@ def test_an_answer(tmp_path: Path) -> None:
         _, told = ask(path, "/v1/chat/completions", chat("answer", "what does NO CAMERA SIGNAL mean?"))
         assert told["inframe"]["alert"]["reads"] == "NO CAMERA SIGNAL"
         _, nothing = ask(path, "/v1/chat/completions", chat("answer", "zyxw?"))
-    assert nothing["choices"][0]["message"]["content"] == serving.NOTHING
+    assert nothing["choices"][0]["message"]["content"] == NOTHING
 
 
 def test_a_draft_is_checked_again(tmp_path: Path) -> None:

@@ -165,7 +165,8 @@ class Running:
             self._orders.close()
         self.supervisor.stop(STOP_S)
         if self.device.assistant is not None:
-            Path(self.device.assistant.socket).unlink(missing_ok=True)
+            for name in (self.device.assistant.socket, f"{self.device.assistant.socket}.page"):
+                Path(name).unlink(missing_ok=True)
         # the next device that is started here would know of the background only
         os.sched_setaffinity(0, self._own_cores)
         self._read_notes()
@@ -309,7 +310,8 @@ def _share(device: Device) -> dict[str, int]:
     if device.recording is not None:
         rings["status"] = (watched.SLOTS, watched.NOTE_BYTES)
     if device.assistant is not None:
-        shared["assistant.listener"] = _listener(device.assistant.socket)
+        listener, asked = _assistant_sockets(device.assistant.socket)
+        shared |= {"assistant.listener": listener, "assistant.page": asked}
     if "guard" in names(device):
         shared |= _box(device)
     for name, (slots, payload) in rings.items():
@@ -324,14 +326,16 @@ def _share(device: Device) -> dict[str, int]:
     return shared
 
 
-def _listener(path: str) -> int:
-    """Where the assistant is asked. Raises DeviceFault."""
+def _assistant_sockets(path: str) -> tuple[int, int]:
+    """Where the assistant is asked: by programs, and by the console. Raises DeviceFault."""
+    from inframe.assistant.page import at
+
     try:
         listener = bound(Path(path), socket.SOCK_STREAM)
         listener.listen(ASKING)
+        return listener.detach(), bound(at(path), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK).detach()
     except OSError as error:
         raise DeviceFault(f"{path}: assistant.socket: no socket can be made here: {error.strerror}") from None
-    return listener.detach()
 
 
 def _box(device: Device) -> dict[str, int]:

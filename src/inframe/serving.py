@@ -3,16 +3,14 @@
 """
 
 import asyncio
-import hashlib
 import os
 import signal
 import socket
 import threading
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
@@ -22,17 +20,17 @@ from starlette.routing import Route
 
 from inframe import assisting, audit
 from inframe.assistant import openai
-from inframe.assistant.drafting import Writer, WriterGone
+from inframe.assistant.drafting import Writer
 from inframe.assistant.facts import Procedure
 from inframe.assistant.hospital import InTurn, Server
 from inframe.assistant.openai import Asked, Bad
 from inframe.assistant.talk import Elsewhere
-from inframe.assistant.turns import Full, Job, Turns
+from inframe.clerk import Clerk, Page, pieces_of
 from inframe.console.serve import BoundedHttp
 from inframe.core.assist import AssistantConfig
 from inframe.core.clock import MonotonicClock
 from inframe.core.config import Device
-from inframe.core.errors import ConfigError, InframeError, one_line
+from inframe.core.errors import ConfigError
 from inframe.machine.child import ChildContext
 from inframe.machine.unixsocket import bound
 from inframe.pipeline import start
@@ -42,87 +40,12 @@ from inframe.trail.home import Home
 BODY_S = 5.0
 BEAT_S = 0.5
 LARGEST_DRAFT = 1 << 20
-T = TypeVar("T")
-NOTHING = "Neither the manual nor the record of the procedure says anything about it."
 
 
 class LocalHttp(BoundedHttp):
     """More connections than are served, so that whoever is too many is told so."""
 
     most = 256
-
-
-@dataclass
-class Clerk:
-    """What is asked of the assistant, and who does it."""
-
-    facts: Callable[[], Procedure | None]
-    """The procedure's, verified anew. May raise InframeError."""
-    writer: Writer | None
-    answered: Callable[[], None] = lambda: None
-    """Told of each answer that was made."""
-    turns: Turns = field(default_factory=Turns)
-
-    def work(self, one: Asked) -> tuple[Iterator[str], dict[str, Any]]:
-        """The pieces of an answer, and what is to be said beside it: complete when the pieces are. Blocks."""
-        more: dict[str, Any] = {"verified": one.model != "text"}
-        if one.model == "text":
-            if self.writer is None:
-                raise Bad(404, "model: found text, and this device has no language model")
-            return self._text(self.writer, one, more), more
-        if one.model == "answer":
-            found = assisting.ask(one.question, self.facts())
-            more |= assisting.answer_json(found)
-            return iter([f"{line}\n" for line in _lines(found)] or [NOTHING]), more
-        procedure = self.facts()
-        if procedure is None:
-            raise Bad(404, "found no procedure")
-        kind: Any = one.model
-        draft = assisting.draft(procedure, kind, self.writer)
-        more |= assisting.as_json(draft)
-        return iter([f"{sentence.line()}\n" for sentence in draft.sentences]), more
-
-    def _text(self, writer: Writer, one: Asked, more: dict[str, Any]) -> Iterator[str]:
-        pieces: Any = writer.write(one.text, one.grammar, one.most)
-        why = yield from pieces
-        more["ended"] = str(why or "end")
-
-    def check(self, data: bytes) -> dict[str, Any]:
-        """Whether a draft still holds, every sentence. Raises Bad with the first that does not."""
-        procedure = self.facts()
-        if procedure is None:
-            raise Bad(404, "found no procedure")
-        try:
-            assisting.hold(Path("draft"), data, procedure)
-        except ConfigError as error:
-            raise Bad(409, str(error)) from None
-        return {"holds": True, "procedure": procedure.id, "sha256": hashlib.sha256(data).hexdigest()}
-
-
-FULL = "too many requests: one is answered at a time, and enough are waiting; try again"
-
-
-async def _pieces(turns: Turns, job: Job[T]) -> AsyncIterator[T]:
-    """Turns.run, with what goes wrong as Bad."""
-    try:
-        async for one in turns.run(job):
-            yield one
-    except Full:
-        raise Bad(429, FULL) from None
-    except WriterGone as error:
-        asked_too_much = str(error).startswith("failed") or "expected at most" in str(error)
-        raise Bad(400 if asked_too_much else 503, one_line(error)) from None
-    except InframeError as error:
-        raise Bad(503, one_line(error)) from None
-
-
-def _lines(found: assisting.Answer) -> list[str]:
-    told = []
-    if found.explanation is not None:
-        told += [f"{what}: {text}" for what, text in assisting.explained(found.explanation).items()]
-        told.append(f"[{found.explanation.page}]")
-    told += [sentence.line() for sentence in found.sentences or ()]
-    return told + [f"{p.text} [{p.page}, line {p.line}]" for p in found.passages]
 
 
 # --- over HTTP -------------------------------------------------------------------------------------------------------
@@ -142,7 +65,7 @@ def make_app(clerk: Clerk) -> Starlette:
 
     async def check(request: Request) -> Response:
         data = await _body(request, LARGEST_DRAFT)
-        return JSONResponse(await anext(_pieces(clerk.turns, lambda: iter([clerk.check(data)]))))
+        return JSONResponse(await anext(pieces_of(clerk.turns, lambda: iter([clerk.check(data)]))))
 
     async def refused(_request: Request, error: Exception) -> Response:
         bad = error if isinstance(error, Bad) else Bad(getattr(error, "status_code", 500), "not there")
@@ -184,7 +107,7 @@ async def _answer(clerk: Clerk, request: Request, *, is_chat: bool) -> Response:
         more.update(told)
         clerk.answered()
 
-    pieces = _pieces(clerk.turns, job)
+    pieces = pieces_of(clerk.turns, job)
     first = await anext(pieces)  # what is refused is refused with a status
     if one.stream:
         return StreamingResponse(_streamed(one, pieces, more, is_chat=is_chat), media_type="text/event-stream")
@@ -265,9 +188,13 @@ def make_server(clerk: Clerk) -> uvicorn.Server:
     return Unheeding(config)
 
 
-async def serve(clerk: Clerk, listener: socket.socket, ended: Callable[[], bool]) -> None:
+async def serve(
+    clerk: Clerk, listener: socket.socket, ended: Callable[[], bool], pages: socket.socket | None = None
+) -> None:
     """Answer until `ended`, which is asked twice a second."""
     server = make_server(clerk)
+    if pages is not None:
+        Page(clerk, pages).begin()
 
     loop = asyncio.get_running_loop()
 
@@ -307,9 +234,10 @@ def main(ctx: ChildContext) -> None:
         row.beat(clock.now())
         return ctx.stop.is_set()
 
-    with Listening(fileno=ctx.fds["listener"]) as listener:
+    clerk = Clerk(facts, _writer(config, ctx), lambda: row.add(Count.FRAMES))
+    with Listening(fileno=ctx.fds["listener"]) as listener, socket.socket(fileno=ctx.fds["page"]) as pages:
         start.ready(ctx, row, clock)
-        asyncio.run(serve(Clerk(facts, _writer(config, ctx), lambda: row.add(Count.FRAMES)), listener, ended))
+        asyncio.run(serve(clerk, listener, ended, pages))
 
 
 def _writer(config: AssistantConfig, ctx: ChildContext) -> Writer | None:

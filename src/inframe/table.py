@@ -270,8 +270,8 @@ def _guard(device: Device, name: str, what: str) -> Wiring:
 
 
 def _assistant(device: Device, name: str, what: str) -> Wiring:
-    keys = ("listener", "requests", "answers.read", "turn") if "guard" in names(device) else ("listener",)
-    return {}, {key: f"assistant.{key}" for key in keys}
+    box = ("requests", "answers.read", "turn") if "guard" in names(device) else ()
+    return {}, {key: f"assistant.{key}" for key in ("listener", "page", *box)}
 
 
 def _screen(device: Device, name: str, what: str) -> Wiring:

@@ -8,6 +8,7 @@ PATTERNS = {
     r"^[a-z][a-z0-9_]{0,31}$": "a name: a-z, 0-9 and _, at most 32, a letter first",
     r"^#[0-9a-fA-F]{6}$": '"#rrggbb"',
     r"^rtsp://[^\s]+$": "rtsp://…",
+    r"^https?://[^\s/?#@]+(/[^\s?#]*)?$": "http://HOST:PORT or https://…",
     r"^[^:]+(\.py)?:[A-Za-z_]\w*$": "file.py:name or package.module:name",
     r"^[0-9a-f]{64}$": "a SHA-256: 64 hexadecimal digits",
     r"^0x01[0-9a-fA-F]{6}$": '"0x01…", eight hexadecimal digits, in quotes',

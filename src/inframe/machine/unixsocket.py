@@ -33,3 +33,14 @@ def bound(path: Path, kind: int) -> socket.socket:
         made.close()
         raise
     return made
+
+
+def asked(path: Path, question: bytes, within_s: float, largest: int) -> bytes:
+    """Send one datagram to the socket at `path`; the one that comes back. Without connect(), which most processes may not call.
+    Raises OSError."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as own:
+        own.settimeout(within_s)
+        own.bind(b"")  # a nameless address of our own, to be answered at
+        with short_name(path) as short:
+            own.sendto(question, short)
+        return own.recv(largest)
