@@ -18,6 +18,7 @@ MACHINE = (
     "tests/bench/",
     "tests/chaos/",
     "tests/console/test_console_browser.py",
+    "tests/console/test_console_drafts.py",
     "tests/console/test_console_live.py",
     "tests/drivers/cameras/",
     "tests/drivers/screens/",

@@ -5,7 +5,7 @@ from urllib.parse import urlsplit
 
 from pydantic import Field
 
-from inframe.core.part import Name, Part
+from inframe.core.part import SERVER, Name, Part
 
 REFERENCE = "reference"
 """The model that comes along."""
@@ -14,7 +14,7 @@ REFERENCE = "reference"
 class ServerConfig(Part):
     """A server inside the hospital that runs a larger model."""
 
-    url: str = Field(pattern=r"^https?://[^\s/?#@]+(/[^\s?#]*)?$", description="of its OpenAI-compatible API")
+    url: str = Field(pattern=SERVER, description="of its OpenAI-compatible API")
     model: str = Field("default", min_length=1, max_length=200, description="the name that it knows the model by")
     address: str | None = Field(None, description="where to connect instead of asking for the name's address")
 

@@ -8,16 +8,16 @@ PATTERNS = {
     r"^[a-z][a-z0-9_]{0,31}$": "a name: a-z, 0-9 and _, at most 32, a letter first",
     r"^#[0-9a-fA-F]{6}$": '"#rrggbb"',
     r"^rtsp://[^\s]+$": "rtsp://…",
-    r"^https?://[^\s/?#@]+(/[^\s?#]*)?$": "http://HOST:PORT or https://…",
     r"^[^:]+(\.py)?:[A-Za-z_]\w*$": "file.py:name or package.module:name",
     r"^[0-9a-f]{64}$": "a SHA-256: 64 hexadecimal digits",
     r"^0x01[0-9a-fA-F]{6}$": '"0x01…", eight hexadecimal digits, in quotes',
     r"^(https?|file)://[^\s?#]+$": "https://…, http://… or file:///…",
     r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$": "HH:MM-HH:MM",
     r"^[A-Za-z0-9.:_-]{1,253}$": "a host's name or number",
+    r"^https?://[^\s/?#@]+(/[^\s?#]*)?$": "http://HOST:PORT or https://…",
 }
 """What each pattern of the schema asks for, as an error says it."""
-_NAME, _COLOUR, RTSP, FUNCTION, _SHA256, NV_INDEX, REPOSITORY, WINDOW, HOST = PATTERNS
+_NAME, _COLOUR, RTSP, FUNCTION, _SHA256, NV_INDEX, REPOSITORY, WINDOW, HOST, SERVER = PATTERNS
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Fraction = Annotated[float, Field(ge=0, le=1)]
