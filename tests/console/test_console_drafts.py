@@ -76,4 +76,4 @@ def test_who_may(stand: Stand, otto: Browser) -> None:
 
 
 def test_a_device_without_an_assistant(guarded: Stand) -> None:
-    assert logged_in(guarded, "otto").ask("GET", "/api/draft?kind=note")[0] == 404
+    assert logged_in(guarded, "otto").ask("GET", "/api/draft?kind=note")[0] == 409

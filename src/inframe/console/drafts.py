@@ -22,7 +22,7 @@ async def _ask(desk: "Desk", question: dict[str, str]) -> dict[str, Any]:
     """In a thread of its own: a draft may take a while, and nothing else of the page waits for it. Raises Refused."""
     assistant = desk.device.assistant
     if assistant is None:
-        raise Refused(404, "this device has no assistant")
+        raise Refused(409, "this device has no assistant")
     if len(_waiting) >= MOST_WAITING:
         raise Refused(503, "busy", retry_s=2)
     me = object()
