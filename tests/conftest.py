@@ -15,6 +15,7 @@ settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
 
 MACHINE = (
+    "tests/assistant/test_keeper.py",
     "tests/bench/",
     "tests/chaos/",
     "tests/console/test_console_browser.py",
@@ -25,7 +26,6 @@ MACHINE = (
     "tests/machine/",
     "tests/recording/test_live.py",
     "tests/test_assistant_device.py",
-    "tests/test_beside.py",
     "tests/test_breaking.py",
     "tests/test_candidate_bundle.py",
     "tests/test_candidate_device.py",
