@@ -20,6 +20,7 @@ MACHINE = (
     "tests/chaos/",
     "tests/console/test_console_browser.py",
     "tests/console/test_console_drafts.py",
+    "tests/console/test_console_intents.py",
     "tests/console/test_console_live.py",
     "tests/drivers/cameras/",
     "tests/drivers/screens/",

@@ -21,7 +21,7 @@ from inframe.assistant.sinks import SINKS
 from inframe.assistant.verify import check_draft
 from inframe.bundle import Policy
 from inframe.core.assist import REFERENCE, ServerConfig
-from inframe.core.errors import ConfigError, DeviceFault
+from inframe.core.errors import ConfigError, DeviceFault, one_line
 from inframe.core.yamlfile import parse_json
 from inframe.drivers.screens.commands import Command
 from inframe.machine.partition import cores_for
@@ -33,6 +33,7 @@ Format = Literal["text", "json", "html", "hl7", "markdown"]
 HEAD = "DRAFT, not signed, made from the device's own record. Whoever signs it has checked it."
 PAGE_S = 2.0
 MAX_DRAFT = 4 << 20
+LARGEST_ANSWER = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -208,16 +209,23 @@ def _parsed(file: Path, raw: bytes) -> tuple[NoteKind, str, list[Sentence]]:
 
 
 def give(command: Command, port: int) -> None:
-    """Hand a confirmed command to the page of the device that runs on this machine, as a click there would. Raises DeviceFault."""
+    """Hand a confirmed command to the console of the device that runs on this machine, as a click there would, with what the page
+    itself sends. Raises DeviceFault, also where somebody must log in first."""
     origin = f"127.0.0.1:{port}"
-    body = json.dumps({"wish": command.wish.value, "value": command.value})
     page = http.client.HTTPConnection("127.0.0.1", port, timeout=PAGE_S)
     try:
-        page.request("POST", "/control", body, {"Origin": f"http://{origin}", "Host": origin, "X-Inframe": "control"})
-        status = page.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
+        page.request("GET", "/api/session", headers={"Host": origin})
+        secret = json.loads(page.getresponse().read()).get("csrf") or ""
+        headers = {"Origin": f"http://{origin}", "Host": origin, "Content-Type": "application/json", "X-CSRF": secret}
+        body = json.dumps({"wish": command.wish.value, "value": command.value})
+        page.request("POST", "/api/control", body, headers)
+        answer = page.getresponse()
+        status, why = answer.status, answer.read(LARGEST_ANSWER)
+    except (OSError, ValueError, AttributeError, http.client.HTTPException) as error:
         raise DeviceFault(f"{origin}: no page of a running device answers there: {error}") from None
     finally:
         page.close()
+    if status == 401:
+        raise DeviceFault(f"{origin}: the page wants somebody who has logged in: give the command there")
     if status >= 300:
-        raise DeviceFault(f"{origin}: the page answers {status}")
+        raise DeviceFault(f"{origin}: the page answers {status}: {one_line(why)}")
