@@ -139,6 +139,16 @@ def test_an_answer(tmp_path: Path) -> None:
     assert nothing["choices"][0]["message"]["content"] == NOTHING
 
 
+def test_a_command_is_understood_and_nothing_is_done(tmp_path: Path) -> None:
+    with served(tmp_path) as path:
+        _, told = ask(path, "/v1/chat/completions", chat("command", "overlay off"))
+        assert told["choices"][0]["message"]["content"] == "switch the overlay off?"
+        assert told["inframe"]["intent"]["wish"] == "overlay"
+        status, told = ask(path, "/v1/chat/completions", chat("command", "overlay off and stop the device"))
+    assert status == 422
+    assert "overlay on, overlay off" in told["error"]["message"]
+
+
 def test_a_draft_is_checked_again(tmp_path: Path) -> None:
     good = assisting.as_json(assisting.draft(FACTS, "note"))
     bad = json.loads(json.dumps(good).replace("began", "ended"))
@@ -152,7 +162,7 @@ def test_a_draft_is_checked_again(tmp_path: Path) -> None:
 def test_the_models(tmp_path: Path) -> None:
     with served(tmp_path) as path:
         _, told = ask(path, "/v1/models")
-        assert [one["id"] for one in told["data"]] == ["note", "handover", "answer"]
+        assert [one["id"] for one in told["data"]] == ["note", "handover", "answer", "command"]
         assert ask(path, "/v1/chat/completions", chat("text", "x"))[0] == 404
     with served(tmp_path, StandIn()) as path:
         assert "text" in str(ask(path, "/v1/models")[1])

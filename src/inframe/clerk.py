@@ -14,7 +14,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from inframe import assisting
-from inframe.assistant import page
+from inframe.assistant import intent, page
 from inframe.assistant.drafting import Writer, WriterGone
 from inframe.assistant.facts import Procedure
 from inframe.assistant.openai import Asked, Bad
@@ -49,6 +49,8 @@ class Clerk:
             found = assisting.ask(one.question, self.facts())
             more |= assisting.answer_json(found)
             return iter([f"{line}\n" for line in _lines(found)] or [NOTHING]), more
+        if one.model == "command":
+            return _intent(one.question, more)
         procedure = self.facts()
         if procedure is None:
             raise Bad(404, "found no procedure")
@@ -86,6 +88,15 @@ async def pieces_of(turns: Turns, job: Job[T]) -> AsyncIterator[T]:
         raise Bad(400 if asked_too_much else 503, one_line(error)) from None
     except InframeError as error:
         raise Bad(503, one_line(error)) from None
+
+
+def _intent(text: str, more: dict[str, Any]) -> tuple[Iterator[str], dict[str, Any]]:
+    try:
+        meant = intent.understand(text)
+    except ConfigError as error:
+        raise Bad(422, str(error)) from None
+    more["intent"] = {"wish": meant.wish.value, "value": meant.value, "code": meant.code}
+    return iter([f"{meant.said}?"]), more
 
 
 def _lines(found: assisting.Answer) -> list[str]:

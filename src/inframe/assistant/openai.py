@@ -4,6 +4,7 @@ model       what comes back
 note        the draft of an operative note; the messages are not read
 handover    the draft of a handover, likewise
 answer      the last message is a question: an answer from the record or the manual
+command     the last message as an intent, for a person to confirm: nothing is done
 text        the language model's own words, which nobody has verified: to be shown to nobody as something recorded
 """
 
@@ -19,7 +20,7 @@ from inframe.core.errors import one_line
 LARGEST_BODY = 32 << 10
 MOST_TOKENS, USUAL_TOKENS = 4096, 256
 BYTES_PER_TOKEN = 4
-VERIFIED = ("note", "handover", "answer")
+VERIFIED = ("note", "handover", "answer", "command")
 MODELS = (*VERIFIED, "text")
 ID = "inframe"
 
@@ -44,7 +45,7 @@ class Asked(BaseModel):
     """A request. Clients send much more than this; what is not named here changes nothing."""
 
     model_config = ConfigDict(extra="ignore")
-    model: Literal["note", "handover", "answer", "text"]
+    model: Literal["note", "handover", "answer", "command", "text"]
     messages: tuple[Said, ...] = Field((), max_length=64)
     prompt: str | None = None
     stream: bool = False
