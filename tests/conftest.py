@@ -15,15 +15,18 @@ settings.register_profile("same", derandomize=True, deadline=None)
 settings.load_profile("same")
 
 MACHINE = (
+    "tests/assistant/test_keeper.py",
     "tests/bench/",
     "tests/chaos/",
     "tests/console/test_console_browser.py",
+    "tests/console/test_console_drafts.py",
+    "tests/console/test_console_intents.py",
     "tests/console/test_console_live.py",
     "tests/drivers/cameras/",
     "tests/drivers/screens/",
     "tests/machine/",
     "tests/recording/test_live.py",
-    "tests/test_beside.py",
+    "tests/test_assistant_device.py",
     "tests/test_breaking.py",
     "tests/test_candidate_bundle.py",
     "tests/test_candidate_device.py",

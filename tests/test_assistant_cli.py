@@ -148,11 +148,20 @@ def test_a_model_must_be_signed_by_somebody_trusted(trail: Path, tmp_path: Path)
 
 
 class Page(BaseHTTPRequestHandler):
-    """What a device's page would be asked."""
+    """What a device's page would be asked; the real one is in tests/console/test_console_intents.py."""
 
+    protocol_version = "HTTP/1.1"
     taken: list[tuple[str, dict[str, Any]]]
 
+    def do_GET(self) -> None:
+        body = b'{"csrf": "secret"}'
+        self.send_response(200)
+        self.send_header("Content-Length", str(len(body)))
+        self.end_headers()
+        self.wfile.write(body)
+
     def do_POST(self) -> None:
+        assert self.headers["X-CSRF"] == "secret"
         self.taken.append((self.path, json.loads(self.rfile.read(int(self.headers["Content-Length"])))))
         self.send_response(204)
         self.end_headers()
@@ -179,4 +188,4 @@ def test_a_command_needs_its_confirmation(page: HTTPServer) -> None:
     assert code in str(refused("command", "overlay off", "--page", port, "--confirm", "123456"))
     assert Page.taken == []
     assert "done" in said("command", "overlay off", "--page", port, "--confirm", code)
-    assert Page.taken == [("/control", {"wish": "overlay", "value": 0.0})]
+    assert Page.taken == [("/api/control", {"wish": "overlay", "value": 0.0})]

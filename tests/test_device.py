@@ -152,7 +152,7 @@ def test_every_process_is_ready_closed_in_and_gone_at_the_end(tmp_path: Path) ->
     shared_memory = set(Path("/dev/shm").iterdir())
     with open_device(path) as running:
         rows = names(running.device)
-        assert {name.split(".")[0] for name in rows} == set(PROCESSES) - {"screen", "shadow"}
+        assert {name.split(".")[0] for name in rows} == set(PROCESSES) - {"screen", "shadow", "guard", "assistant"}
         go_on_until(running, lambda: all(running.board.row(name).get(Count.READY_NS) for name in rows))
         for name in rows:
             status = Path(f"/proc/{running.supervisor.pid(name)}/status").read_text()

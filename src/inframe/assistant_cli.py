@@ -35,6 +35,22 @@ KeyText = Annotated[
     str | None,
     typer.Option("--key", metavar="KEY", help="The device's public key, or a file with it.", show_default=False),
 ]
+ModelName = Annotated[
+    str | None,
+    typer.Option(
+        "--model", metavar="FILE", help="Written by this packed model, or `reference`. Default: the template."
+    ),
+]
+PolicyFile = Annotated[
+    Path | None, typer.Option("--policy", help="Whose signatures the packed model must have (YAML).")
+]
+ServerUrl = Annotated[
+    str | None,
+    typer.Option("--server", metavar="URL", help="Asked first: a server in the hospital (vLLM, llama-server)."),
+]
+ServerModel = Annotated[
+    str, typer.Option("--server-model", metavar="NAME", help="The name that it knows the model by.")
+]
 DEFAULT = Path("out") / "trail"
 
 
@@ -54,15 +70,10 @@ def note(
     out_file: Annotated[Path | None, typer.Option("--out", metavar="FILE", help="Default: the terminal.")] = None,
     procedure: ProcedureId = None,
     key: KeyText = None,
-    model: Annotated[
-        str | None,
-        typer.Option(
-            "--model", metavar="FILE", help="Written by this packed model, or `reference`. Default: the template."
-        ),
-    ] = None,
-    policy: Annotated[
-        Path | None, typer.Option("--policy", help="Whose signatures the packed model must have (YAML).")
-    ] = None,
+    model: ModelName = None,
+    policy: PolicyFile = None,
+    server: ServerUrl = None,
+    server_model: ServerModel = "default",
     json_file: JsonFile = None,
 ) -> None:
     """Draft the operative note of a procedure, or its handover, from its record: every sentence cites the events that it says."""
@@ -70,13 +81,10 @@ def note(
 
     facts = assisting.procedure_of(audit.find_log(path, key), procedure)
     kind: Literal["note", "handover"] = "handover" if handover else "note"
-    if model is None:
-        made = assisting.draft(facts, kind)
-    else:
-        with assisting.writer_of(model, policy) as writer:
-            made = assisting.draft(facts, kind, writer)
-        for why in dict.fromkeys(made.fallbacks):
-            sys.stderr.write(f"inframe: the template wrote {made.fallbacks.count(why)} parts: {why}\n")
+    with assisting.writers(model, policy, server, server_model) as writer:
+        made = assisting.draft(facts, kind, writer)
+    for why in dict.fromkeys(made.fallbacks):
+        sys.stderr.write(f"inframe: the template wrote {made.fallbacks.count(why)} parts: {why}\n")
     text = assisting.written(made, form)
     if out_file is not None:
         write_file(out_file, "--out", text.encode())
@@ -147,6 +155,24 @@ def command(
         assisting.give(order, page)
         _say(f"done: {meant.said}")
     write_json(json_file, told)
+
+
+@assistant.command()
+def serve(
+    path: TrailPath = DEFAULT,
+    at: Annotated[Path, typer.Option("--socket", metavar="FILE", help="Where it listens.")] = Path("out") / "assistant",
+    key: KeyText = None,
+    model: ModelName = None,
+    policy: PolicyFile = None,
+    server: ServerUrl = None,
+    server_model: ServerModel = "default",
+) -> None:
+    """Serve drafts and answers to this device's own software: OpenAI's API on a Unix socket, until it is interrupted."""
+    from inframe import assisting, serving
+
+    with assisting.writers(model, policy, server, server_model) as writer:
+        _say(f"{at}: open to this user alone")
+        serving.serve_trail(path, key, at, writer)
 
 
 @assistant.command()

@@ -5,7 +5,7 @@ import http.client
 import json
 import os
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,12 +14,15 @@ from inframe import audit, inquiry
 from inframe.assistant import drafting, manual, package, timeline
 from inframe.assistant.box import Box
 from inframe.assistant.facts import NOTE_KINDS, Draft, NoteKind, Procedure, Sentence
+from inframe.assistant.hospital import InTurn, Server
 from inframe.assistant.llamacpp import library
 from inframe.assistant.reading import read
 from inframe.assistant.sinks import SINKS
 from inframe.assistant.verify import check_draft
 from inframe.bundle import Policy
-from inframe.core.errors import ConfigError, DeviceFault
+from inframe.core.assist import REFERENCE, ServerConfig
+from inframe.core.errors import ConfigError, DeviceFault, one_line
+from inframe.core.yamlfile import parse_json
 from inframe.drivers.screens.commands import Command
 from inframe.machine.partition import cores_for
 from inframe.machine.walls import Limits
@@ -29,8 +32,8 @@ from inframe.trail.records import EventKind
 Format = Literal["text", "json", "html", "hl7", "markdown"]
 HEAD = "DRAFT, not signed, made from the device's own record. Whoever signs it has checked it."
 PAGE_S = 2.0
-REFERENCE = "reference"
 MAX_DRAFT = 4 << 20
+LARGEST_ANSWER = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -59,18 +62,36 @@ def draft(procedure: Procedure, kind: NoteKind, writer: drafting.Writer | None =
 
 
 @contextmanager
+def writers(model: str | None, policy: Path | None, server: str | None, named: str) -> Iterator[drafting.Writer | None]:
+    """Who writes, by the options of a command: the server at that URL, then the model, then nobody, which leaves the template.
+    Raises ConfigError, BundleError, DeviceFault."""
+    with nullcontext() if model is None else writer_of(model, policy) as box:
+        yield box if server is None else InTurn(Server(server_at(server, named)), box)
+
+
+def server_at(url: str, named: str) -> ServerConfig:
+    """The server of the options. Raises ConfigError."""
+    raw = json.dumps({"url": url, "model": named})
+    config = parse_json(raw, Path("inframe assistant"), ServerConfig, "--server")
+    try:
+        config.port  # noqa: B018  # a number that no port has
+    except ValueError:
+        raise ConfigError("inframe assistant", "--server", url, "http://HOST:PORT") from None
+    return config
+
+
+@contextmanager
 def writer_of(model: str, policy: Path | None) -> Iterator[drafting.Writer]:
     """The model in its box: a packed file with signatures that the policy asks for, or the one that is shipped. Raises ConfigError,
     BundleError, DeviceFault."""
     if library() is None:
         raise ConfigError("inframe assistant note", "--model", "no llama.cpp", "the extra: inframe[assistant]")
-    if model == REFERENCE:
-        source = package.shipped()
-    elif policy is None:
+    if model != REFERENCE and policy is None:
         raise ConfigError("inframe assistant note", "--policy", "none", "whose signatures a model must have")
-    else:
-        source = package.opened(Path(model), Policy.load(policy))
-    with source as found, Box(found.sealed.fd, Limits(cores=background()), context=found.about.context) as box:
+    with (
+        package.named(model, Policy.load(policy) if policy is not None else None) as found,
+        Box(found.sealed.fd, Limits(cores=background()), context=found.about.context) as box,
+    ):
         yield box
 
 
@@ -152,16 +173,24 @@ def sign(file: Path, place: audit.Place, who: str) -> tuple[dict[str, Any], str]
     raw = audit.read_file(file, "DRAFT")
     if not who.strip() or not who.isprintable() or len(who) > 100:
         raise ConfigError("inframe assistant sign", "--who", who, "a person's name on one line")
-    kind, named, sentences = _parsed(file, raw)
-    procedure = procedure_of(place, named)
-    checked = check_draft(procedure, kind, [sentence.line() for sentence in sentences])
-    if checked.refusals:
-        first = checked.refusals[0]
-        raise ConfigError(file, "sentences", first.line, f"only what the record says ({first.wrong})")
+    procedure = procedure_of(place, _parsed(file, raw)[1])
+    kind = hold(file, raw, procedure)
     digest = hashlib.sha256(raw).hexdigest()
     data = {"sha256": digest, "procedure": procedure.id, "draft": kind, "signed_by": who}
     noted = audit.record(place, EventKind.EXPORT, "NOTE_SIGNED", f"a draft {kind} was signed", data)
     return {**json.loads(raw), "signed": {"by": who, "sha256_of_draft": digest}}, noted
+
+
+def hold(file: Path, raw: bytes, procedure: Procedure) -> NoteKind:
+    """What kind of draft it is, if every sentence of it holds. Raises ConfigError with the first that does not."""
+    kind, named, sentences = _parsed(file, raw)
+    if named != procedure.id:
+        raise ConfigError(file, "procedure", named, procedure.id)
+    checked = check_draft(procedure, kind, [sentence.line() for sentence in sentences])
+    if checked.refusals:
+        first = checked.refusals[0]
+        raise ConfigError(file, "sentences", first.line, f"only what the record says ({first.wrong})")
+    return kind
 
 
 def _parsed(file: Path, raw: bytes) -> tuple[NoteKind, str, list[Sentence]]:
@@ -180,16 +209,23 @@ def _parsed(file: Path, raw: bytes) -> tuple[NoteKind, str, list[Sentence]]:
 
 
 def give(command: Command, port: int) -> None:
-    """Hand a confirmed command to the page of the device that runs on this machine, as a click there would. Raises DeviceFault."""
+    """Hand a confirmed command to the console of the device that runs on this machine, as a click there would, with what the page
+    itself sends. Raises DeviceFault, also where somebody must log in first."""
     origin = f"127.0.0.1:{port}"
-    body = json.dumps({"wish": command.wish.value, "value": command.value})
     page = http.client.HTTPConnection("127.0.0.1", port, timeout=PAGE_S)
     try:
-        page.request("POST", "/control", body, {"Origin": f"http://{origin}", "Host": origin, "X-Inframe": "control"})
-        status = page.getresponse().status
-    except (OSError, http.client.HTTPException) as error:
+        page.request("GET", "/api/session", headers={"Host": origin})
+        secret = json.loads(page.getresponse().read()).get("csrf") or ""
+        headers = {"Origin": f"http://{origin}", "Host": origin, "Content-Type": "application/json", "X-CSRF": secret}
+        body = json.dumps({"wish": command.wish.value, "value": command.value})
+        page.request("POST", "/api/control", body, headers)
+        answer = page.getresponse()
+        status, why = answer.status, answer.read(LARGEST_ANSWER)
+    except (OSError, ValueError, AttributeError, http.client.HTTPException) as error:
         raise DeviceFault(f"{origin}: no page of a running device answers there: {error}") from None
     finally:
         page.close()
+    if status == 401:
+        raise DeviceFault(f"{origin}: the page wants somebody who has logged in: give the command there")
     if status >= 300:
-        raise DeviceFault(f"{origin}: the page answers {status}")
+        raise DeviceFault(f"{origin}: the page answers {status}: {one_line(why)}")

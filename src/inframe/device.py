@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import socket
 import time
 from collections.abc import Callable, Mapping
 from pathlib import Path
@@ -17,6 +18,7 @@ from inframe.core.types import Controls
 from inframe.drivers.screens.web import listen
 from inframe.machine.launch import launch
 from inframe.machine.supervise import Notice, Supervisor
+from inframe.machine.unixsocket import bound
 from inframe.orders import Orders
 from inframe.pipeline import bundled, happened, places, record, results, ring, samplering, shadow, watched
 from inframe.pipeline.board import Board, Count, create_board
@@ -37,6 +39,8 @@ CLOCK_STEP_NS = 200 * NS_PER_MS
 EVENT_SHOWN_NS = 5 * NS_PER_S
 DRAIN_NS = NS_PER_S // 2
 STOP_S = 3.0
+ASKING = 256
+"""So many may knock at the assistant at once."""
 
 
 class Running:
@@ -160,6 +164,9 @@ class Running:
         if self._orders is not None:
             self._orders.close()
         self.supervisor.stop(STOP_S)
+        if self.device.assistant is not None:
+            for name in (self.device.assistant.socket, f"{self.device.assistant.socket}.page"):
+                Path(name).unlink(missing_ok=True)
         # the next device that is started here would know of the background only
         os.sched_setaffinity(0, self._own_cores)
         self._read_notes()
@@ -302,6 +309,11 @@ def _share(device: Device) -> dict[str, int]:
     }
     if device.recording is not None:
         rings["status"] = (watched.SLOTS, watched.NOTE_BYTES)
+    if device.assistant is not None:
+        listener, asked = _assistant_sockets(device.assistant.socket)
+        shared |= {"assistant.listener": listener, "assistant.page": asked}
+    if "guard" in names(device):
+        shared |= _box(device)
     for name, (slots, payload) in rings.items():
         shared[name] = ring.create(name, slots, payload)
         shared[f"{name}.read"] = ring.read_only(shared[name])
@@ -311,6 +323,34 @@ def _share(device: Device) -> dict[str, int]:
     shared |= {f"wake.{name}": ring.wake_fd() for name in names(device)}
     shared |= {f"listener.console.{i}": listen(s).detach() for i, s in enumerate(device.screens) if s.kind == "web"}
     shared["notes.read"], shared["notes"] = os.pipe2(os.O_CLOEXEC | os.O_NONBLOCK)
+    return shared
+
+
+def _assistant_sockets(path: str) -> tuple[int, int]:
+    """Where the assistant is asked: by programs, and by the console. Raises DeviceFault."""
+    from inframe.assistant.page import at
+
+    try:
+        listener = bound(Path(path), socket.SOCK_STREAM)
+        listener.listen(ASKING)
+        return listener.detach(), bound(at(path), socket.SOCK_DGRAM | socket.SOCK_NONBLOCK).detach()
+    except OSError as error:
+        raise DeviceFault(f"{path}: assistant.socket: no socket can be made here: {error.strerror}") from None
+
+
+def _box(device: Device) -> dict[str, int]:
+    """The assistant's model, verified, in sealed memory; the pipes of its box, and the turn at them: who has it is the only one who
+    speaks, as a second one would find the rest of a message. Raises BundleError."""
+    from inframe.assistant import package
+
+    config = device.assistant
+    if config is None or config.model is None:
+        raise RuntimeError("a box without a model")
+    with package.named(config.model, bundled.policy_of(device)) as model:
+        shared = {"assistant.model": os.dup(model.sealed.fd)}
+    shared["assistant.requests.read"], shared["assistant.requests"] = os.pipe2(os.O_CLOEXEC)
+    shared["assistant.answers.read"], shared["assistant.answers"] = os.pipe2(os.O_CLOEXEC)
+    shared["assistant.turn"] = os.eventfd(1, os.EFD_CLOEXEC | os.EFD_NONBLOCK)
     return shared
 
 

@@ -6,10 +6,9 @@ and so is its answer; the device reads them between its looks at the processes a
 """
 
 import json
-import os
 import socket
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager, suppress
+from collections.abc import Mapping
+from contextlib import suppress
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any, Protocol, TypeVar
@@ -19,6 +18,7 @@ from pydantic import BaseModel, ValidationError
 from inframe.core.config import BundleConfig, ModelConfig
 from inframe.core.errors import DeviceFault, InframeError, UpdateError, one_line
 from inframe.core.health import Health
+from inframe.machine.unixsocket import bound, short_name
 
 BYTES = 1 << 16
 ANSWER_S = 5.0
@@ -36,16 +36,6 @@ def _parts(order: Mapping[str, Any], what: str, kind: type[P]) -> dict[str, P]:
     except ValidationError as error:
         first = error.errors()[0]
         raise UpdateError(f"order: {what}: {one_line(first['loc'])}: {one_line(first['msg'])}") from None
-
-
-@contextmanager
-def _short(path: Path) -> Iterator[str]:
-    """A name of the socket that is short enough for the kernel, which takes 107 bytes, whatever folder it is in. Raises OSError."""
-    folder = os.open(path.parent, os.O_PATH | os.O_DIRECTORY | os.O_CLOEXEC)
-    try:
-        yield f"/proc/self/fd/{folder}/{path.name}"
-    finally:
-        os.close(folder)
 
 
 class Obeys(Protocol):
@@ -70,18 +60,9 @@ class Orders:
     def __init__(self, path: Path, device: Obeys) -> None:
         """Makes the socket's file, in place of one that a device before it left. Raises DeviceFault."""
         self._path, self._device = path, device
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK | socket.SOCK_CLOEXEC)
         try:
-            path.parent.mkdir(parents=True, exist_ok=True)
-            path.unlink(missing_ok=True)
-            before = os.umask(0o177)
-            try:
-                with _short(path) as short:
-                    self._socket.bind(short)
-            finally:
-                os.umask(before)
+            self._socket = bound(path, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         except OSError as error:
-            self._socket.close()
             raise DeviceFault(
                 f"{path}: candidate.control: no socket can be made here: {error.strerror or error}"
             ) from error
@@ -138,7 +119,7 @@ def answers(path: Path) -> bool:
     """Whether a device has that socket open."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC) as own:
         try:
-            with _short(path) as short:
+            with short_name(path) as short:
                 own.connect(short)
         except OSError:  # no such file, or one that a device before left behind
             return False
@@ -152,7 +133,7 @@ def ask(path: Path, order: Mapping[str, Any]) -> dict[str, Any]:
         own.settimeout(ANSWER_S)
         try:
             own.bind(b"")  # a nameless address of our own, to be answered at
-            with _short(path) as short:
+            with short_name(path) as short:
                 own.sendto(json.dumps(order).encode(), short)
             answer: dict[str, Any] = json.loads(own.recv(BYTES))
         except OSError as error:

@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from inframe.core.assist import REFERENCE, AssistantConfig, ServerConfig
 from inframe.core.config import (
     BundleConfig,
     Device,
@@ -58,7 +59,7 @@ def resolve(device: Device, path: Path, slots: Mapping[str, str] | None = None) 
     if candidate is not None:
         candidate = candidate.model_copy(update={"control": _free(path, base, "candidate.control", candidate.control)})
     parts: dict[str, object] = {"streams": streams, "sensors": sensors, "models": models, "screens": screens}
-    parts |= {"trail": trail, "candidate": candidate}
+    parts |= {"trail": trail, "candidate": candidate, "assistant": _resolve_assistant(path, base, device, policy)}
     parts |= {"bundles": {name: bundle for name, (_, bundle) in bundled.items()}}
     parts |= {"monitor": _resolve_monitor(path, base, device, models)}
     parts |= {"policy": policy.config() if policy is not None else None}
@@ -119,6 +120,39 @@ def _resolve_trail(path: Path, base: Path, trail: Trail) -> Trail:
     if key is not None and os.path.isdir(key):  # noqa: PTH112  # never raises
         raise ConfigError(path, "trail.key", trail.key, "a key file, or a name that is free")
     return trail.model_copy(update={"folder": folder, "key": key})
+
+
+def _resolve_assistant(path: Path, base: Path, device: Device, policy: "Policy | None") -> AssistantConfig | None:
+    config = device.assistant
+    if config is None:
+        return None
+    update: dict[str, object] = {"socket": _free(path, base, "assistant.socket", config.socket)}
+    if config.server is not None:
+        update["server"] = config.server.model_copy(update={"address": _address(path, config.server)})
+    if config.model is not None:
+        from inframe.assistant import llamacpp, package
+
+        if llamacpp.library() is None:
+            raise ConfigError(path, "assistant.model", "no llama.cpp", "the extra: inframe[assistant], or null")
+        if config.model != REFERENCE:
+            update["model"] = _file(path, base, "assistant.model", config.model)
+            if device.policy is None:
+                raise ConfigError(path, "policy", "none", "whose signatures assistant.model must have")
+        with package.named(str(update.get("model", REFERENCE)), policy) as found:
+            update["context"] = config.context or found.about.context
+    return config.model_copy(update=update)
+
+
+def _address(path: Path, server: ServerConfig) -> str:
+    """Looked up once, here: the process that asks it may ask nobody else."""
+    if server.address is not None:
+        return server.address
+    try:
+        host, port = urlsplit(server.url).hostname, server.port
+        return str(socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0][4][0])
+    except (OSError, ValueError) as error:
+        expected = f"a host that can be looked up ({getattr(error, 'strerror', None) or error})"
+        raise ConfigError(path, "assistant.server.url", server.url, expected) from None
 
 
 def _free(path: Path, base: Path, field: str, found: str) -> str:

@@ -40,6 +40,8 @@ class Role:
 
 HANG = HANG_NS // NS_PER_MS
 PATH, BESIDE = Restarts(limit=20, within_s=60.0, backoff_ms=50), Restarts(limit=10, within_s=60.0, backoff_ms=200)
+NEVER = Restarts(limit=0)
+"""A box is of one procedure, and goes with its guard."""
 
 PROCESSES: dict[str, Role] = {
     # the frame path: real-time cores
@@ -57,6 +59,12 @@ PROCESSES: dict[str, Role] = {
     ),
     "recording": Role("inframe.recording.process:main", "other", 0, 3000, BESIDE, "RECORDER_LOST", "PROCESS_GIVEN_UP"),
     "monitor": Role("inframe.monitoring:main", "other", 0, 30_000, BESIDE, "MONITOR_LOST", "MONITOR_LOST", "display"),
+    "guard": Role(
+        "inframe.assistant.keeper:main", "fifo", 40, 3000, NEVER, "ASSISTANT_LOST", "ASSISTANT_LOST", "display"
+    ),
+    "assistant": Role(
+        "inframe.serving:main", "other", 0, 30_000, BESIDE, "ASSISTANT_LOST", "ASSISTANT_LOST", "display"
+    ),
     "shadow": Role("inframe.pipeline.shadow:main", "other", 0, 10_000, BESIDE, "SHADOW_LOST", "SHADOW_LOST"),
     "screen": Role("inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "SCREEN_LOST", "PROCESS_GIVEN_UP"),
     "console": Role(
@@ -96,6 +104,8 @@ def names(device: Device) -> tuple[str, ...]:
         *recorder,
         *(["recording"] if device.recording is not None else []),
         *(["monitor"] if device.monitor is not None else []),
+        *(["guard"] if device.assistant is not None and device.assistant.model is not None else []),
+        *(["assistant"] if device.assistant is not None else []),
         *(["shadow"] if device.candidate is not None else []),
         *screens,
     )
@@ -141,6 +151,7 @@ def spec_of(device: Device, name: str, shared: Shared, procedure: str = "") -> P
         "recorder",
         "recording",
         "monitor",
+        "assistant",
     ):  # one start of the device is one procedure, of one id wherever it is written down
         common["procedure"] = procedure
     return ProcessSpec(
@@ -187,6 +198,8 @@ def _display(device: Device, name: str, what: str) -> Wiring:
     fds |= {f"wake.{row}": f"wake.{row}" for row in names(device) if row.startswith(("screen.", "console."))}
     if device.recording is not None:
         fds["status"] = "status"
+    if "guard" in names(device):
+        fds["shown.guard"] = "wake.guard"
     layout = layout_of(device)
     own_core = device.real_time and not _cores("display", layout) & _cores("worker", layout)
     return {"models": models, "woken_by": _woken_by(device), "own_core": own_core}, fds
@@ -246,6 +259,21 @@ def _monitor(device: Device, name: str, what: str) -> Wiring:
     return {}, fds
 
 
+def _guard(device: Device, name: str, what: str) -> Wiring:
+    fds = {"records": "records.read", "wake": f"wake.{name}", "model": "assistant.model"}
+    fds |= {"requests": "assistant.requests.read", "answers": "assistant.answers"}
+    config = device.assistant
+    if config is None:
+        raise RuntimeError("a guard without an assistant")
+    cores = sorted(layout_of(device).background)
+    return {"critical": config.critical, "memory_mb": config.memory_mb, "context": config.context, "cores": cores}, fds
+
+
+def _assistant(device: Device, name: str, what: str) -> Wiring:
+    box = ("requests", "answers.read", "turn") if "guard" in names(device) else ()
+    return {}, {key: f"assistant.{key}" for key in ("listener", "page", *box)}
+
+
 def _screen(device: Device, name: str, what: str) -> Wiring:
     return {"screen": int(what)}, {"frames": "screen.read", "wake": f"wake.{name}"}
 
@@ -264,19 +292,26 @@ WIRING = {
     "recorder": _recorder,
     "recording": _recording,
     "monitor": _monitor,
+    "guard": _guard,
+    "assistant": _assistant,
     "shadow": _shadow,
     "console": _console,
 }
+
+
+NETWORKS: dict[str, Network] = {"console": "loopback", "guard": "box"}
 
 
 def partition_of(device: Device, kind: str, what: str, layout: CoreLayout) -> Partition:
     """What a process of this kind asks of the operating system."""
     role = PROCESSES[kind]
     memory = device.worker_memory_mb if kind == "worker" else None
-    network: Network = "loopback" if kind == "console" else "none"
+    network = NETWORKS.get(kind, "none")
     reach = addresses(device.streams[what]) if kind == "capture" else frozenset()
     if kind == "sensor" and what in device.sensors:
         reach = addresses(device.sensors[what])
+    if kind == "assistant" and device.assistant is not None and (server := device.assistant.server) is not None:
+        reach = frozenset({(server.address or "", server.port)})
     if reach:
         network = "camera"
     if not device.real_time:
@@ -312,7 +347,7 @@ def _is_optional(device: Device, kind: str, what: str) -> bool:
 def _cores(kind: str, layout: CoreLayout) -> frozenset[int]:
     """Of the real-time cores the last is the picture's, where there are more than one the others are the models'."""
     picture = frozenset({max(layout.real_time)})
-    if kind == "sensor":
+    if kind in ("sensor", "guard"):
         return layout.background
     if kind == "display" and layout.display:
         return layout.display

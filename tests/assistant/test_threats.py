@@ -20,7 +20,8 @@ NOT_OURS = {"LLM08": "there is no vector store and no embedding: passages are fo
 @cache
 def known_tests() -> dict[str, ast.FunctionDef]:
     """Every test of the tree by file and name."""
-    files = [*(ROOT / "tests" / "assistant").glob("test_*.py"), *(ROOT / "tests").glob("test_*.py")]
+    folders = (ROOT / "tests" / room for room in ("assistant", "console", "machine", "."))
+    files = [file for folder in folders for file in folder.glob("test_*.py")]
     return {
         f"{file.name}::{node.name}": node
         for file in files

@@ -24,8 +24,9 @@ SOUND: dict[str, object] = {
     "/api/break": {"what": "kill_model"},
     "/api/logout": {},
     "/api/stop": {},
+    "/api/sign": {"sha256": "0" * 64},
 }
-QUERIES = {"/api/frame": "?seq=1"}
+QUERIES = {"/api/frame": "?seq=1", "/api/draft": "?kind=note"}
 GUARDED = [route for route in ROUTES if route.role is not None and not route.is_open_here]
 HARMLESS = [route for route in GUARDED if route.path not in ("/api/logout", "/api/stop")]
 

@@ -4,30 +4,90 @@ patient goes with the process.
 
 import json
 import os
-import signal
 import subprocess
 import sys
 import threading
-import time
 from collections.abc import Generator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self
 
-from inframe.assistant import wire
-from inframe.assistant.drafting import WriterGone
+from inframe.assistant import stopping
+from inframe.assistant.talk import Talk
 from inframe.core.errors import DeviceFault
+from inframe.machine import memorygroup
 from inframe.machine.walls import Limits, Wall
 
-START_S, SILENT_S, LONGEST_S, CANCEL_S = 60.0, 20.0, 120.0, 10.0
-"""To build the walls and load the model; from piece to piece; for one text; to stop when cancelled."""
 CONTEXT = 1024
+SPARE_MB = 192
+"""For the interpreter and the kernel's own, beyond what a box may take once it is closed."""
 LLAMA = "inframe.assistant.llamacpp:LlamaCpp"
 GENERATE = "inframe.assistant.inside:generate"
 
 
+class Closed:
+    """The process in a box, for whoever keeps it: the pipes may be another's."""
+
+    def __init__(
+        self,
+        pipes: tuple[int, int],
+        model: int = -1,
+        limits: Limits = Limits(),  # noqa: B008  # frozen
+        target: str = GENERATE,
+        engine: str = LLAMA,
+        context: int = CONTEXT,
+    ) -> None:
+        """Start it. `pipes`: its ends of the requests and the answers, the caller's to close. `model`: the descriptor of sealed
+        memory (bundle/sealed.py), verified by whoever calls; it stays the caller's. Raises DeviceFault; RuntimeError from a thread
+        but the main one, whose end would be the box's (PR_SET_PDEATHSIG)."""
+        if threading.current_thread() is not threading.main_thread():
+            raise RuntimeError("boxes are started from the main thread, which lives as long as they do")
+        row = {"target": target, "engine": engine, "requests": pipes[0], "answers": pipes[1], "model": model}
+        row |= {"memory_mb": limits.memory_mb, "cores": sorted(limits.cores), "is_idle": limits.is_idle}
+        row |= {"context": context, "parent": os.getpid()}
+        try:
+            self._process = _start(row, [fd for fd in (*pipes, model) if fd >= 0])
+        except OSError as error:
+            raise DeviceFault(f"the assistant's box: {error.strerror}") from error
+        self.pid = self._process.pid
+        self._group, why = memorygroup.put(self.pid, "box", limits.memory_mb + SPARE_MB)
+        self.outer_wall = Wall("memory control group", self._group is not None, why)
+        """Built from outside."""
+        self.is_frozen = False
+        self._is_idle = limits.is_idle
+
+    def freeze(self) -> None:
+        """Not another instruction, until `thaw`; see `stopping`."""
+        self.is_frozen = True
+        if self.is_alive():
+            stopping.stop(self.pid)
+
+    def thaw(self) -> None:
+        """Go on."""
+        self.is_frozen = False
+        if self.is_alive():
+            stopping.go(self.pid, is_idle=self._is_idle)
+
+    def kill(self) -> None:
+        """End it, frozen or not."""
+        if self.is_alive():
+            stopping.end(self.pid)
+
+    def is_alive(self) -> bool:
+        """Whether the process is there."""
+        return self._process.poll() is None
+
+    def close(self) -> None:
+        """End it, and wait for that."""
+        self.kill()
+        self._process.wait()
+        if self._group is not None:
+            self._group.close()
+
+
 class Box:
-    """One closed-in process (drafting.Writer). Use it as a context manager; also after `kill` it can be closed."""
+    """One closed-in process and what is said to it (drafting.Writer). Use it as a context manager; also after `kill` it can be
+    closed."""
 
     def __init__(
         self,
@@ -37,132 +97,63 @@ class Box:
         engine: str = LLAMA,
         context: int = CONTEXT,
     ) -> None:
-        """Start it. `model`: the descriptor of sealed memory (bundle/sealed.py), verified by whoever calls; it stays the caller's.
-        Raises DeviceFault where the process does not come up, or not behind its walls; RuntimeError from any thread but the main
-        one, whose end would be the box's (PR_SET_PDEATHSIG)."""
-        if threading.current_thread() is not threading.main_thread():
-            raise RuntimeError("boxes are started from the main thread, which lives as long as they do")
-        their_requests, self._requests = os.pipe()
-        self._answers, their_answers = os.pipe()
-        row = {"target": target, "engine": engine, "requests": their_requests, "answers": their_answers, "model": model}
-        row |= {"memory_mb": limits.memory_mb, "cores": sorted(limits.cores), "is_idle": limits.is_idle}
-        row |= {"context": context, "parent": os.getpid()}
+        """Start it; see Closed. Raises DeviceFault where the process does not come up, or not behind its walls."""
+        their_requests, requests = os.pipe()
+        answers, their_answers = os.pipe()
+        self._talk = Talk(requests, answers, self.kill)
         try:
-            self._process = _start(row, [fd for fd in (their_requests, their_answers, model) if fd >= 0])
-        except OSError as error:
-            self._close_pipes()
-            raise DeviceFault(f"the assistant's box: {error.strerror}") from error
+            self._closed = Closed((their_requests, their_answers), model, limits, target, engine, context)
+        except (DeviceFault, RuntimeError):
+            self._talk.close()
+            raise
         finally:
             os.close(their_requests)
             os.close(their_answers)
-        os.set_blocking(self._requests, False)  # a frozen reader is no reason to wait
-        self.pid = self._process.pid
-        self.is_frozen = False
-        self._is_busy = False
-        self.walls = self._first_words(target == GENERATE)
-
-    def _first_words(self, is_loading: bool) -> tuple[Wall, ...]:
+        self.pid = self._closed.pid
         try:
-            walls = tuple(Wall(**wall) for wall in self._next("walls", START_S))
-            if is_loading:
-                self._next("ready", START_S)
-        except (WriterGone, TypeError) as error:
+            walls = self._talk.first_words(target == GENERATE)
+        except DeviceFault:
             self.close()
-            raise DeviceFault(f"the assistant's box: {error}") from None
-        return walls
+            raise
+        self.walls: tuple[Wall, ...] = (*walls, self._closed.outer_wall)
 
-    def _next(self, expected: str, within_s: float) -> Any:
-        message = self.hear(within_s)
-        if expected not in message:
-            raise WriterGone(str(message.get("failed", "it says what nobody asked for"))[:200])
-        return message[expected]
+    @property
+    def is_frozen(self) -> bool:
+        """Whether it was told to be still."""
+        return self._closed.is_frozen
 
     def say(self, message: dict[str, Any]) -> None:
-        """To the process. Raises WriterGone."""
-        try:
-            wire.send(self._requests, message)
-        except wire.Broken as error:
-            raise WriterGone(f"the box is gone: {error}") from None
+        """See Talk."""
+        self._talk.say(message)
 
     def hear(self, within_s: float) -> dict[str, Any]:
-        """What the process says next; not to be believed. Raises WriterGone."""
-        try:
-            return wire.receive(self._answers, within_s)
-        except wire.Broken as error:
-            raise WriterGone(f"the box is gone or silent: {error}") from None
+        """See Talk."""
+        return self._talk.hear(within_s)
 
-    def write(self, prompt: str, grammar: str | None, most: int) -> Generator[str, None, None]:
-        """See Writer. One text at a time; closing the iterator cancels it. Raises WriterGone, and the box is ended, where it is
-        silent or takes too long; frozen time counts."""
-        if self._is_busy:
-            raise WriterGone("the box writes another text")
-        self.say({"prompt": prompt, "grammar": grammar, "most": most})
-        self._is_busy = True
-        is_over = False
-        try:
-            until = time.monotonic() + LONGEST_S
-            while True:
-                message = self._heard_until(until)
-                if (piece := message.get("piece")) is None:
-                    is_over = True
-                    break
-                yield str(piece)[:most]
-            if (why := str(message.get("end", ""))).startswith("failed"):
-                raise WriterGone(why)
-        finally:
-            self._is_busy = False
-            if not is_over:
-                self._cancel()
-
-    def _heard_until(self, until: float) -> dict[str, Any]:
-        try:
-            return self.hear(min(SILENT_S, until - time.monotonic()))
-        except WriterGone:
-            self.kill()
-            raise
-
-    def _cancel(self) -> None:
-        """Stop the text under way; a box that does not stop is ended."""
-        try:
-            self.say({"cancel": True})
-            for _ in range(wire.LARGEST):
-                if "end" in self.hear(CANCEL_S):
-                    return
-        except WriterGone:
-            self.kill()
+    def write(self, prompt: str, grammar: str | None, most: int) -> Generator[str, None, str]:
+        """See Talk."""
+        return self._talk.write(prompt, grammar, most)
 
     def freeze(self) -> None:
-        """Not another instruction, until `thaw`."""
-        self.is_frozen = True
-        self._send(signal.SIGSTOP)
+        """See Closed."""
+        self._closed.freeze()
 
     def thaw(self) -> None:
-        """Go on."""
-        self.is_frozen = False
-        self._send(signal.SIGCONT)
+        """See Closed."""
+        self._closed.thaw()
 
     def kill(self) -> None:
-        """End it, frozen or not."""
-        self._send(signal.SIGKILL)
-
-    def _send(self, number: int) -> None:
-        self._process.send_signal(number)  # looks first whether it has ended
+        """See Closed."""
+        self._closed.kill()
 
     def is_alive(self) -> bool:
-        """Whether the process is there."""
-        return self._process.poll() is None
+        """See Closed."""
+        return self._closed.is_alive()
 
     def close(self) -> None:
         """End it and let go of everything. May be called twice."""
-        self.kill()
-        self._process.wait()
-        self._close_pipes()
-
-    def _close_pipes(self) -> None:
-        for fd in (self._requests, self._answers):
-            if fd >= 0:
-                os.close(fd)
-        self._requests = self._answers = -1
+        self._closed.close()
+        self._talk.close()
 
     def __enter__(self) -> Self:
         return self

@@ -10,7 +10,7 @@ The order is that of bundle/opening.py; only what the members mean is different.
 import hashlib
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -18,12 +18,13 @@ from typing import Annotated
 from pydantic import Field
 
 from inframe import reference_device
-from inframe.bundle import Policy, container, envelope, statement
+from inframe.bundle import UNSIGNED, Policy, container, envelope, statement
 from inframe.bundle.container import MAX_BUNDLE, Header
 from inframe.bundle.envelope import PAYLOAD_TYPE, Envelope, Signature
 from inframe.bundle.keys import Signer
 from inframe.bundle.opening import check_members
 from inframe.bundle.sealed import Sealed, fill, seal
+from inframe.core.assist import REFERENCE
 from inframe.core.errors import BundleError, ConfigError
 from inframe.core.part import Name, Part
 from inframe.core.yamlfile import parse_json
@@ -98,6 +99,11 @@ def opened(file: Path, policy: Policy) -> Iterator[Model]:
         yield Model(about, digests[MODEL], signed_by, alone)
     finally:
         alone.close()
+
+
+def named(model: str, policy: Policy | None) -> AbstractContextManager[Model]:
+    """The model of that name: `reference`, or a packed file. Raises BundleError."""
+    return shipped() if model == REFERENCE else opened(Path(model), UNSIGNED if policy is None else policy)
 
 
 def _about(file: Path, raw: bytes) -> About:

@@ -4,8 +4,11 @@ from inframe.assistant.box import Box
 from inframe.assistant.inside import Inmate
 from inframe.assistant.llamacpp import library
 from inframe.core.errors import DeviceFault
+from inframe.machine import kernel
 from inframe.machine.readings import Row
 from inframe.machine.walls import Limits
+
+CAP_SYS_NICE = 23
 
 
 def rest(_inmate: Inmate) -> None:
@@ -13,8 +16,8 @@ def rest(_inmate: Inmate) -> None:
 
 
 def rows() -> list[Row]:
-    """One for the walls, one for the engine."""
-    return [_walls(), _engine()]
+    """One for the walls, one for how soon it stops, one for the engine."""
+    return [_walls(), _stopping(), _engine()]
 
 
 def _walls() -> Row:
@@ -28,6 +31,13 @@ def _walls() -> Row:
     if fallen:
         return Row(name, "WARN", f"missing: {'; '.join(fallen)}", "run as root, or allow user namespaces and Landlock")
     return Row(name, "OK", f"{len(walls)} walls stand: {', '.join(wall.name for wall in walls)}")
+
+
+def _stopping() -> Row:
+    name = "stopping the assistant"
+    if int(kernel.status_of("self", "CapEff"), 16) >> CAP_SYS_NICE & 1:
+        return Row(name, "OK", "at once: raised for as long as it takes")
+    return Row(name, "WARN", "when it next gets its core: not allowed to raise it", "run as root, or with CAP_SYS_NICE")
 
 
 def _engine() -> Row:

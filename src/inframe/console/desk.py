@@ -79,18 +79,25 @@ class Desk:
         except InframeError as error:
             raise Refused(409, str(error)) from None
 
-    def did(self, session: Session | None, name: str, text: str, data: Mapping[str, str] | None = None) -> None:
+    def did(
+        self,
+        session: Session | None,
+        name: str,
+        text: str,
+        data: Mapping[str, str] | None = None,
+        kind: EventKind = EventKind.LOGIN,
+    ) -> None:
         """Have the trail say what a person did here."""
         role = session.role.name.lower() if session is not None else ""
         who = session.name if session is not None else "nobody"
-        self.tell(name, text, who, {**(data or {}), **({"role": role} if role else {})})
+        self.tell(name, text, who, {**(data or {}), **({"role": role} if role else {})}, kind)
 
-    def tell(self, name: str, text: str, who: str, data: Mapping[str, str]) -> None:
+    def tell(self, name: str, text: str, who: str, data: Mapping[str, str], kind: EventKind = EventKind.LOGIN) -> None:
         """Leave an event for the recorder: on the disk, hence beside the server's loop. What can't be left is told the parent."""
         home = self._home
         if home is None:
             return
-        event = EventRecord(EventKind.LOGIN, 0, name, one_line(text), one_line(who, 64), {**data, "at": "console"})
+        event = EventRecord(kind, 0, name, one_line(text), one_line(who, 64), {**data, "at": "console"})
 
         def leave() -> None:
             try:

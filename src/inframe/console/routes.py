@@ -10,7 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from inframe.console import describe
+from inframe.console import describe, drafts
 from inframe.console.desk import Desk
 from inframe.console.door import answer_refused, read_body, read_query
 from inframe.console.follow import STEPS
@@ -57,6 +57,18 @@ class CandidateOrder(Body):
     """A move of the candidate."""
 
     order: Literal["switch", "back", "keep"]
+
+
+class Which(Body):
+    """Which draft."""
+
+    kind: Literal["note", "handover"]
+
+
+class Signature(Body):
+    """Which draft is signed, by the digest that came with it."""
+
+    sha256: str = Field(pattern=r"^[0-9a-f]{64}$")
 
 
 class Break(Body):
@@ -264,6 +276,8 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/frame", VIEWER, _frame, query=FrameNumber),
     Route("GET", "/api/recordings", VIEWER, _recordings),
     Route("GET", "/api/candidate", VIEWER, _candidate),
+    Route("GET", "/api/draft", VIEWER, drafts.draft, query=Which),
+    Route("POST", "/api/sign", OPERATOR, drafts.sign, body=Signature, named=True),
     Route("GET", "/openapi.json", VIEWER, _openapi, is_open_here=True),
     Route("GET", "/metrics", VIEWER, _metrics, is_open_here=True),
     Route("POST", "/api/control", OPERATOR, _control, body=Control),

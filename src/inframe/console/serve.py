@@ -25,11 +25,12 @@ KEEP_ALIVE_S = 15
 class BoundedHttp(H11Protocol):
     """One connection."""
 
+    most = MOST_CONNECTIONS
     _late: asyncio.TimerHandle | None = None
 
     def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]
         super().connection_made(transport)
-        if len(self.connections) > MOST_CONNECTIONS:
+        if len(self.connections) > self.most:
             transport.abort()
             return
         self._late = self.loop.call_later(HEAD_S, self._check)

@@ -8,6 +8,7 @@ from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
+from inframe.core.assist import AssistantConfig, check_assistant
 from inframe.core.drift import MonitorConfig
 from inframe.core.guidance import Tool
 from inframe.core.health import CandidateConfig
@@ -345,6 +346,7 @@ class Device(Part):
     recording: RecordingConfig | None = Field(None, description="null: no recording")
     update: UpdateConfig | None = Field(None, description="null: no updates")
     monitor: MonitorConfig | None = Field(None, description="null: no statistics")
+    assistant: AssistantConfig | None = Field(None, description="null: no assistant")
     candidate: CandidateConfig | None = Field(
         None, description="null: models are changed by starting the device again; with `update` its defaults"
     )
@@ -370,6 +372,7 @@ class Device(Part):
         for part, stream in parts:
             if stream not in self.streams:
                 raise ValueError(f"{part}.stream: found {stream!r}, expected one of: {', '.join(self.streams)}")
+        check_assistant(self.assistant, self.rules, has_trail=self.trail is not None)
         check_names(self.rules, (*self.models, *self.bundles), self.sensors, self.streams, self.tools)
         if self.candidate is not None and len({model.worker for model in self.models.values()}) > MAX_PLACED:
             raise ValueError(f"models: found more than {MAX_PLACED} workers, expected at most so many with candidate")

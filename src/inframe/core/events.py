@@ -315,6 +315,14 @@ EVENTS: dict[str, Event] = _table(
         "",
         "RC-08",
     ),
+    Event(
+        "ASSISTANT_LOST",
+        "the assistant's process or its guard died or hung",
+        "the assistant is restarted; without a guard there is no model, and the template writes",
+        N,
+        "",
+        "RC-08",
+    ),
     # sensors
     Event(
         "SENSOR_LOST",

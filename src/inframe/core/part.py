@@ -14,9 +14,10 @@ PATTERNS = {
     r"^(https?|file)://[^\s?#]+$": "https://…, http://… or file:///…",
     r"^([01]\d|2[0-3]):[0-5]\d-([01]\d|2[0-3]):[0-5]\d$": "HH:MM-HH:MM",
     r"^[A-Za-z0-9.:_-]{1,253}$": "a host's name or number",
+    r"^https?://[^\s/?#@]+(/[^\s?#]*)?$": "http://HOST:PORT or https://…",
 }
 """What each pattern of the schema asks for, as an error says it."""
-_NAME, _COLOUR, RTSP, FUNCTION, _SHA256, NV_INDEX, REPOSITORY, WINDOW, HOST = PATTERNS
+_NAME, _COLOUR, RTSP, FUNCTION, _SHA256, NV_INDEX, REPOSITORY, WINDOW, HOST, SERVER = PATTERNS
 
 Name = Annotated[str, Field(pattern=_NAME)]
 Fraction = Annotated[float, Field(ge=0, le=1)]

@@ -303,7 +303,7 @@ def _why_no_schedule(partition: Partition, error: OSError) -> str:
 def _foreign_sockets(partition: Partition) -> list[GaveUp]:
     """Sockets that this process holds although its network is closed: inherited, or opened where the filter was
     refused."""
-    if partition.network not in ("none", "loopback"):
+    if partition.network not in ("none", "loopback", "box"):
         return []
     import socket  # 3 ms, only once and not at the process's start
 

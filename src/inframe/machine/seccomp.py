@@ -16,11 +16,12 @@ from typing import Literal
 
 from inframe.machine import kernel
 
-Network = Literal["none", "loopback", "camera", "any"]
-NETWORKS: tuple[Network, ...] = ("none", "loopback", "camera", "any")
+Network = Literal["none", "loopback", "camera", "box", "any"]
+NETWORKS: tuple[Network, ...] = ("none", "loopback", "camera", "box", "any")
 """none: AF_UNIX only. loopback: the same, plus serving a listening socket that the parent opened on loopback and
 passed on; the address of bind() can't be filtered, so the child is not let to open one. camera: TCP to the configured
-address only. any: the one process that may talk beyond this machine."""
+address only. box: none, for a process that closes another one in: what takes files and networks away is not denied
+to it. any: the one process that may talk beyond this machine."""
 
 AF_UNIX, AF_INET, AF_INET6, AF_NETLINK = 1, 2, 10, 16
 SOCK_STREAM, SOCK_TYPE_MASK, IPPROTO_TCP, MSG_FASTOPEN = 1, 0xF, 6, 0x20000000
@@ -86,6 +87,8 @@ DENIED: dict[str, tuple[int | None, int | None]] = {
     "reboot": (169, 142),
     "acct": (163, 89),
 }
+CLOSES_IN = ("unshare", "chroot")
+"""What the walls of a box are built with; see `walls`."""
 # Calls whose arguments decide, or whose answer depends on the network.
 CHECKED: dict[str, tuple[int, int]] = {
     "socket": (41, 198),
@@ -107,7 +110,9 @@ def program(network: Network, family: str) -> list[Instruction]:
     """The filter that a process of `network` starts under. `family`: "x86_64" or "aarch64"."""
     column = tuple(kernel.MACHINES).index(family)
     code = prologue(family)
-    for numbers in DENIED.values():
+    for name, numbers in DENIED.items():
+        if network == "box" and name in CLOSES_IN:
+            continue
         if (number := numbers[column]) is not None:
             code += _when(number, [_deny(errno.EPERM)])
     code += _when(CHECKED["clone"][column], [_load(0), *_deny_any_bit(NEW_NAMESPACES, errno.EPERM), _answer(ALLOW)])
@@ -257,5 +262,5 @@ def _set_camera_filter(broker: int) -> None:
 def close_connections(network: Network) -> None:
     """From now on connect() is refused, for the networks that need none. Raises OSError where the kernel takes no
     filter."""
-    if network in ("none", "loopback"):
+    if network in ("none", "loopback", "box"):
         set_filter(no_connect_program(_family()), 0)

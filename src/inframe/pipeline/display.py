@@ -52,7 +52,8 @@ def main(ctx: ChildContext) -> None:
         RingReader(ctx.fds["frames"]),
     )
     readers = [places.readers(ctx.fds, models, place) for place in places.places_of(device)]
-    records_ring = RingWriter(ctx.fds["records"], ())
+    shown = tuple(fd for key, fd in ctx.fds.items() if key.startswith("shown."))  # who must know at once
+    records_ring = RingWriter(ctx.fds["records"], shown)
     records = record.RecordWriter(records_ring, record.fields_of(device))
     notes = RingWriter(ctx.fds["status"], ()) if "status" in ctx.fds else None
     status = Watched(board, notes, lambda: records_ring.seq)

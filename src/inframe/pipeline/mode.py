@@ -15,15 +15,13 @@ MISSES = 3
 
 _UPDATES = {name for name in EVENTS if name.startswith("UPDATE_")} - {"UPDATE_DAMAGED"}
 _CANDIDATES = {"CANDIDATE_PROPOSED", "CANDIDATE_SHOWN", "CANDIDATE_TAKEN_BACK", "CANDIDATE_KEPT", "SHADOW_LOST"}
-_MONITOR = {"DRIFT", "PICTURE_UNUSUAL", "MONITOR_LOST", "MONITOR_DAMAGED"}
+_BESIDE = {"DRIFT", "PICTURE_UNUSUAL", "MONITOR_LOST", "MONITOR_DAMAGED", "ASSISTANT_LOST"}
 _SENSORS = {
     "SENSOR_LOST",
     "SENSOR_ABSENT",
     "SENSOR_CLOCK_STEPPED",
 }  # the mode is the AI's; what lacks a sensor says so itself
-HARMLESS = frozenset(
-    {"CLOCK_STEPPED", "CONFIG_CHANGED", "UNPARTITIONED"} | _UPDATES | _CANDIDATES | _MONITOR | _SENSORS
-)
+HARMLESS = frozenset({"CLOCK_STEPPED", "CONFIG_CHANGED", "UNPARTITIONED"} | _UPDATES | _CANDIDATES | _BESIDE | _SENSORS)
 """Events that take nothing away from what the device does now. Every other one, also one added later, is DEGRADED."""
 
 

@@ -1,6 +1,7 @@
 // Brings the page to life: language, session, views, and the link to the device.
 import { Alerts } from "./alerts.js";
 import { by, pairs } from "./dom.js";
+import * as drafts from "./drafts.js";
 import { get, known, Link, session } from "./link.js";
 import * as operate from "./operate.js";
 import { Picture } from "./picture.js";
@@ -12,7 +13,7 @@ import { LANGUAGES, number, speak, text } from "./words.js";
 
 const REFRESH_MS = 1000;
 const picture = new Picture(), timing = new Timing(), sound = new Sound(), alerts = new Alerts(trail.explain);
-const OPENED = { processes: tables.processes, models: tables.models, recordings: tables.recordings, service: () => operate.candidate(about.candidate) };
+const OPENED = { processes: tables.processes, models: tables.models, recordings: tables.recordings, drafts: drafts.open, service: () => operate.candidate(about.candidate) };
 let about = null, view = "live", state = null;
 
 const link = new Link({
