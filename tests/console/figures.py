@@ -1,7 +1,9 @@
 """The console's figures on the reference device, and its pictures:
 
-python -m tests.console.figures              the frame path with and without a crowd, the console's memory, death and return
-python -m tests.console.figures pictures     docs/pictures/console-*.jpg, by a real Chromium
+python -m tests.console.figures              the frame path with and without a crowd, the console's memory; 3 min
+python -m tests.console.figures death        how soon a killed console answers, and the page in a real Chromium is back; 2 min
+python -m tests.console.figures page         how soon a real Chromium shows a picture, and how many a second; 2 min
+python -m tests.console.figures pictures     docs/pictures/console-*.jpg, by the same
 """
 
 import os
@@ -12,6 +14,7 @@ import sys
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -29,12 +32,27 @@ from inframe.pipeline.board import Count
 from inframe.procedure import Follower, quantile
 from inframe.reference_device import device_file
 from inframe.resolve import resolve
+from inframe.table import PROCESSES
 from tests.console.chromium import Visit, chromium
 from tests.console.stand import Browser
 
 PHASE_S, ROUNDS, WARM_S = 10.0, 4, 8.0
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 SMALL = (1024, 640)
+KILLS, PAUSE_S = 10, 6.0
+OPENINGS, WINDOWS = 8, 4
+WATCH_RETURN = """() => {
+  const killed = performance.now(), shown = Number(document.body.dataset.pictures);
+  let lost = false;
+  globalThis.backAfter = 0;
+  const watch = new MutationObserver(() => {
+    lost ||= document.body.dataset.link === "lost";
+    if (!lost || document.body.dataset.link !== "open" || Number(document.body.dataset.pictures) <= shown) return;
+    watch.disconnect();
+    globalThis.backAfter = performance.now() - killed;
+  });
+  watch.observe(document.body, { attributes: true });
+}"""
 VIEWS = ("live", "timing", "processes", "trail")
 
 
@@ -123,15 +141,64 @@ def measure() -> None:
                 f"p99 {quantile(latencies, 0.99):.2f} ms, missed {missed[name]}"
             )
         say(f"p50 up by {statistics.median(found['crowd']) - statistics.median(found['nobody']):+.3f} ms")
-        _death(device)
 
 
-def _death(device: Stage) -> None:
-    row, before = device.running.board.row("console.0"), device.running.clock.now()
+def spread(name: str, values: list[float], unit: str, bar: str) -> None:
+    """One line: the middle and the tails."""
+    p90 = quantile(values, 0.9)
+    say(
+        f"{name}: median {statistics.median(values):.2f} {unit}, p90 {p90:.2f}, least {min(values):.2f}, most "
+        f"{max(values):.2f} of {len(values)} ({bar})"
+    )
+
+
+def death() -> None:
+    """Each kill is the first within its minute for the parent; somebody watches in a real browser meanwhile."""
+    patient = PROCESSES["console"]
+    PROCESSES["console"] = replace(patient, restarts=replace(patient.restarts, within_s=PAUSE_S / 2))
+    answers: list[float] = []
+    back: list[float] = []
+    with started() as device, chromium() as browser:
+        page = Visit(browser, f"http://127.0.0.1:{device.port}").open()
+        for _ in range(KILLS):
+            device.go_on(PAUSE_S)
+            answered, drawn = _kill(device, page)
+            answers.append(answered)
+            back.append(drawn)
+    spread("killed console answers again after", answers, "s", "bar: 2 s")
+    spread("the open page shows a new picture after", back, "s", "bar: 2 s")
+
+
+def _kill(device: Stage, page: Any) -> tuple[float, float]:
+    row, clock = device.running.board.row("console.0"), device.running.clock
+    page.evaluate(WATCH_RETURN)
+    before = clock.now()
     os.kill(device.running.supervisor.pid("console.0") or 0, signal.SIGKILL)
     device.go_on(60, lambda: row.get(Count.READY_NS) > before)
     Browser(device.port).get("/api/state")
-    say(f"killed console answers again after {(device.running.clock.now() - before) / NS_PER_S:.2f} s")
+    answered = (clock.now() - before) / NS_PER_S
+    device.go_on(60, lambda: bool(page.evaluate("backAfter > 0")))
+    return answered, page.evaluate("backAfter") / 1000
+
+
+def open_page() -> None:
+    """Each opening is a browser that has never been here; the pictures are counted over windows of two seconds."""
+    first: list[float] = []
+    rates: list[float] = []
+    with started() as device, chromium() as browser:
+        for _ in range(OPENINGS):
+            visit = Visit(browser, f"http://127.0.0.1:{device.port}")
+            page = visit.open()
+            first.append(page.evaluate("Number(document.body.dataset.first)") / 1000)
+            device.go_on(3)
+            for _ in range(WINDOWS):
+                before = page.evaluate("[performance.now(), Number(document.body.dataset.pictures)]")
+                device.go_on(2)
+                now = page.evaluate("[performance.now(), Number(document.body.dataset.pictures)]")
+                rates.append(1000 * (now[1] - before[1]) / (now[0] - before[0]))
+            visit.context.close()
+    spread("first picture after", first, "s", "bar: at most 2 s")
+    spread("pictures a second", rates, "/s", "bar: at least 15")
 
 
 def pictures() -> None:
@@ -139,9 +206,7 @@ def pictures() -> None:
     with started() as device, chromium() as browser:
         visit = Visit(browser, f"http://127.0.0.1:{device.port}")
         page = visit.open()
-        first = page.evaluate("Number(document.body.dataset.first)")
         device.go_on(6)
-        say(f"first picture {first:.0f} ms after opening; {page.get_attribute('body', 'data-rate')} pictures a second")
         for view in VIEWS:
             page.click(f"nav button[data-view={view}]")
             device.go_on(3)
@@ -174,4 +239,4 @@ def keep(png: bytes, name: str) -> None:
 
 
 if __name__ == "__main__":
-    pictures() if sys.argv[1:] == ["pictures"] else measure()
+    {"death": death, "page": open_page, "pictures": pictures}.get(" ".join(sys.argv[1:]), measure)()

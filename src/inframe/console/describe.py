@@ -1,7 +1,7 @@
 """How the device is, as plain values: what the routes answer and `/metrics` counts."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inframe import __version__
 from inframe.console import system
@@ -14,7 +14,9 @@ from inframe.pipeline.alerts import FLASHES
 from inframe.pipeline.board import Board, Count
 from inframe.pipeline.happened import Happened
 from inframe.pipeline.palette import ALERT
-from inframe.table import role_of
+
+if TYPE_CHECKING:
+    from inframe.table import Role
 
 _COUNTED = (
     Count.FRAMES,
@@ -57,12 +59,20 @@ def _priority(priority: Priority) -> dict[str, Any]:
 
 def processes(board: Board, follower: Follower, clock: Clock) -> list[dict[str, Any]]:
     """One row for each of the table."""
+    from inframe.table import role_of  # with all of the frame path behind it: not while a page is waited for
+
     seen = system.siblings()
-    return [_process(name, board, follower, seen.get(name), clock.now()) for name in board.names if name != "device"]
+    return [
+        _process(name, role_of(name), board, follower, seen.get(name), clock.now())
+        for name in board.names
+        if name != "device"
+    ]
 
 
-def _process(name: str, board: Board, follower: Follower, seen: system.Seen | None, now_ns: int) -> dict[str, Any]:
-    row, role = board.row(name), role_of(name)
+def _process(
+    name: str, role: "Role", board: Board, follower: Follower, seen: system.Seen | None, now_ns: int
+) -> dict[str, Any]:
+    row = board.row(name)
     started = follower.starts.get(name)
     told = {
         "name": name,

@@ -4,14 +4,14 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from inframe.console.describe import Streams
 from inframe.console.door import Guard
 from inframe.console.follow import Follower
 from inframe.console.live import Live
-from inframe.console.past import Past
 from inframe.console.people import Person
 from inframe.console.refused import Refused
 from inframe.console.sessions import LockOut, Rate, Session
@@ -23,6 +23,9 @@ from inframe.orders import ask
 from inframe.pipeline.board import Board
 from inframe.trail.home import Home
 from inframe.trail.records import EventKind, EventRecord
+
+if TYPE_CHECKING:
+    from inframe.console.past import Past
 
 T = TypeVar("T")
 MOST_WAITING = 8
@@ -54,10 +57,16 @@ class Desk:
     _waiting: int = 0
 
     def __post_init__(self) -> None:
-        self.past = Past(self.device)
         self.streams = Streams(self.device, self.board, self.clock)
         trail = self.device.trail
         self._home = Home(Path(trail.folder)) if trail is not None else None
+
+    @cached_property
+    def past(self) -> "Past":
+        """Loaded with the first question: a page that comes back is waited for, and what reads a trail takes 35 ms more."""
+        from inframe.console.past import Past
+
+        return Past(self.device)
 
     async def apart(self, work: Callable[[], T]) -> T:
         """Do what may take long beside the server's loop, one thing at a time. Raises Refused when too much is waiting."""

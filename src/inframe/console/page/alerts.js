@@ -3,18 +3,16 @@ import { by, make } from "./dom.js";
 import { lasting, number, text } from "./words.js";
 
 export class Alerts {
-  constructor(explain) { this.items = new Map(); this.priorities = {}; this.explain = explain; this.tick = this.tick.bind(this); }
+  constructor(explain) { this.items = new Map(); this.priorities = {}; this.explain = explain; this.ticking = false; this.tick = this.tick.bind(this); }
 
-  begin(priorities) {
-    this.priorities = priorities;
-    requestAnimationFrame(this.tick);
-  }
+  begin(priorities) { this.priorities = priorities; }
 
   show(state) {
     const seen = new Set();
     for (const alert of state.alerts) { seen.add(alert.key); this.one(alert); }
     for (const [key, item] of this.items) if (!seen.has(key)) { item.element.remove(); this.items.delete(key); }
     this.order(state.alerts);
+    if (this.items.size && !this.ticking) requestAnimationFrame(this.tick);
     by("no-alerts").hidden = state.alerts.length > 0;
     this.findings(state.findings);
   }
@@ -50,13 +48,15 @@ export class Alerts {
     if (item.about.textContent !== about) item.about.textContent = about;
   }
 
+  // asks for another frame only while there is an alert
   tick(now) {
+    this.ticking = this.items.size > 0;
     for (const { element, priority, flashes } of this.items.values()) {
       const { hz, lit } = this.priorities[priority] ?? { hz: 0, lit: 1 };
       const on = flashes && (hz === 0 ? lit > 0 : (now / 1000 * hz) % 1 < lit);
       if (element.classList.contains("lit") !== on) element.classList.toggle("lit", on);
     }
-    requestAnimationFrame(this.tick);
+    if (this.ticking) requestAnimationFrame(this.tick);
   }
 
   findings(found) {

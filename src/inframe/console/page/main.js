@@ -10,20 +10,21 @@ import { Timing } from "./timing.js";
 import * as trail from "./trail.js";
 import { LANGUAGES, number, speak, text } from "./words.js";
 
-const REFRESH_MS = 1000;
+const REFRESH_MS = 1000, LOOK_MS = 400;
 const picture = new Picture(), timing = new Timing(), sound = new Sound(), alerts = new Alerts(trail.explain);
 const OPENED = { processes: tables.processes, models: tables.models, recordings: tables.recordings, service: () => operate.candidate(about.candidate) };
 let about = null, view = "live", state = null;
 
 const link = new Link({
   picture: (kind, frame, jpeg) => picture.put(kind, frame, jpeg),
-  open: () => { document.body.dataset.link = "open"; },
-  lost: mustLogIn => { document.body.dataset.link = "lost"; if (mustLogIn) again(); else setTimeout(look, 400); },
+  open: () => { document.body.dataset.link = "open"; look(); if (!about) begin().catch(() => {}); },
+  lost: mustLogIn => { document.body.dataset.link = "lost"; if (mustLogIn) again(); else setTimeout(look, LOOK_MS); },
   state: show,
 });
 
 function show(now) {
   state = now;
+  if (!about) return; // the first pictures come before all that is known of the device
   by("mode").hidden = by("ai").hidden = false;
   by("mode").textContent = text(`mode.${now.mode}`);
   by("mode").classList.toggle("good", now.mode === "NOMINAL");
@@ -54,9 +55,25 @@ async function look() {
 async function again() {
   link.close();
   await operate.whoAmI();
+  start();
+}
+
+async function first() {
+  for (;;) {
+    try { await operate.whoAmI(); return; } catch { await new Promise(resolve => setTimeout(resolve, LOOK_MS)); }
+  }
+}
+
+// The picture first: what else the page needs comes beside it.
+function start() {
   if (!session.role) { operate.askWho(); return; }
-  if (!about) await begin();
+  if (!about) link.ask(false, picture.width);
   link.open();
+}
+
+// Pictures come in the size in which they are shown.
+function ask() {
+  if (view === "live" && about) link.ask(!by("camera").hidden, picture.width);
 }
 
 async function begin() {
@@ -64,7 +81,7 @@ async function begin() {
   by("device").textContent = about.device;
   document.title = `${about.device} - inframe`;
   by("unsigned").hidden = about.unsigned.length === 0;
-  [by("picture").width, by("picture").height] = [about.stream.width, about.stream.height];
+  picture.begin(about.stream);
   alerts.begin(about.priorities);
   said();
   await timing.begin(about);
@@ -92,6 +109,7 @@ async function open(name) {
     if (isOpen) button.setAttribute("aria-current", "page"); else button.removeAttribute("aria-current");
     by(`view-${button.dataset.view}`).hidden = !isOpen;
   }
+  ask();
   if (!session.role) return;
   if (name === "timing") timing.draw(true);
   if (name === "trail") { trail.checkpoint(); trail.search(); }
@@ -114,8 +132,9 @@ by("beside").addEventListener("click", () => {
   by("camera").hidden = !both;
   by("pictures").classList.toggle("two", both);
   by("beside").setAttribute("aria-pressed", both);
-  link.beside(both);
+  ask();
 });
+addEventListener("resize", ask);
 by("sound").addEventListener("click", () => {
   sound.switch();
   by("sound").setAttribute("aria-pressed", sound.isOn);
@@ -129,8 +148,9 @@ by("language").addEventListener("change", async () => {
 
 const wanted = localStorage.getItem("language") ?? navigator.language.slice(0, 2);
 by("language").value = LANGUAGES.includes(wanted) ? wanted : "en";
-await speak(by("language").value);
 known({});
+await Promise.all([speak(by("language").value), first()]);
+operate.rights();
 operate.begin(about, again);
 setInterval(refresh, REFRESH_MS);
-await again();
+start();
