@@ -68,8 +68,10 @@ class Running:
             specs(device, self.shared), self.clock, launch, self._notice, self._beat, self._proven
         )
         self.candidate.supervisor = self.supervisor
-        self._orders = Orders(Path(device.candidate.control), self.candidate) if device.candidate is not None else None
         self._trying = self._release()
+        self._orders: Orders | None = None
+        if device.candidate is not None:
+            self._orders = Orders(Path(device.candidate.control), self.candidate, self._trying)
         self._ended_ns = 0
         self._own_cores = os.sched_getaffinity(0)
 

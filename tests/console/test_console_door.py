@@ -13,7 +13,8 @@ from inframe.console.door import CSRF_HEADER, HEADERS, LARGEST_BODY
 from inframe.console.past import Past
 from inframe.console.people import Role
 from inframe.console.refused import Refused
-from inframe.console.routes import ROUTES, Route
+from inframe.console.route import Route
+from inframe.console.routes import ROUTES
 from inframe.console.sessions import FREE_TRIES
 from tests.console.conftest import PASSWORDS, ROLES
 from tests.console.stand import Browser, Stand, device_of, until

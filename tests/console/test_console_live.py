@@ -133,8 +133,8 @@ def test_the_tables_show_the_processes_streams_and_models(open_stand: Stand) -> 
         "e 1",
     )
     browser.get("/api/streams")
-    until(lambda: browser.get("/api/streams")[0]["fps"] > 1)
-    (stream,) = browser.get("/api/streams")
+    until(lambda: browser.get("/api/streams")["frames"][0]["fps"] > 1)
+    (stream,) = browser.get("/api/streams")["frames"]
     assert (stream["name"], stream["camera"], stream["is_shown"]) == ("endoscope", "synthetic", True)
     assert browser.get("/api/recordings") == {"folder": None, "files": []}
     assert browser.get("/api/checkpoint")["leaves"] > 0

@@ -8,13 +8,13 @@ from functools import cached_property
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
 
-from inframe.console.describe import Streams
 from inframe.console.door import Guard
 from inframe.console.follow import Follower
 from inframe.console.live import Live
 from inframe.console.people import Person
 from inframe.console.refused import Refused
 from inframe.console.sessions import LockOut, Rate, Session
+from inframe.console.streams import Streams
 from inframe.core.clock import Clock
 from inframe.core.config import Device
 from inframe.core.errors import InframeError, one_line
@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from inframe.console.past import Past
 
 T = TypeVar("T")
+MOST_SEEN = 256
 MOST_WAITING = 8
 """So many questions that take long may wait for the one before them."""
 
@@ -55,9 +56,10 @@ class Desk:
     _apart: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "apart"))
     _saying: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "saying"))
     _waiting: int = 0
+    _seen: dict[tuple[str, str], None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.streams = Streams(self.device, self.board, self.clock)
+        self.streams = Streams(self.device, self.board, self.follower, self.clock)
         trail = self.device.trail
         self._home = Home(Path(trail.folder)) if trail is not None else None
 
@@ -93,6 +95,15 @@ class Desk:
         role = session.role.name.lower() if session is not None else ""
         who = session.name if session is not None else "nobody"
         self.tell(name, text, who, {**(data or {}), **({"role": role} if role else {})})
+
+    def saw(self, session: Session | None, name: str, text: str) -> None:
+        """The same of what a person looked at: once each, as a page asks again and again."""
+        key = (session.csrf if session is not None else "", text)
+        if key not in self._seen:
+            self._seen[key] = None
+            while len(self._seen) > MOST_SEEN:
+                self._seen.pop(next(iter(self._seen)))
+            self.did(session, name, text)
 
     def tell(self, name: str, text: str, who: str, data: Mapping[str, str]) -> None:
         """Leave an event for the recorder: on the disk, hence beside the server's loop. What can't be left is told the parent."""

@@ -92,7 +92,9 @@ class Live:
         """One encoding for all, as large as the largest that somebody shows: a browser takes longer to scale a picture than we."""
         if width < self._width:
             height = round(self._height * width / self._width)
-            pixels = cv2.resize(pixels, (width, height), dst=self._small[:height, :width], interpolation=cv2.INTER_LINEAR)
+            pixels = cv2.resize(
+                pixels, (width, height), dst=self._small[:height, :width], interpolation=cv2.INTER_LINEAR
+            )
         height, width, _ = pixels.shape
         bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR, dst=self._bgr[:height, :width])
         _, jpeg = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))

@@ -1,6 +1,9 @@
 // Alerts and findings. Colours and flash rates are the device's own table (IEC 60601-1-8); all of one priority flash together.
 import { by, make } from "./dom.js";
-import { lasting, number, text } from "./words.js";
+import { has, lasting, number, text } from "./words.js";
+
+// What a rule says is in the device file; what the device says of itself is in the reader's language.
+export function called({ key, text: said }) { return has(`event.${key}`) ? text(`event.${key}`) : said || key; }
 
 export class Alerts {
   constructor(explain) { this.items = new Map(); this.priorities = {}; this.explain = explain; this.ticking = false; this.tick = this.tick.bind(this); }
@@ -28,9 +31,10 @@ export class Alerts {
   one(alert) {
     let item = this.items.get(alert.key);
     if (!item) {
-      const name = make("b", alert.text || alert.key);
+      const said = called(alert);
+      const name = make("b", said);
       const about = make("small");
-      const why = make("button", text("alerts.why"), { type: "button", "aria-label": text("alerts.why.of", { name: alert.text }) });
+      const why = make("button", text("alerts.why"), { type: "button", "aria-label": text("alerts.why.of", { name: said }) });
       const element = make("li", [name, about, why], { class: "alert", "data-key": alert.key, "data-priority": alert.priority });
       item = { element, about, frame: alert.frame };
       why.addEventListener("click", () => this.explain(item.frame));

@@ -4,6 +4,9 @@ import { by, pairs } from "./dom.js";
 import { get, known, Link, session } from "./link.js";
 import * as operate from "./operate.js";
 import { Picture } from "./picture.js";
+import { drift } from "./drift.js";
+import * as reels from "./reels.js";
+import * as release from "./release.js";
 import { Sound } from "./sound.js";
 import * as tables from "./tables.js";
 import { Timing } from "./timing.js";
@@ -12,7 +15,8 @@ import { LANGUAGES, number, speak, text } from "./words.js";
 
 const REFRESH_MS = 1000, LOOK_MS = 400;
 const picture = new Picture(), timing = new Timing(), sound = new Sound(), alerts = new Alerts(trail.explain);
-const OPENED = { processes: tables.processes, models: tables.models, recordings: tables.recordings, service: () => operate.candidate(about.candidate) };
+const OPENED = { processes: tables.processes, models: tables.models, service: () => Promise.all([operate.candidate(about.candidate), release.release(about.updates)]) };
+const ASKED_ONCE = { drift, recordings: reels.recordings }; // they change with a procedure, not with a frame
 let about = null, view = "live", state = null;
 
 const link = new Link({
@@ -96,6 +100,7 @@ function said() {
   trail.sayKinds();
   operate.demo(about ?? {});
   operate.rights();
+  release.rights();
   alerts.items.forEach(item => item.element.remove());
   alerts.items.clear();
   if (state) show({ ...state, samples: [] });
@@ -113,6 +118,7 @@ async function open(name) {
   if (!session.role) return;
   if (name === "timing") timing.draw(true);
   if (name === "trail") { trail.checkpoint(); trail.search(); }
+  try { await ASKED_ONCE[name]?.(); } catch { /* as below */ }
   await refresh();
 }
 
@@ -152,5 +158,7 @@ known({});
 await Promise.all([speak(by("language").value), first()]);
 operate.rights();
 operate.begin(about, again);
+reels.begin();
+release.begin();
 setInterval(refresh, REFRESH_MS);
 start();

@@ -62,7 +62,7 @@ export async function candidate(isPossible = true) {
   } catch (refused) { pairs(by("candidate"), [[text("candidate.phase"), refused.message]]); }
 }
 
-function sure(what) {
+export function sure(what) {
   by("sure-text").textContent = what;
   const dialog = by("sure");
   dialog.returnValue = "no";
