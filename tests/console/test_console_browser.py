@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Playwright's own pipes
 ]
-VIEWS = ("live", "timing", "processes", "models", "trail", "recordings", "service")
+VIEWS = ("live", "timing", "processes", "models", "drift", "trail", "recordings", "service")
 FLASHING = """(count) => new Promise(resolve => {
   const seen = {};
   const watch = new MutationObserver(changes => {

@@ -30,8 +30,7 @@ async function show(name) {
   by("recordings-said").textContent = "";
   by("reel").hidden = false;
   by("reel-title").textContent = name;
-  by("reel-at").max = open.length_ms;
-  by("reel-at").step = Math.round(1000 / open.fps);
+  by("reel-at").max = Math.floor(open.length_ms * open.fps / 1000);
   by("reel-at").value = 0;
   const models = Object.entries(open.models).map(([model, digest]) => `${model} ${digest}…`).join(", ");
   pairs(by("reel-about"), [[text("reel.device"), open.device], [text("reel.began"), new Date(open.start_ns / 1e6).toLocaleString(language)], [text("reel.frames"), number(open.frames, 0)], [text("reel.models"), models]]);
@@ -43,15 +42,18 @@ async function show(name) {
   by("reel-at").focus();
 }
 
+// The slider counts frames of the declared rate; the middle of one, ms, so that no rounding makes it its neighbour.
+function place() { return (Number(by("reel-at").value) + 0.5) * 1000 / open.fps; }
+
 // One question at a time; the newest place is the one that counts.
 async function move() {
-  by("reel-time").textContent = clock(Number(by("reel-at").value));
+  by("reel-time").textContent = clock(place());
   by("reel-at").setAttribute("aria-valuetext", by("reel-time").textContent);
   if (asking) { again = true; return; }
   asking = true;
   do {
     again = false;
-    const wanted = new URLSearchParams({ name: open.name, at_ms: by("reel-at").value, overlay: by("reel-overlay").checked });
+    const wanted = new URLSearchParams({ name: open.name, at_ms: place(), overlay: by("reel-overlay").checked });
     if (by("reel-replay").value) wanted.set("replay", by("reel-replay").value);
     try {
       const told = await get(`/api/recording/moment?${wanted}`);
@@ -95,7 +97,7 @@ function clock(ms) {
 }
 
 function step(frames) {
-  by("reel-at").value = Number(by("reel-at").value) + frames * Math.round(1000 / open.fps);
+  by("reel-at").value = Number(by("reel-at").value) + frames;
   move();
 }
 
@@ -105,7 +107,7 @@ export function begin() {
   by("reel-before").addEventListener("click", () => step(-1));
   by("reel-after").addEventListener("click", () => step(1));
   by("reel-marks").addEventListener("change", () => {
-    if (by("reel-marks").value) { by("reel-at").value = by("reel-marks").value; move(); }
+    if (by("reel-marks").value) { by("reel-at").value = Math.floor(Number(by("reel-marks").value) * open.fps / 1000); move(); }
     by("reel-marks").value = "";
   });
 }
