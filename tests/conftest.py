@@ -19,6 +19,8 @@ MACHINE = (
     "tests/chaos/",
     "tests/console/test_console_browser.py",
     "tests/console/test_console_live.py",
+    "tests/console/test_console_procedures.py",
+    "tests/console/test_console_review.py",
     "tests/drivers/cameras/",
     "tests/drivers/screens/",
     "tests/machine/",

@@ -19,7 +19,7 @@ from inframe.machine.launch import launch
 from inframe.machine.supervise import Notice, Supervisor
 from inframe.orders import Orders
 from inframe.pipeline import bundled, happened, places, record, results, ring, samplering, shadow, watched
-from inframe.pipeline.board import Board, Count, create_board
+from inframe.pipeline.board import NEXT, Board, Count, create_board
 from inframe.pipeline.happened import MODEL_LOADED, Happened
 from inframe.pipeline.places import A, ring_name
 from inframe.pipeline.start import LOADED, NOTE_BYTES
@@ -153,6 +153,14 @@ class Running:
             if self._trying is not None:
                 self._trying.step()
         return not self._over(now)
+
+    def next_ports(self) -> dict[int, int] | None:
+        """Where a person asked for the next procedure: the port of each page, by its screen, so that it is found there again."""
+        rows = [self.board.row(name) for name in names(self.device)]
+        if not any(row.get(Count.COMMAND) == NEXT for row in rows):
+            return None
+        pages = [i for i, screen in enumerate(self.device.screens) if screen.kind == "web"]
+        return {i: self.board.row(f"console.{i}").get(Count.PORT) for i in pages}
 
     def stop(self) -> None:
         """End all processes, last row first; what does not end is killed. Shared memory goes with the last process that maps it."""

@@ -3,7 +3,8 @@
 python -m tests.console.figures              the frame path with and without a crowd, the console's memory; 3 min
 python -m tests.console.figures death        how soon a killed console answers, and the page in a real Chromium is back; 2 min
 python -m tests.console.figures page         how soon a real Chromium shows a picture, and how many a second; 2 min
-python -m tests.console.figures pictures     docs/pictures/console-*.jpg, by the same
+python -m tests.console.figures pictures     docs/pictures/console-*.jpg, by the same; 2 min
+python -m tests.console.figures past         those of recordings and drift; 1 min
 """
 
 import os
@@ -23,18 +24,25 @@ import cv2
 import numpy as np
 
 from inframe.core.clock import NS_PER_S
-from inframe.core.config import Device, Trail
+from inframe.core.config import Device, RecordingConfig, Trail
+from inframe.core.drift import MonitorConfig
 from inframe.core.health import CandidateConfig
 from inframe.core.web import DEMO, WebScreen
 from inframe.core.yamlfile import read_device
 from inframe.device import Running
 from inframe.pipeline.board import Count
 from inframe.procedure import Follower, quantile
+from inframe.recording.kept import Kept
+from inframe.recording.read import open_recording
+from inframe.recording.replay import replay
+from inframe.recording.report import Report
 from inframe.reference_device import device_file
 from inframe.resolve import resolve
 from inframe.table import PROCESSES
+from inframe.trail.files import Disk
 from tests.console.chromium import Visit, chromium
-from tests.console.stand import Browser
+from tests.console.stand import Browser, Stand
+from tests.monitor import monitor_made
 
 PHASE_S, ROUNDS, WARM_S = 10.0, 4, 8.0
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
@@ -53,7 +61,8 @@ WATCH_RETURN = """() => {
   });
   watch.observe(document.body, { attributes: true });
 }"""
-VIEWS = ("live", "timing", "processes", "trail")
+RECORDED_S, FPS = 12.0, 30
+VIEWS = ("live", "timing", "processes", "models", "trail", "service")
 
 
 def say(text: str) -> None:
@@ -62,13 +71,15 @@ def say(text: str) -> None:
     sys.stdout.flush()
 
 
-def reference(folder: Path) -> Device:
-    """The reference device again and again, with a page and a trail and nothing else."""
+def reference(folder: Path, *, with_past: bool = False) -> Device:
+    """The reference device again and again, with a page and a trail and nothing else; or with recordings and statistics too."""
     path = device_file()
     device = resolve(read_device(path), path)
     streams = {name: stream.model_copy(update={"loop": True}) for name, stream in device.streams.items()}
     screens = (WebScreen(kind="web", port=0),)
     changes: dict[str, Any] = {"streams": streams, "screens": screens, "trail": Trail(folder=str(folder / "trail"))}
+    changes |= {"recording": RecordingConfig(folder=str(folder / "recordings"))} if with_past else {}
+    changes |= {"monitor": MonitorConfig(folder=str(folder / "monitor"))} if with_past else {}
     return device.model_copy(update={**changes, "candidate": CandidateConfig(control=str(folder / "control"))})
 
 
@@ -114,6 +125,27 @@ def started() -> Iterator[Stage]:
             one.go_on(60, lambda: bool(one.port and running.board.row("display").get(Count.FIRST_OVERLAY_NS)))
             one.go_on(WARM_S)
             yield one
+
+
+def past(device: Device) -> None:
+    """One procedure that was recorded, and replayed; statistics of ninety that the tests made up."""
+    assert device.recording is not None
+    assert device.monitor is not None
+    with Running(device, device_file()) as running:
+        one = Stage(running)
+        one.go_on(RECORDED_S)
+    first = open_recording(next(iter(sorted(Path(device.recording.folder).glob("*.mcap")))))
+    kept = Kept(first, first.device)
+    replay(first, first.device, Report(), kept)
+    kept.close()
+    for file in Path(device.monitor.folder).iterdir():
+        file.unlink()
+    state, rng = monitor_made.state(), np.random.default_rng(3)
+    monitor_made.operate(state, monitor_made.procedures(rng, 60))
+    blurred = monitor_made.procedures(rng, 30)
+    blurred[:, monitor_made.SHARP] -= 2
+    monitor_made.operate(state, blurred)
+    state.save(Disk(Path(device.monitor.folder)))
 
 
 def measure() -> None:
@@ -212,6 +244,7 @@ def pictures() -> None:
             device.go_on(3)
             keep(page.screenshot(), view)
         page.click("nav button[data-view=live]")
+        page.evaluate("scrollTo(0, 0)")
         page.click("#explain")
         device.go_on(4)
         keep(page.screenshot(), "frame")
@@ -219,7 +252,8 @@ def pictures() -> None:
         page.click("[data-break=kill_model]")
         os.kill(device.running.supervisor.pid("worker.worker") or 0, signal.SIGSTOP)
         page.evaluate("scrollTo(0, 0)")
-        device.go_on(1.3)
+        device.go_on(20, lambda: page.is_visible("#ai:has-text('AI OFF')"))
+        device.go_on(0.5)
         keep(page.screenshot(), "ai-off")
         device.go_on(6)
         page.click("#beside")
@@ -228,6 +262,26 @@ def pictures() -> None:
         keep(page.screenshot(), "beside-de")
         if visit.errors or visit.strangers():
             say(f"errors: {visit.errors}; requests elsewhere: {visit.strangers()}")
+
+
+def pictures_of_the_past() -> None:
+    """Recordings and drift, beside a device that is played: recording costs this machine what a browser needs."""
+    with TemporaryDirectory() as folder:
+        device = reference(Path(folder), with_past=True)
+        past(device)
+        with Stand(device) as stand, chromium() as browser:
+            page = Visit(browser, stand.origin).open()
+            page.click("nav button[data-view=recordings]")
+            page.click("[data-reel]")
+            page.wait_for_selector("#reel[data-frame='1']")
+            page.fill("#reel-at", str(int(FPS * RECORDED_S / 2)))
+            page.wait_for_selector("#reel:not([data-frame='1'])")
+            page.evaluate("document.getElementById('reel').scrollIntoView()")
+            keep(page.screenshot(), "recordings")
+            page.click("nav button[data-view=drift]")
+            page.wait_for_selector("#drift-chart canvas")
+            page.evaluate("scrollTo(0, 0)")
+            keep(page.screenshot(), "drift")
 
 
 def keep(png: bytes, name: str) -> None:
@@ -239,4 +293,6 @@ def keep(png: bytes, name: str) -> None:
 
 
 if __name__ == "__main__":
-    {"death": death, "page": open_page, "pictures": pictures}.get(" ".join(sys.argv[1:]), measure)()
+    {"death": death, "page": open_page, "pictures": pictures, "past": pictures_of_the_past}.get(
+        " ".join(sys.argv[1:]), measure
+    )()

@@ -18,7 +18,7 @@ from inframe.console.refused import Refused
 from inframe.console.route import OPERATOR, SERVICE, VIEWER, Asked, Body, Route
 from inframe.console.sessions import Session
 from inframe.drivers.screens.commands import Command, Wish
-from inframe.pipeline.board import Count
+from inframe.pipeline.board import END, NEXT, Count
 from inframe.trail.records import EventKind
 
 
@@ -31,6 +31,12 @@ class Login(Body):
 
 class Nothing(Body):
     """{}"""
+
+
+class Stop(Body):
+    """What comes after the procedure."""
+
+    then: Literal["end", "next"] = Field("end", description="end: the device stops; next: it begins the next procedure")
 
 
 class Control(Body):
@@ -169,10 +175,11 @@ async def _control(desk: Desk, asked: Asked) -> Any:
 
 
 async def _stop(desk: Desk, asked: Asked) -> Any:
-    """End the procedure: the device stops, and the console with it."""
-    desk.did(asked.session, "PROCEDURE_ENDED", "a person ended the procedure at the console")
+    """End the procedure: the device stops, and the console with it; or both begin anew, as the next procedure."""
+    then = asked.body.then
+    desk.did(asked.session, "PROCEDURE_ENDED", "a person ended the procedure at the console", {"then": then})
     await desk.said()
-    desk.board.row(desk.row).set(Count.COMMAND, 1)
+    desk.board.row(desk.row).set(Count.COMMAND, NEXT if then == "next" else END)
     return {}
 
 
@@ -220,7 +227,7 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/openapi.json", VIEWER, _openapi, is_open_here=True),
     Route("GET", "/metrics", VIEWER, _metrics, is_open_here=True),
     Route("POST", "/api/control", OPERATOR, _control, body=Control),
-    Route("POST", "/api/stop", OPERATOR, _stop, body=Nothing, named=True),
+    Route("POST", "/api/stop", OPERATOR, _stop, body=Stop, named=True),
     Route("POST", "/api/candidate", SERVICE, _order, body=CandidateOrder),
     *releases.ROUTES,
     Route("POST", "/api/break", OPERATOR, _break, body=Break, demo_only=True),

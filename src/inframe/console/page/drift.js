@@ -12,8 +12,8 @@ export async function drift() {
   try { told = await get("/api/drift"); } catch (refused) { by("drift-said").textContent = refused.message; return; }
   strata = told.strata;
   const now = strata.find(one => one.running_blocks > 0) ?? strata[0];
-  by("drift-all").hidden = !now;
-  if (!now) { by("drift-said").textContent = text(told.is_monitored ? "drift.nothing" : "drift.off"); return; }
+  by("drift-all").hidden = !now?.procedures;
+  if (!now?.procedures) { by("drift-said").textContent = text(told.is_monitored ? "drift.nothing" : "drift.off"); return; }
   const models = Object.entries(now.charts), above = models.flatMap(([, one]) => one.above);
   by("drift-said").textContent = text(models.length ? above.length ? "drift.drifts" : "drift.holds" : "drift.unreferenced", { procedures: number(now.procedures, 0), cut: number(now.cut, 0), above: above.join(", ") });
   const columns = [["signal"], ["median", "number"], ["now", "number"], ["chart"], ["state"]].map(([name, kind]) => [text(`drift.${name}`), kind]);

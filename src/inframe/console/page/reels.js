@@ -86,8 +86,8 @@ function fetched(base64) {
 
 function said(told) {
   if (!told.is_decided) return [["verdict", text("reel.undecided")]];
-  const findings = told.findings.map(one => `${one.rule} ${number(one.value, 3)}`).join(", ");
-  const alerts = Object.entries(told.alerts).map(([key, presence]) => `${called({ key })} (${text(`presence.${presence.toLowerCase()}`)})`).join(", ");
+  const findings = told.findings.map(one => `${one.rule} ${number(one.value, 3)}`).sort().join(", ");
+  const alerts = Object.entries(told.alerts).sort().map(([key, presence]) => `${called({ key })} (${text(`presence.${presence.toLowerCase()}`)})`).join(", ");
   return [["verdict", `${told.verdict}, ${text(`mode.${told.mode}`)}`], ["age", `${number(told.age_ms, 0)} ms`], ["findings", findings || text("none")], ["alerts", alerts || text("none")]];
 }
 
