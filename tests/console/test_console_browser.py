@@ -160,6 +160,8 @@ def test_another_language_says_everything(visit: Visit) -> None:
         "SHA-256",
         "Name",
         "Frame",
+        "Drift",
+        "Update",
     }
     assert same == set()
     page.select_option("#language", "en")
