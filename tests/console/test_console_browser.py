@@ -148,6 +148,7 @@ def test_one_press_explains_a_frame_and_an_alert(visit: Visit, open_stand: Stand
 
 def test_another_language_says_everything(visit: Visit) -> None:
     page = visit.page
+    page.click("nav button[data-view=live]")
     page.select_option("#language", "de")
     page.wait_for_selector("html[lang=de]")
     page.wait_for_selector("text=Alarme quittieren")
@@ -186,6 +187,7 @@ def test_all_can_be_done_without_a_mouse(visit: Visit) -> None:
 
 
 def test_a_picture_that_stops_is_not_shown_as_if_it_were_live(visit: Visit, open_stand: Stand) -> None:
+    visit.page.click("nav button[data-view=live]")
     open_stand.hold()
     visit.page.wait_for_selector("#lost:not([hidden])", timeout=60_000)
     open_stand.hold(still=False)
