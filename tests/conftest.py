@@ -22,6 +22,8 @@ MACHINE = (
     "tests/console/test_console_drafts.py",
     "tests/console/test_console_intents.py",
     "tests/console/test_console_live.py",
+    "tests/console/test_console_procedures.py",
+    "tests/console/test_console_review.py",
     "tests/drivers/cameras/",
     "tests/drivers/screens/",
     "tests/machine/",

@@ -5,6 +5,7 @@ import os
 import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -100,7 +101,7 @@ def test_what_the_device_refuses_is_the_asker_s_error(orders: Orders, place: Pat
     refused = asked(orders, lambda: ask(place, {"order": "switch"}))
     assert str(refused) == "candidate: switch: found phase NONE, expected SHADOW"
     refused = asked(orders, lambda: ask(place, {"order": "dance"}))
-    assert str(refused) == "order: found dance, expected one of: health, propose, switch, back, keep"
+    assert str(refused) == "order: found dance, expected one of: health, propose, switch, back, keep, release"
     refused = asked(orders, lambda: ask(place, {"order": "propose", "models": {"organs": {"file": "x"}}}))
     assert "models" in str(refused)
 
@@ -190,3 +191,43 @@ def test_what_a_person_can_get_wrong(tmp_path: Path) -> None:
     path.write_text(yaml.safe_dump(values))
     with pytest.raises(ConfigError, match="candidate: found nothing, expected `candidate:`"):
         candidate_cli.status(path)
+
+
+class Slotted:
+    """A device that takes updates, as far as orders go."""
+
+    def __init__(self) -> None:
+        self.moves: list[tuple[str, str, float]] = []
+
+    def asked(self, move: str, why: str, hours: float) -> None:
+        self.moves.append((move, why, hours))
+
+    def told(self) -> dict[str, Any]:
+        return {"state": "shadow", "moves": len(self.moves)}
+
+
+def test_the_release_on_its_way_is_told_of_and_moved(place: Path) -> None:
+    slotted = Slotted()
+    one = Orders(place, Obedient(), slotted)
+    try:
+        assert asked(one, lambda: ask(place, {"order": "release"}))["release"] == {"state": "shadow", "moves": 0}
+        order = {"order": "release", "move": "defer", "why": "a long list", "hours": 12}
+        assert asked(one, lambda: ask(place, order))["release"]["moves"] == 1
+        assert slotted.moves == [("defer", "a long list", 12)]
+        wrongs: tuple[dict[str, Any], ...] = (
+            {"why": ""},
+            {"why": 7},
+            {"why": "x" * 301},
+            {"move": 7},
+            {"hours": "1"},
+            {"hours": True},
+        )
+        for wrong in wrongs:
+            assert isinstance(asked(one, partial(ask, place, order | wrong)), UpdateError), wrong
+        assert len(slotted.moves) == 1
+    finally:
+        one.close()
+
+
+def test_a_device_without_updates_says_so(orders: Orders, place: Path) -> None:
+    assert "takes updates" in str(asked(orders, lambda: ask(place, {"order": "release"})))

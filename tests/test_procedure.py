@@ -108,7 +108,7 @@ def test_a_summary_is_plain_values() -> None:
     summary = Summary("test", findings={"near": 2}, notes=[("display", "own cores", "no")])
     values = json.loads(json.dumps(summary.as_json()))
     assert (values["device"], values["findings"], values["p99_ms"]) == ("test", {"near": 2}, None)
-    assert set(values) == set(Summary.__dataclass_fields__)
+    assert set(values) == set(Summary.__dataclass_fields__) - {"next_ports"}  # of this procedure alone
 
 
 def printed(summary: Summary) -> str:

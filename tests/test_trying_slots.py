@@ -89,7 +89,7 @@ class World:
         files = SimpleNamespace(
             folder=folder, config=UpdateConfig.model_validate(whole), verify=verifier(self.disk.read)
         )
-        files.path = folder / "device.yaml"
+        files.path, files.device = folder / "device.yaml", SimpleNamespace(device="theatre 7")
         files.files, files.floor, files.home = Disk(folder), FileFloor(self.disk), lambda: None
         self.target, self.candidate, self.notes = files, Candidate(), list[str]()
         self.trying = self.start()
@@ -290,3 +290,47 @@ def test_what_a_device_runs(world: Callable[..., World], beside: bool) -> None:
     w.change(lambda slots: slots.begin_trial(procedure_running=False, without_shadow=True))
     expected = ({"anatomy": one}, {"anatomy": two}) if beside else ({"anatomy": two}, {})
     assert slot_files(w.folder, beside=beside) == expected
+
+
+def test_a_person_at_the_running_device_is_obeyed_as_a_command_is(world: Callable[..., World]) -> None:
+    w = world(trial={"during_procedure": True, "consent": True})
+    w.trying.begin()
+    w.trying.asked("defer", "a long list", 12)
+    assert w.status.progress.deferred_ns > time.time_ns() + 11 * NS_PER_HOUR
+    assert w.trying.told()["trial"]["deferred_until"]
+    w.candidate.measured = COMPARED
+    w.trying.step()
+    w.trying.asked("trial", "now", 0)
+    w.trying.step()
+    assert (w.status.state, w.candidate.said) == (State.TRIAL, ["start", "switch"])
+    w.trying.asked("commit", "QA 12", 0)
+    w.trying.step()
+    assert (w.status.state, w.candidate.said[-1]) == (State.COMMITTED, "keep")
+    assert w.status.history[-1].text == "two: QA 12"
+
+
+def test_a_person_at_the_running_device_takes_it_back(world: Callable[..., World]) -> None:
+    w = world()
+    w.trying.begin()
+    w.trying.asked("rollback", "the wrong one", 0)
+    w.trying.step()
+    assert (w.status.state, w.candidate.said[-1]) == (State.ROLLED_BACK, "back: the wrong one")
+
+
+def test_what_can_not_be_asked_for_changes_nothing(world: Callable[..., World]) -> None:
+    w = world(
+        trial={"window": f"{(time.localtime().tm_hour + 2) % 24:02}:00-{(time.localtime().tm_hour + 2) % 24:02}:30"}
+    )
+    w.trying.begin()
+    sequence = w.status.sequence
+    for move, hours in (
+        ("commit", 0),
+        ("trial", 0),
+        ("defer", -1),
+        ("defer", 1e6),
+        ("defer", float("nan")),
+        ("erase", 0),
+    ):
+        with pytest.raises(UpdateError):
+            w.trying.asked(move, "why", hours)
+    assert w.status.sequence == sequence

@@ -2,7 +2,7 @@
 
 import os
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 
@@ -82,12 +82,24 @@ def _judge(out: Console, device: Device, summary: Summary) -> dict[str, Any]:
 
 
 def run_and_show(out: Console, path: Path, seconds: float | None) -> dict[str, Any]:
-    """Run a device file until it ends."""
-    device = _at_start(path)
-    summary = _show(out, device, path, seconds)
-    if device.trail is not None:
-        out.print(f"why, frame by frame: inframe trail show {path}", markup=False, soft_wrap=True)
+    """Run a device file until it ends; after a procedure the next one, where a person asks for it at the page."""
+    ports: dict[int, int] | None = {}
+    while ports is not None:
+        device = _at_ports(_at_start(path), ports)
+        summary = _show(out, device, path, seconds)
+        if device.trail is not None:
+            out.print(f"why, frame by frame: inframe trail show {path}", markup=False, soft_wrap=True)
+        ports = summary.next_ports
     return summary.as_json()
+
+
+def _at_ports(device: Device, ports: Mapping[int, int]) -> Device:
+    """With its pages where they were in the procedure before, whose visitors come back by themselves."""
+    screens = [
+        one.model_copy(update={"port": ports.get(i, one.port)}) if isinstance(one, WebScreen) else one
+        for i, one in enumerate(device.screens)
+    ]
+    return device.model_copy(update={"screens": tuple(screens)})
 
 
 def _at_start(path: Path) -> Device:

@@ -21,7 +21,7 @@ from inframe.machine.supervise import Notice, Supervisor
 from inframe.machine.unixsocket import bound
 from inframe.orders import Orders
 from inframe.pipeline import bundled, happened, places, record, results, ring, samplering, shadow, watched
-from inframe.pipeline.board import Board, Count, create_board
+from inframe.pipeline.board import NEXT, Board, Count, create_board
 from inframe.pipeline.happened import MODEL_LOADED, Happened
 from inframe.pipeline.places import A, ring_name
 from inframe.pipeline.start import LOADED, NOTE_BYTES
@@ -72,8 +72,10 @@ class Running:
             specs(device, self.shared), self.clock, launch, self._notice, self._beat, self._proven
         )
         self.candidate.supervisor = self.supervisor
-        self._orders = Orders(Path(device.candidate.control), self.candidate) if device.candidate is not None else None
         self._trying = self._release()
+        self._orders: Orders | None = None
+        if device.candidate is not None:
+            self._orders = Orders(Path(device.candidate.control), self.candidate, self._trying)
         self._ended_ns = 0
         self._own_cores = os.sched_getaffinity(0)
 
@@ -155,6 +157,14 @@ class Running:
             if self._trying is not None:
                 self._trying.step()
         return not self._over(now)
+
+    def next_ports(self) -> dict[int, int] | None:
+        """Where a person asked for the next procedure: the port of each page, by its screen, so that it is found there again."""
+        rows = [self.board.row(name) for name in names(self.device)]
+        if not any(row.get(Count.COMMAND) == NEXT for row in rows):
+            return None
+        pages = [i for i, screen in enumerate(self.device.screens) if screen.kind == "web"]
+        return {i: self.board.row(f"console.{i}").get(Count.PORT) for i in pages}
 
     def stop(self) -> None:
         """End all processes, last row first; what does not end is killed. Shared memory goes with the last process that maps it."""

@@ -35,7 +35,11 @@ def configured(path: Path) -> tuple[Device, MonitorConfig]:
 def contents_of(path: Path) -> list[dict[str, Any]]:
     """All strata that this device has kept, as they are on the disk. Raises ConfigError, DeviceFault for a damaged one."""
     _, config = configured(path)
-    folder = path.parent / config.folder
+    return kept_in(path.parent / config.folder)
+
+
+def kept_in(folder: Path) -> list[dict[str, Any]]:
+    """The same of the folder in which a monitor keeps them. Raises DeviceFault."""
     disk = Disk(folder)
     names = [name for name in disk.names("") if name.endswith(".state")]
     return [unsealed(str(folder / name), disk.read(name) or b"") for name in names]
@@ -43,10 +47,11 @@ def contents_of(path: Path) -> list[dict[str, Any]]:
 
 def status_of(path: Path) -> dict[str, Any]:
     """What is known of each stratum, for `inframe monitor status`."""
-    return {"strata": [_stratum(one) for one in contents_of(path)]}
+    return {"strata": [stratum_told(one) for one in contents_of(path)]}
 
 
-def _stratum(content: Mapping[str, Any]) -> dict[str, Any]:
+def stratum_told(content: Mapping[str, Any]) -> dict[str, Any]:
+    """One of them, for people and programs."""
     return {
         **content["stratum"],
         "procedures": content["procedures"],

@@ -3,6 +3,7 @@ and so is its answer; the device reads them between its looks at the processes a
 
     {"order": "health"}  {"order": "switch"}  {"order": "back"}  {"order": "keep"}
     {"order": "propose", "models": {NAME: model}, "bundles": {NAME: bundle}}     each as in a device file, resolved
+    {"order": "release"}  {"order": "release", "move": "defer", "hours": 12, "why": TEXT}     of a device that takes updates
 """
 
 import json
@@ -24,7 +25,8 @@ BYTES = 1 << 16
 ANSWER_S = 5.0
 AT_ONCE = 8
 """So many orders are carried out between two looks at the processes."""
-ORDERS = ("health", "propose", "switch", "back", "keep")
+ORDERS = ("health", "propose", "switch", "back", "keep", "release")
+LONGEST_WHY = 300
 
 
 P = TypeVar("P", bound=BaseModel)
@@ -54,12 +56,20 @@ class Obeys(Protocol):
     def health(self) -> Health: ...
 
 
+class Releases(Protocol):
+    """Who knows the slots of a device that takes updates; see `trying.Trying`."""
+
+    def asked(self, move: str, why: str, hours: float) -> None: ...
+
+    def told(self) -> dict[str, Any]: ...
+
+
 class Orders:
     """The device's end."""
 
-    def __init__(self, path: Path, device: Obeys) -> None:
+    def __init__(self, path: Path, device: Obeys, releases: Releases | None = None) -> None:
         """Makes the socket's file, in place of one that a device before it left. Raises DeviceFault."""
-        self._path, self._device = path, device
+        self._path, self._device, self._releases = path, device, releases
         try:
             self._socket = bound(path, socket.SOCK_DGRAM | socket.SOCK_NONBLOCK)
         except OSError as error:
@@ -82,13 +92,13 @@ class Orders:
     def answer(self, data: bytes) -> dict[str, Any]:
         """Carry out one order; the answer says `error` where it was refused, else how the candidate is."""
         try:
-            self._obey(data)
+            found = self._obey(data)
         except InframeError as error:
             return {"error": str(error)}
         why, ended = self._device.last
-        return {"health": asdict(self._device.health()), "last": {"why": why, "health": asdict(ended)}}
+        return {**found, "health": asdict(self._device.health()), "last": {"why": why, "health": asdict(ended)}}
 
-    def _obey(self, data: bytes) -> None:
+    def _obey(self, data: bytes) -> dict[str, Any]:
         try:
             order = json.loads(data)
             name = order["order"]
@@ -97,7 +107,7 @@ class Orders:
             raise UpdateError(f"order: found {one_line(data[:80])}, expected a JSON object with `order`") from None
         match name:
             case "health":
-                return
+                pass
             case "propose":
                 self._device.propose(models, bundles)
             case "switch":
@@ -106,8 +116,24 @@ class Orders:
                 self._device.back()
             case "keep":
                 self._device.keep()
+            case "release":
+                return {"release": self._of_release(order)}
             case _:
                 raise UpdateError(f"order: found {one_line(name)}, expected one of: {', '.join(ORDERS)}")
+        return {}
+
+    def _of_release(self, order: Mapping[str, Any]) -> dict[str, Any]:
+        """Move the release on its way, where a move is asked for; how it is then."""
+        if self._releases is None:
+            raise UpdateError("order: release: found a device without `update:`, expected one that takes updates")
+        move, why, hours = order.get("move"), order.get("why"), order.get("hours", 0)
+        if move is not None:
+            if not (isinstance(move, str) and isinstance(why, str) and 0 < len(why) <= LONGEST_WHY):
+                raise UpdateError(f"order: release: why: found {one_line(why)}, expected who says so, on what grounds")
+            if isinstance(hours, bool) or not isinstance(hours, int | float):
+                raise UpdateError(f"order: release: hours: found {one_line(hours)}, expected a number")
+            self._releases.asked(move, one_line(why, LONGEST_WHY), hours)
+        return self._releases.told()
 
     def close(self) -> None:
         """Take the socket away."""

@@ -81,10 +81,12 @@ class Summary:
     """By stream of samples."""
     notes: list[tuple[str, str, str]] = field(default_factory=list)
     """What processes had to say: process, what, why."""
+    next_ports: dict[int, int] | None = None
+    """A person asked for the next procedure: the port of each page, by its screen."""
 
     def as_json(self) -> dict[str, Any]:
-        """Plain values."""
-        return asdict(self)
+        """Plain values; of this procedure alone."""
+        return {key: value for key, value in asdict(self).items() if key != "next_ports"}
 
 
 def quantile(values: list[float], q: float) -> float | None:
@@ -173,12 +175,13 @@ def run(
                 if seconds is not None and running.clock.now() - began > seconds * NS_PER_S:
                     break
                 time.sleep(STEP_S)
-            ended = running.clock.now()
+            ended, ports = running.clock.now(), running.next_ports()
         follower.take()
     finally:
         for number, handler in before.items():
             signal.signal(number, handler)
-    return replace(_summary(running, follower, restarts, (ended - began) / NS_PER_S), stopped=bool(stopped))
+    summary = _summary(running, follower, restarts, (ended - began) / NS_PER_S)
+    return replace(summary, stopped=bool(stopped), next_ports=None if stopped else ports)
 
 
 def _summary(running: Running, follower: Follower, restarts: Counter[str], seconds: float) -> Summary:

@@ -17,13 +17,16 @@ def replay(
     model: Annotated[
         list[str] | None, typer.Option("--model", metavar="NAME=FILE", help="Another file for a model (repeatable).")
     ] = None,
+    keep: Annotated[
+        bool, typer.Option("--keep", help="Keep what it made beside the recording, for the console to show.")
+    ] = False,
     key: Key = None,
     json_file: JsonFile = None,
 ) -> None:
     """Run a recording through the loop once more and compare frame by frame. Exit code 1 where something differs."""
     from inframe.replaying import replay_and_show
 
-    report = replay_and_show(out, recording, device, model or [], key)
+    report = replay_and_show(out, recording, device, model or [], key, keep=keep)
     write_json(json_file, report)
     if not report["held"]:
         raise typer.Exit(1)

@@ -12,6 +12,7 @@ from inframe.core.errors import ConfigError
 from inframe.core.yamlfile import read_device
 from inframe.recording.about import digest, here
 from inframe.recording.compare import TOLERANCE
+from inframe.recording.kept import Kept
 from inframe.recording.read import Recording, open_recording
 from inframe.recording.recover import recover
 from inframe.recording.replay import replay
@@ -22,18 +23,27 @@ from inframe.resolve import resolve
 
 
 def replay_and_show(
-    out: Console, path: Path, device_file: Path | None, models: list[str], key: Path | None
+    out: Console, path: Path, device_file: Path | None, models: list[str], key: Path | None, *, keep: bool = False
 ) -> dict[str, Any]:
     """Run the recording that begins with `path` through the loop once more and compare. Raises ConfigError."""
+    if keep and key is not None:
+        raise ConfigError(path, "--keep", "a sealed recording", "one that is not: what is kept would lie there open")
     recording = open_recording(path, key)
     device = _device(recording, path, device_file, models)
     report = Report()
     others = _other_models(recording, device)
     _compared(report, recording, device, others)
-    replay(recording, device, report)
+    kept = Kept(recording, device) if keep else None
+    try:
+        replay(recording, device, report, kept)
+        files = kept.close() if kept is not None else []
+    except OSError as error:
+        raise ConfigError(path, "--keep", error.strerror or error, "a folder with room for it") from None
     if not report.decisions:
         raise ConfigError(path, "recording", "no decision of the display", "a recording of a device that ran")
     show(out, report, side_by_side=bool(others))
+    if files:
+        out.print(f"kept: {files[-1]}", markup=False, soft_wrap=True)
     return report.as_json()
 
 

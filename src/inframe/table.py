@@ -42,6 +42,8 @@ HANG = HANG_NS // NS_PER_MS
 PATH, BESIDE = Restarts(limit=20, within_s=60.0, backoff_ms=50), Restarts(limit=10, within_s=60.0, backoff_ms=200)
 NEVER = Restarts(limit=0)
 """A box is of one procedure, and goes with its guard."""
+WATCHED = Restarts(limit=10, within_s=60.0, backoff_ms=50)
+"""Of what somebody looks at: he waits for it."""
 
 PROCESSES: dict[str, Role] = {
     # the frame path: real-time cores
@@ -68,7 +70,7 @@ PROCESSES: dict[str, Role] = {
     "shadow": Role("inframe.pipeline.shadow:main", "other", 0, 10_000, BESIDE, "SHADOW_LOST", "SHADOW_LOST"),
     "screen": Role("inframe.pipeline.screen:main", "other", 0, 3000, BESIDE, "SCREEN_LOST", "PROCESS_GIVEN_UP"),
     "console": Role(
-        "inframe.console.main:main", "other", 0, 3000, BESIDE, "CONSOLE_LOST", "PROCESS_GIVEN_UP", "display"
+        "inframe.console.main:main", "other", 0, 3000, WATCHED, "CONSOLE_LOST", "PROCESS_GIVEN_UP", "display"
     ),
 }
 """A running process is called "role" or "role.what". Its network is "none" but for a camera on the network (its configured

@@ -14,21 +14,23 @@ between leaves the older release.
 import time
 from collections.abc import Callable
 from contextlib import suppress
+from typing import Any
 
 from inframe.candidate import Candidates
 from inframe.core.config import Device
-from inframe.core.errors import BundleError, ConfigError, DeviceFault, InframeError, UpdateError
+from inframe.core.errors import BundleError, ConfigError, DeviceFault, InframeError, UpdateError, one_line
 from inframe.core.health import Phase, not_yet
 from inframe.core.yamlfile import read_device
 from inframe.fitting import beside_active, of_slots
 from inframe.pipeline.board import Count, Row
 from inframe.resolve import slot_files
-from inframe.updatable import Updatable, slots_beside, status_of
+from inframe.updatable import MOST_HOURS, Updatable, report, slots_beside, status_of
 from inframe.update import status as statuses
 from inframe.update.slots import Slots
 from inframe.update.states import State, Status
-from inframe.update.trial import Verdict, verdict, why_not
+from inframe.update.trial import NS_PER_HOUR, Verdict, is_open, verdict, why_not
 
+MOVES = ("trial", "defer", "commit", "rollback")
 SHADOWED = (State.CHECKED, State.SHADOW)
 TOLD = ("UPDATE_RESTORED",)
 """What the last move of the slots says to people at the start of a device, however long ago it was."""
@@ -172,6 +174,30 @@ class Trying:
             return False
         self._candidate.start(proposed, release=release.name if release is not None else "", trial=trial)
         return True
+
+    # --- what a person asks for at the running device -------------------------------------------------------------------
+
+    def asked(self, move: str, why: str, hours: float) -> None:
+        """As `inframe update MOVE` does it; `step` follows. Raises UpdateError, DeviceFault while a command has the slots."""
+        config = self._target.config
+        with slots_beside(self._target) as slots:
+            match move:
+                case "commit":
+                    slots.commit(why)
+                case "rollback":
+                    slots.roll_back(why)
+                case "defer" if 0 <= hours <= MOST_HOURS:
+                    slots.defer(time.time_ns() + int(hours * NS_PER_HOUR) if hours else 0, why)
+                case "trial" if is_open(config.trial.window, _minute()):
+                    running = not config.trial.during_procedure
+                    slots.begin_trial(procedure_running=running, without_shadow=not config.shadow)
+                case _:
+                    expected = f"one of: {', '.join(MOVES)}; 0 to {MOST_HOURS} hours; a trial in its hours"
+                    raise UpdateError(f"order: release: found {one_line(move)} {hours:g}, expected {expected}")
+
+    def told(self) -> dict[str, Any]:
+        """What is in which slot, and how far the newest update is. Raises UpdateError."""
+        return report(self._target, status_of(self._target))
 
     # --- what is written ----------------------------------------------------------------------------------------------
 

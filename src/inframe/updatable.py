@@ -6,12 +6,13 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from inframe import verifying
 from inframe.bundle import Policy
 from inframe.core.clock import NS_PER_S, MonotonicClock
 from inframe.core.config import Device
-from inframe.core.errors import BundleError, ConfigError, DeviceFault, UpdateError
+from inframe.core.errors import BundleError, ConfigError, DeviceFault, InframeError, UpdateError
 from inframe.core.updates import UpdateConfig
 from inframe.core.yamlfile import read_device
 from inframe.drivers.tpm_counter import counter_of
@@ -29,7 +30,10 @@ from inframe.update import status as statuses
 from inframe.update import trust, wallclock
 from inframe.update.floor import CountedFloor, FileFloor, Floor
 from inframe.update.slots import Slots, Verified
-from inframe.update.states import Status, Told
+from inframe.update.states import Release, Status, Told
+
+MOST_HOURS = 24 * 30
+"""A trial is put off by so much at most, from now."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -140,6 +144,37 @@ def status_of(target: Updatable) -> Status:
     """Its status as it is written, while something else may be changing it. Raises UpdateError."""
     raw = target.files.read(statuses.PATH)
     return Status() if raw is None else statuses.decode(raw)
+
+
+def report(target: Updatable, status: Status) -> dict[str, Any]:
+    """The status, for programs."""
+
+    def release(one: Release | None) -> dict[str, Any] | None:
+        if one is None:
+            return None
+        bundles = {b.name: {"counter": b.counter, "sha256": b.digest, "size": b.size} for b in one.bundles}
+        return {"name": one.name, "bundles": bundles}
+
+    floor: dict[str, int] = {}
+    with suppress(InframeError):  # a device that was never updated has none
+        floor = target.floor.read()
+    return {
+        "device": target.device.device,
+        "state": status.state.value,
+        "reason": status.reason,
+        "checkpoints": [{"checkpoint": name, "passed": ok, "reason": why} for name, ok, why in status.progress.checks],
+        "compared": status.progress.compared,
+        "trial": {
+            "since": wallclock.text(status.progress.trial_ns // NS_PER_S) if status.progress.trial_ns else None,
+            "procedures": status.progress.procedures,
+            "deferred_until": wallclock.text(status.progress.deferred_ns // NS_PER_S)
+            if status.progress.deferred_ns
+            else None,
+        },
+        "slots": {slot.value: release(one) for slot, one in status.slots.items()},
+        "floor": floor,
+        "waiting_for_the_trail": len(status.outbox),
+    }
 
 
 # --- the trail -------------------------------------------------------------------------------------------------------

@@ -2,17 +2,15 @@
 
 import os
 import time
-from contextlib import suppress
 from hashlib import sha256
 from pathlib import Path
-from typing import Any
 
 from inframe import __version__, verifying
 from inframe.core.clock import MonotonicClock
-from inframe.core.errors import ConfigError, InframeError
+from inframe.core.errors import ConfigError
 from inframe.trail.files import make_folders
-from inframe.updatable import Updatable, is_running, slots_of
-from inframe.update import trust, wallclock
+from inframe.updatable import MOST_HOURS, Updatable, is_running, report, slots_of
+from inframe.update import trust
 from inframe.update.authorisation import excuse_from
 from inframe.update.checkpoints import Passed
 from inframe.update.client import Source
@@ -25,11 +23,11 @@ from inframe.update.transport import Speed, Transport
 from inframe.update.trial import is_open
 from inframe.validating import Examination
 
+__all__ = ["begin_trial", "commit", "defer", "fetch", "install", "report", "roll_back"]
+
 NS_PER_S = 1_000_000_000
 NS_PER_HOUR = 3600 * NS_PER_S
 LONGEST_PAUSE_S = 60
-MOST_HOURS = 24 * 30
-"""A trial is put off by so much at most, from now."""
 
 
 # --- what the commands do --------------------------------------------------------------------------------------------
@@ -172,34 +170,3 @@ def _read(path: Path, option: str) -> bytes:
         return path.read_bytes()
     except OSError as error:
         raise ConfigError(path, option, error.strerror or error, "a file that can be read") from None
-
-
-def report(target: Updatable, status: Status) -> dict[str, Any]:
-    """The status, for programs."""
-
-    def release(one: Release | None) -> dict[str, Any] | None:
-        if one is None:
-            return None
-        bundles = {b.name: {"counter": b.counter, "sha256": b.digest, "size": b.size} for b in one.bundles}
-        return {"name": one.name, "bundles": bundles}
-
-    floor: dict[str, int] = {}
-    with suppress(InframeError):  # a device that was never updated has none
-        floor = target.floor.read()
-    return {
-        "device": target.device.device,
-        "state": status.state.value,
-        "reason": status.reason,
-        "checkpoints": [{"checkpoint": name, "passed": ok, "reason": why} for name, ok, why in status.progress.checks],
-        "compared": status.progress.compared,
-        "trial": {
-            "since": wallclock.text(status.progress.trial_ns // NS_PER_S) if status.progress.trial_ns else None,
-            "procedures": status.progress.procedures,
-            "deferred_until": wallclock.text(status.progress.deferred_ns // NS_PER_S)
-            if status.progress.deferred_ns
-            else None,
-        },
-        "slots": {slot.value: release(one) for slot, one in status.slots.items()},
-        "floor": floor,
-        "waiting_for_the_trail": len(status.outbox),
-    }

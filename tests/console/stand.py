@@ -21,6 +21,7 @@ from wsproto.events import AcceptConnection, BytesMessage, CloseConnection, Reje
 
 from inframe.core.clock import NS_PER_MS, MonotonicClock
 from inframe.core.config import Device
+from inframe.core.samples import Samples
 from inframe.core.types import Alert, Controls, Decision, Finding, Frame, Mode, Presence, Priority, Verdict
 from inframe.device import _share
 from inframe.machine.launch import launch
@@ -74,6 +75,7 @@ class Stand:
         self._happened = RingWriter(self.shared["happened"], ())
         self.alerts: tuple[Alert, ...] = ()
         self.findings: tuple[Finding, ...] = ()
+        self.samples: Samples = {}
         self.mode, self.verdict = Mode.NOMINAL, Verdict.SHOW
         self.frames = 0
         self._over, self._held = threading.Event(), threading.Event()
@@ -107,7 +109,8 @@ class Stand:
             row.set(count, int(value))
         row.set(Count.LATENCY_NS, now - captured)
         frame = Frame("endoscope", seq, captured, captured + 33 * NS_PER_MS, pixels)
-        self._records.write(frame, {}, Decision(self.verdict, self.mode, self.findings, self.alerts, ()), now)
+        decision = Decision(self.verdict, self.mode, self.findings, self.alerts, (), samples=self.samples)
+        self._records.write(frame, {}, decision, now)
         capture = self.board.row("capture.endoscope")
         capture.add(Count.FRAMES)
         capture.beat(now)

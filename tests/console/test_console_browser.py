@@ -18,7 +18,7 @@ pytestmark = [
     pytest.mark.skipif(CHROMIUM is None, reason="no Chromium on this machine"),
     pytest.mark.filterwarnings("ignore::ResourceWarning"),  # Playwright's own pipes
 ]
-VIEWS = ("live", "timing", "processes", "models", "trail", "recordings", "service")
+VIEWS = ("live", "timing", "processes", "models", "drift", "trail", "recordings", "service")
 FLASHING = """(count) => new Promise(resolve => {
   const seen = {};
   const watch = new MutationObserver(changes => {
@@ -148,6 +148,7 @@ def test_one_press_explains_a_frame_and_an_alert(visit: Visit, open_stand: Stand
 
 def test_another_language_says_everything(visit: Visit) -> None:
     page = visit.page
+    page.click("nav button[data-view=live]")
     page.select_option("#language", "de")
     page.wait_for_selector("html[lang=de]")
     page.wait_for_selector("text=Alarme quittieren")
@@ -160,6 +161,8 @@ def test_another_language_says_everything(visit: Visit) -> None:
         "SHA-256",
         "Name",
         "Frame",
+        "Drift",
+        "Update",
     }
     assert same == set()
     page.select_option("#language", "en")
@@ -184,6 +187,7 @@ def test_all_can_be_done_without_a_mouse(visit: Visit) -> None:
 
 
 def test_a_picture_that_stops_is_not_shown_as_if_it_were_live(visit: Visit, open_stand: Stand) -> None:
+    visit.page.click("nav button[data-view=live]")
     open_stand.hold()
     visit.page.wait_for_selector("#lost:not([hidden])", timeout=60_000)
     open_stand.hold(still=False)
@@ -234,7 +238,7 @@ def test_each_role_sees_the_buttons_that_it_may_press(browser: Any, guarded: Sta
         page.click("nav button[data-view=live]")
         assert page.is_enabled("#acknowledge") is operator
         page.click("nav button[data-view=service]")
-        assert page.is_enabled("#stop") is operator
+        assert page.is_enabled("#stop") is page.is_enabled("#next") is operator
         assert page.is_enabled("[data-order=keep]") is service
         page.click("#logout")
         page.wait_for_selector("#login[open]")

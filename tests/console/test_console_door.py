@@ -13,7 +13,8 @@ from inframe.console.door import CSRF_HEADER, HEADERS, LARGEST_BODY
 from inframe.console.past import Past
 from inframe.console.people import Role
 from inframe.console.refused import Refused
-from inframe.console.routes import ROUTES, Route
+from inframe.console.route import Route
+from inframe.console.routes import ROUTES
 from inframe.console.sessions import FREE_TRIES
 from tests.console.conftest import PASSWORDS, ROLES
 from tests.console.stand import Browser, Stand, device_of, until
@@ -25,8 +26,14 @@ SOUND: dict[str, object] = {
     "/api/logout": {},
     "/api/stop": {},
     "/api/sign": {"sha256": "0" * 64},
+    "/api/release": {"move": "commit", "why": "QA 12"},
 }
-QUERIES = {"/api/frame": "?seq=1", "/api/draft": "?kind=note"}
+QUERIES = {
+    "/api/draft": "?kind=note",
+    "/api/frame": "?seq=1",
+    "/api/recording": "?name=x.000.mcap",
+    "/api/recording/moment": "?name=x.000.mcap&at_ms=0",
+}
 GUARDED = [route for route in ROUTES if route.role is not None and not route.is_open_here]
 HARMLESS = [route for route in GUARDED if route.path not in ("/api/logout", "/api/stop")]
 
@@ -62,6 +69,8 @@ def test_each_role_may_what_the_table_says(people: dict[str, Browser], name: str
             assert status == 404, route.path
         elif ROLES[name] < (route.role or Role.VIEWER):
             assert status == 403, route.path
+        elif route.path in QUERIES and "mcap" in QUERIES[route.path]:
+            assert status == 404, route.path  # it was let in, and keeps no recordings
         else:  # no candidate's socket is there, and no frame yet, perhaps: it was let in
             assert status in (200, 409, 503), route.path
 

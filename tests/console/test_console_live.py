@@ -20,7 +20,8 @@ from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.hazmat.primitives.serialization import Encoding, NoEncryption, PrivateFormat
 from cryptography.x509.oid import NameOID
 
-from inframe.console.live import HEAD, MOST_CLIENTS, RAW, SHOWN
+from inframe.console.live import HEAD, MOST_CLIENTS, RAW, SHOWN, Client
+from inframe.console.live import Live as LiveScreen
 from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.types import Audio, Mode, Presence, Verdict
 from inframe.core.web import LOOPBACK, Tls, WebScreen
@@ -48,6 +49,31 @@ def test_pictures_come_as_shown_and_beside_them_as_captured(open_stand: Stand) -
     assert np.median(np.abs(found[RAW][1][:, :, 1].mean(axis=0) - column)) < 4
     assert np.median(np.abs(found[SHOWN][1][:, :, 1].mean(axis=0) - (255 - column))) < 4
     assert abs(found[RAW][0] - found[SHOWN][0]) <= 1
+
+
+def test_a_picture_is_encoded_once_as_large_as_the_largest_that_is_shown() -> None:
+    pixels = np.zeros((180, 320, 3), np.uint8)
+    with socket.create_server(("127.0.0.1", 0)) as listener:
+        live = LiveScreen(listener, 320, 180, lambda _: pixels, lambda _: {})
+    live.show(pixels, 1, 1)
+    assert live.newest == {}  # for nobody
+    for clients, width in (((160, 200), 200), ((160, None), 320), ((4000,), 320), ((100, 160), 160)):
+        live.clients = {Client(wants_raw=i == 0, width=wanted) for i, wanted in enumerate(clients)}
+        live.show(pixels, 2, 2)
+        shown, raw = (live.newest[kind][1] for kind in (SHOWN, RAW))
+        sizes = {jpeg_size(one) for one in (shown, raw) if isinstance(one, bytes)}
+        assert sizes == {(width, round(180 * width / 320))}, clients
+
+
+@pytest.mark.parametrize("asked", ["", "0", "-3", "x", "99999", "1e3", "%D9%A3", "160"])
+def test_any_width_may_be_asked_for(open_stand: Stand, asked: str) -> None:
+    with open_stand.browser().live(f"?width={asked}") as live:
+        assert jpeg_size(live.picture())[0] in (160, 320)  # 320 where others watch too, or where it means nothing
+
+
+def jpeg_size(data: bytes) -> tuple[int, int]:
+    height, width, _ = cv2.imdecode(np.frombuffer(data[HEAD.size :], np.uint8), cv2.IMREAD_COLOR).shape
+    return width, height
 
 
 def test_the_numbers_go_up_and_pictures_are_left_out_never_repeated(open_stand: Stand) -> None:
@@ -133,8 +159,8 @@ def test_the_tables_show_the_processes_streams_and_models(open_stand: Stand) -> 
         "e 1",
     )
     browser.get("/api/streams")
-    until(lambda: browser.get("/api/streams")[0]["fps"] > 1)
-    (stream,) = browser.get("/api/streams")
+    until(lambda: browser.get("/api/streams")["frames"][0]["fps"] > 1)
+    (stream,) = browser.get("/api/streams")["frames"]
     assert (stream["name"], stream["camera"], stream["is_shown"]) == ("endoscope", "synthetic", True)
     assert browser.get("/api/recordings") == {"folder": None, "files": []}
     assert browser.get("/api/checkpoint")["leaves"] > 0

@@ -5,6 +5,7 @@ import re
 from pathlib import Path
 
 from inframe.console.files import PAGE, page_files
+from inframe.core.events import EVENTS
 
 STRINGS = {path.stem: json.loads(path.read_text("utf-8")) for path in (PAGE / "strings").glob("*.json")}
 SOURCES = [path for path in PAGE.glob("*") if path.suffix in (".js", ".html")]
@@ -27,11 +28,18 @@ def test_every_string_is_used_and_every_use_is_there() -> None:
     used = set(re.findall(r'data-(?:text|label)="([^"]+)"', text)) | set(
         re.findall(r'"([a-z_0-9]+(?:\.[A-Za-z_0-9]+)*)"', text)
     )
-    families = set(re.findall(r"`([a-z_]+)\.\$\{", text)) | {"processes", "streams", "recordings"}
+    families = set(re.findall(r"`([a-z_]+)\.\$\{", text)) | {"processes", "streams", "sensors"}
     named = set(re.findall(r'\btext\("([^"]+)"', text)) | set(re.findall(r'data-(?:text|label)="([^"]+)"', text))
     assert named - {"key"} - STRINGS["en"].keys() == set()  # "key" is an example in a comment
     unused = {key for key in STRINGS["en"] if key not in used and key.partition(".")[0] not in families}
     assert unused == set()
+
+
+def test_what_the_device_says_of_itself_is_in_every_language() -> None:
+    english, german = STRINGS["en"], STRINGS["de"]
+    said = {f"event.{name}": event.text for name, event in EVENTS.items() if event.text}
+    assert {key: text for key, text in english.items() if key.startswith("event.")} == said
+    assert {key for key in said if german[key] == english[key]} == set()
 
 
 def test_nothing_in_the_page_comes_from_elsewhere_and_nothing_is_inline() -> None:

@@ -1,6 +1,7 @@
 """The console's application: the door, the routes, the page's files, and the socket that pictures come over."""
 
 import asyncio
+import re
 from contextlib import suppress
 
 from starlette.applications import Starlette
@@ -14,7 +15,7 @@ from starlette.websockets import WebSocket, WebSocketDisconnect
 from inframe.console.desk import Desk
 from inframe.console.door import Door, answer_refused
 from inframe.console.files import page_files
-from inframe.console.live import Client
+from inframe.console.live import LEAST_WIDTH, Client
 from inframe.console.people import Role
 from inframe.console.refused import Refused
 from inframe.console.routes import ROUTES, endpoint
@@ -56,7 +57,7 @@ def _live(desk: Desk):  # type: ignore[no-untyped-def]  # Starlette's endpoint
         except Refused:
             await socket.close(LOGGED_OUT)  # before it is accepted: an answer of 403
             return
-        client = Client(wants_raw=socket.query_params.get("raw") == "1")
+        client = Client(socket.query_params.get("raw") == "1", _width(socket.query_params.get("width", "")))
         if not desk.live.join(client):
             await socket.accept()
             await socket.close(TOO_MANY)
@@ -68,6 +69,11 @@ def _live(desk: Desk):  # type: ignore[no-untyped-def]  # Starlette's endpoint
             desk.live.clients.discard(client)
 
     return socket
+
+
+def _width(asked: str) -> int | None:
+    """What a page may ask for; anything else is the picture as it is."""
+    return max(LEAST_WIDTH, int(asked)) if re.fullmatch(r"[1-9][0-9]{0,3}", asked, re.ASCII) else None
 
 
 async def _serve(desk: Desk, socket: WebSocket, client: Client) -> None:

@@ -1,7 +1,7 @@
 """How the device is, as plain values: what the routes answer and `/metrics` counts."""
 
 from collections.abc import Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from inframe import __version__
 from inframe.console import system
@@ -14,7 +14,9 @@ from inframe.pipeline.alerts import FLASHES
 from inframe.pipeline.board import Board, Count
 from inframe.pipeline.happened import Happened
 from inframe.pipeline.palette import ALERT
-from inframe.table import role_of
+
+if TYPE_CHECKING:
+    from inframe.table import Role
 
 _COUNTED = (
     Count.FRAMES,
@@ -45,6 +47,7 @@ def about(device: Device, *, demo: bool) -> dict[str, Any]:
         "watermark": device.overlay.watermark,
         "records": {"trail": device.trail is not None, "recording": device.recording is not None},
         "candidate": device.candidate is not None,
+        "updates": device.update is not None,
     }
 
 
@@ -57,12 +60,20 @@ def _priority(priority: Priority) -> dict[str, Any]:
 
 def processes(board: Board, follower: Follower, clock: Clock) -> list[dict[str, Any]]:
     """One row for each of the table."""
+    from inframe.table import role_of  # with all of the frame path behind it: not while a page is waited for
+
     seen = system.siblings()
-    return [_process(name, board, follower, seen.get(name), clock.now()) for name in board.names if name != "device"]
+    return [
+        _process(name, role_of(name), board, follower, seen.get(name), clock.now())
+        for name in board.names
+        if name != "device"
+    ]
 
 
-def _process(name: str, board: Board, follower: Follower, seen: system.Seen | None, now_ns: int) -> dict[str, Any]:
-    row, role = board.row(name), role_of(name)
+def _process(
+    name: str, role: "Role", board: Board, follower: Follower, seen: system.Seen | None, now_ns: int
+) -> dict[str, Any]:
+    row = board.row(name)
     started = follower.starts.get(name)
     told = {
         "name": name,
@@ -94,41 +105,6 @@ def _restarts(started: Happened | None) -> int:
     """The parent says at each start how many deaths count."""
     number = started.text.removeprefix("restart ") if started is not None else "0"
     return int(number) if number.isdigit() else 0
-
-
-class Streams:
-    """Rates need two looks: it remembers the last."""
-
-    def __init__(self, device: Device, board: Board, clock: Clock) -> None:
-        self._device, self._board, self._clock = device, board, clock
-        self._last: dict[str, tuple[int, int, float]] = {}
-
-    def told(self) -> list[dict[str, Any]]:
-        """One row for each stream of frames."""
-        return [self._one(name) for name in self._device.streams]
-
-    def _one(self, name: str) -> dict[str, Any]:
-        row, stream, now = self._board.row(f"capture.{name}"), self._device.streams[name], self._clock.now()
-        frames, beat = row.get(Count.FRAMES), row.heartbeat_ns
-        before, then, rate = self._last.get(name, (frames, now, 0.0))
-        if now - then >= NS_PER_S // 2:
-            rate = (frames - before) * NS_PER_S / (now - then)
-            self._last[name] = frames, now, rate
-        elif name not in self._last:
-            self._last[name] = frames, now, 0.0
-        return {
-            "name": name,
-            "camera": stream.camera,
-            "size": f"{stream.width}x{stream.height}",
-            "declared_fps": stream.fps,
-            "fps": round(rate, 1),
-            "age_ms": round((now - beat) / NS_PER_MS) if beat else None,
-            "frames": frames,
-            "dropped": row.get(Count.DROPPED),
-            "damaged": row.get(Count.CORRUPT),
-            "reconnects": row.get(Count.RECONNECTS),
-            "is_shown": name == self._device.display,
-        }
 
 
 def models(device: Device, follower: Follower, board: Board) -> list[dict[str, Any]]:

@@ -4,17 +4,17 @@ import asyncio
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
-from inframe.console.describe import Streams
 from inframe.console.door import Guard
 from inframe.console.follow import Follower
 from inframe.console.live import Live
-from inframe.console.past import Past
 from inframe.console.people import Person
 from inframe.console.refused import Refused
 from inframe.console.sessions import LockOut, Rate, Session
+from inframe.console.streams import Streams
 from inframe.core.clock import Clock
 from inframe.core.config import Device
 from inframe.core.errors import InframeError, one_line
@@ -24,7 +24,11 @@ from inframe.pipeline.board import Board
 from inframe.trail.home import Home
 from inframe.trail.records import EventKind, EventRecord
 
+if TYPE_CHECKING:
+    from inframe.console.past import Past
+
 T = TypeVar("T")
+MOST_SEEN = 256
 MOST_WAITING = 8
 """So many questions that take long may wait for the one before them."""
 
@@ -52,12 +56,19 @@ class Desk:
     _apart: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "apart"))
     _saying: ThreadPoolExecutor = field(default_factory=lambda: ThreadPoolExecutor(1, "saying"))
     _waiting: int = 0
+    _seen: dict[tuple[str, str], None] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        self.past = Past(self.device)
-        self.streams = Streams(self.device, self.board, self.clock)
+        self.streams = Streams(self.device, self.board, self.follower, self.clock)
         trail = self.device.trail
         self._home = Home(Path(trail.folder)) if trail is not None else None
+
+    @cached_property
+    def past(self) -> "Past":
+        """Loaded with the first question: a page that comes back is waited for, and what reads a trail takes 35 ms more."""
+        from inframe.console.past import Past
+
+        return Past(self.device)
 
     async def apart(self, work: Callable[[], T]) -> T:
         """Do what may take long beside the server's loop, one thing at a time. Raises Refused when too much is waiting."""
@@ -91,6 +102,15 @@ class Desk:
         role = session.role.name.lower() if session is not None else ""
         who = session.name if session is not None else "nobody"
         self.tell(name, text, who, {**(data or {}), **({"role": role} if role else {})}, kind)
+
+    def saw(self, session: Session | None, name: str, text: str) -> None:
+        """The same of what a person looked at: once each, as a page asks again and again."""
+        key = (session.csrf if session is not None else "", text)
+        if key not in self._seen:
+            self._seen[key] = None
+            while len(self._seen) > MOST_SEEN:
+                self._seen.pop(next(iter(self._seen)))
+            self.did(session, name, text)
 
     def tell(self, name: str, text: str, who: str, data: Mapping[str, str], kind: EventKind = EventKind.LOGIN) -> None:
         """Leave an event for the recorder: on the disk, hence beside the server's loop. What can't be left is told the parent."""

@@ -34,7 +34,8 @@ class Follower:
         self._rules = frozenset(device.rules)
         self._alerts: dict[str, tuple[Presence, int, int]] = {}
         self._findings: tuple[Finding, ...] = ()
-        self._last: Shown | None = None
+        self.last: Shown | None = None
+        """The newest record."""
         self._unsent: deque[Sample] = deque(maxlen=HISTORY)
         self.samples: deque[Sample] = deque(maxlen=HISTORY)
         self.starts: dict[str, Happened] = {}
@@ -52,7 +53,7 @@ class Follower:
             self._hear(one)
 
     def _take(self, record: Shown) -> None:
-        self._last, self._findings = record, record.findings
+        self.last, self._findings = record, record.findings
         at = record.shown_ns or record.captured_ns
         before = self._alerts
         self._alerts = {
@@ -74,7 +75,7 @@ class Follower:
 
     def state(self, now_ns: int) -> dict[str, Any]:
         """What the page shows beside the picture."""
-        row, controls, record = self._board.row("display"), self._board.controls(), self._last
+        row, controls, record = self._board.row("display"), self._board.controls(), self.last
         return {
             "at_ns": now_ns,
             "wall": time.time(),

@@ -21,6 +21,7 @@ from inframe.drivers.screens.commands import Command, must_fit
 
 QUALITY = 80
 MOST_CLIENTS = 12
+LEAST_WIDTH = 160
 STATE_NS = 100 * NS_PER_MS
 SHOWN, RAW = 0, 1
 """Kinds of a picture: as it left the gate; as the camera gave it."""
@@ -33,6 +34,8 @@ class Client:
     """One browser that watches."""
 
     wants_raw: bool = False
+    width: int | None = None
+    """So many pixels wide it shows the picture; None: as it is."""
     news: asyncio.Event = field(default_factory=asyncio.Event)
     sent: dict[object, int] = field(default_factory=dict)
     """The number of the newest picture or state that it was sent, by kind."""
@@ -61,7 +64,7 @@ class Live:
         """`raw` gives the captured pixels of a frame as long as they are there; `state` what the page shows beside the picture."""
         self.port = int(listener.getsockname()[1])
         self._width, self._height, self._raw, self._state = width, height, raw, state
-        self._bgr = np.empty((height, width, 3), np.uint8)
+        self._bgr, self._small = (np.empty((height, width, 3), np.uint8) for _ in range(2))
         self._commands: deque[Command] = deque(maxlen=64)
         self._state_ns = self._number = 0
         self.newest: dict[object, tuple[int, bytes | str]] = {}
@@ -78,15 +81,23 @@ class Live:
         clients = tuple(self.clients)
         if not clients:
             return
-        self._put(SHOWN, pixels, seq, shown_ns)
+        width = max(self._width if client.width is None else client.width for client in clients)
+        self._put(SHOWN, pixels, width, seq, shown_ns)
         raw = self._raw(seq) if any(client.wants_raw for client in clients) else None
         if raw is not None:
-            self._put(RAW, raw, seq, shown_ns)
+            self._put(RAW, raw, width, seq, shown_ns)
         self._wake()
 
-    def _put(self, kind: int, pixels: Pixels, seq: int, shown_ns: int) -> None:
-        cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR, dst=self._bgr)
-        _, jpeg = cv2.imencode(".jpg", self._bgr, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
+    def _put(self, kind: int, pixels: Pixels, width: int, seq: int, shown_ns: int) -> None:
+        """One encoding for all, as large as the largest that somebody shows: a browser takes longer to scale a picture than we."""
+        if width < self._width:
+            height = round(self._height * width / self._width)
+            pixels = cv2.resize(
+                pixels, (width, height), dst=self._small[:height, :width], interpolation=cv2.INTER_LINEAR
+            )
+        height, width, _ = pixels.shape
+        bgr = cv2.cvtColor(pixels, cv2.COLOR_RGB2BGR, dst=self._bgr[:height, :width])
+        _, jpeg = cv2.imencode(".jpg", bgr, (cv2.IMWRITE_JPEG_QUALITY, QUALITY))
         self._number += 1
         self.newest[kind] = self._number, HEAD.pack(kind, seq, shown_ns) + jpeg.tobytes()
 

@@ -7,7 +7,7 @@ from inframe import __version__
 from inframe.console.door import CSRF_HEADER
 
 if TYPE_CHECKING:
-    from inframe.console.routes import Route
+    from inframe.console.route import Route
 
 _REFUSED = {
     "400": "not whole",

@@ -1,8 +1,7 @@
-"""What was: questions to the trail that the device writes, and the recordings that lie in its folder. May take seconds."""
+"""What was: questions to the trail that the device writes. May take seconds."""
 
 import time
 from collections import deque
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
@@ -86,22 +85,3 @@ class Past:
         if not found:
             return {"is_there": False}
         return {"is_there": True, **as_json(found[0]), "page": page(found[0])}
-
-    def recordings(self) -> dict[str, Any]:
-        """The files of recordings, newest first."""
-        recording = self._device.recording
-        if recording is None:
-            return {"folder": None, "files": []}
-        folder = Path(recording.folder)
-        files = []
-        for path in folder.glob("*.mcap*"):
-            try:
-                stat = path.stat()
-            except OSError:  # erased meanwhile
-                continue
-            files.append((stat.st_mtime, path.name, stat.st_size))
-        listed = [
-            {"name": name, "bytes": size, "changed": datetime.fromtimestamp(at, UTC).isoformat(timespec="seconds")}
-            for at, name, size in sorted(files, reverse=True)
-        ]
-        return {"folder": str(folder), "codec": recording.codec, "files": listed}

@@ -3,30 +3,23 @@
 import asyncio
 import math
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import Any, Literal
 
-from pydantic import BaseModel, ConfigDict, Field, model_validator
+from pydantic import Field, model_validator
 from starlette.requests import Request
 from starlette.responses import JSONResponse, PlainTextResponse, Response
 
-from inframe.console import describe, drafts
+from inframe.console import describe, drafts, drifted, reels, releases
 from inframe.console.desk import Desk
 from inframe.console.door import answer_refused, read_body, read_query
 from inframe.console.follow import STEPS
 from inframe.console.login import log_in, log_out, told
-from inframe.console.people import Role
 from inframe.console.refused import Refused
+from inframe.console.route import OPERATOR, SERVICE, VIEWER, Asked, Body, Route
 from inframe.console.sessions import Session
 from inframe.drivers.screens.commands import Command, Wish
-from inframe.pipeline.board import Count
+from inframe.pipeline.board import END, NEXT, Count
 from inframe.trail.records import EventKind
-
-
-class Body(BaseModel):
-    """What a request carries: unknown keys are refused."""
-
-    model_config = ConfigDict(extra="forbid", allow_inf_nan=False)
 
 
 class Login(Body):
@@ -38,6 +31,12 @@ class Login(Body):
 
 class Nothing(Body):
     """{}"""
+
+
+class Stop(Body):
+    """What comes after the procedure."""
+
+    then: Literal["end", "next"] = Field("end", description="end: the device stops; next: it begins the next procedure")
 
 
 class Control(Body):
@@ -93,40 +92,6 @@ class FrameNumber(Body):
     seq: int = Field(ge=1, le=2**62)
 
 
-@dataclass(frozen=True, slots=True)
-class Asked:
-    """A request that has passed the door."""
-
-    request: Request
-    session: Session | None
-    body: Any
-    """Of the route's `body`."""
-    query: Any
-    """Of the route's `query`."""
-
-
-Answer = Callable[[Desk, Asked], Awaitable[Any]]
-"""What a route does: returns what JSON can carry, or a Response."""
-
-
-@dataclass(frozen=True, slots=True)
-class Route:
-    """One row of ROUTES."""
-
-    method: Literal["GET", "POST"]
-    path: str
-    role: Role | None
-    """Who may, at least; None: everybody who reaches the page."""
-    answer: Answer
-    body: type[Body] | None = None
-    query: type[Body] | None = None
-    named: bool = False
-    """Only somebody who has logged in, also where nobody must."""
-    is_open_here: bool = False
-    """Without a log-in where only this machine can reach it."""
-    demo_only: bool = False
-
-
 # --- who one is ------------------------------------------------------------------------------------------------------
 
 
@@ -169,7 +134,7 @@ async def _processes(desk: Desk, _asked: Asked) -> Any:
 
 
 async def _streams(desk: Desk, _asked: Asked) -> Any:
-    """Each stream: rate, age, what was lost."""
+    """Each stream of frames and of samples: rate, age, quality, what was lost."""
     return desk.streams.told()
 
 
@@ -210,11 +175,6 @@ async def _frame(desk: Desk, asked: Asked) -> Any:
     return await desk.apart(lambda: desk.past.frame(asked.query.seq))
 
 
-async def _recordings(desk: Desk, _asked: Asked) -> Any:
-    """The recordings in the device's folder."""
-    return await desk.apart(desk.past.recordings)
-
-
 # --- what is done ----------------------------------------------------------------------------------------------------
 
 
@@ -227,10 +187,11 @@ async def _control(desk: Desk, asked: Asked) -> Any:
 
 
 async def _stop(desk: Desk, asked: Asked) -> Any:
-    """End the procedure: the device stops, and the console with it."""
-    desk.did(asked.session, "PROCEDURE_ENDED", "a person ended the procedure at the console")
+    """End the procedure: the device stops, and the console with it; or both begin anew, as the next procedure."""
+    then = asked.body.then
+    desk.did(asked.session, "PROCEDURE_ENDED", "a person ended the procedure at the console", {"then": then})
     await desk.said()
-    desk.board.row(desk.row).set(Count.COMMAND, 1)
+    desk.board.row(desk.row).set(Count.COMMAND, NEXT if then == "next" else END)
     return {}
 
 
@@ -259,8 +220,6 @@ def _finite(value: Any) -> Any:
     return None if isinstance(value, float) and not math.isfinite(value) else value
 
 
-VIEWER, OPERATOR, SERVICE = Role
-
 ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/session", None, _session),
     Route("POST", "/api/login", None, _login, body=Login),
@@ -274,15 +233,17 @@ ROUTES: tuple[Route, ...] = (
     Route("GET", "/api/checkpoint", VIEWER, _checkpoint),
     Route("GET", "/api/trail", VIEWER, _trail, query=Search),
     Route("GET", "/api/frame", VIEWER, _frame, query=FrameNumber),
-    Route("GET", "/api/recordings", VIEWER, _recordings),
+    *reels.ROUTES,
+    *drifted.ROUTES,
     Route("GET", "/api/candidate", VIEWER, _candidate),
     Route("GET", "/api/draft", VIEWER, drafts.draft, query=Which),
     Route("POST", "/api/sign", OPERATOR, drafts.sign, body=Signature, named=True),
     Route("GET", "/openapi.json", VIEWER, _openapi, is_open_here=True),
     Route("GET", "/metrics", VIEWER, _metrics, is_open_here=True),
     Route("POST", "/api/control", OPERATOR, _control, body=Control),
-    Route("POST", "/api/stop", OPERATOR, _stop, body=Nothing, named=True),
+    Route("POST", "/api/stop", OPERATOR, _stop, body=Stop, named=True),
     Route("POST", "/api/candidate", SERVICE, _order, body=CandidateOrder),
+    *releases.ROUTES,
     Route("POST", "/api/break", OPERATOR, _break, body=Break, demo_only=True),
 )
 

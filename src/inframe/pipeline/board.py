@@ -19,6 +19,8 @@ _ROW = 1 + COUNTERS
 _CONTROLS = struct.Struct("<dqqqq")
 _WORD = 8
 _SHOWN = 5  # the word that says which place of each worker is shown
+END, NEXT = 1, 2
+"""To end the procedure; to end it and begin the next one."""
 SHOWN = 0xFF  # its bits that say so; see `places`
 _FIRST_ROW = 8  # the controls have the words before it
 
@@ -58,7 +60,7 @@ class Count(IntEnum):
     PORT = 19
     """web screen: where it listens."""
     COMMAND = 20
-    """screens: 1 when the person asked to end the run."""
+    """screens: what the person asked for, see END and NEXT; 0: nothing."""
     AUDIBLE = 21
     """display: the priority that should sound now."""
     EVENTS = 22

@@ -9,7 +9,7 @@ from inframe.drivers.screens import open_screen
 from inframe.drivers.screens.commands import CommandScreen, Wish, obey
 from inframe.machine.child import ChildContext
 from inframe.pipeline import ring, start
-from inframe.pipeline.board import Board, Count, Row
+from inframe.pipeline.board import END, Board, Count, Row
 from inframe.pipeline.palette import BLACK, WHITE
 from inframe.pipeline.ring import RingReader
 from inframe.pipeline.text import Lettering, Style, stamp
@@ -104,6 +104,6 @@ class ScreenFeed:
         """Do what people asked for at this screen."""
         for command in self._driver.poll():
             if command.wish is Wish.QUIT:
-                self.row.set(Count.COMMAND, 1)
+                self.row.set(Count.COMMAND, END)
             else:
                 self._board.set_controls(obey(self._board.controls(), command, now_ns))

@@ -61,12 +61,13 @@ def records(stream: BinaryIO, name: str, health: Health) -> Iterator[Record]:
             return
         if isinstance(record, Chunk):
             health.chunks += 1
-            yield from _inside(record, health)
+            yield from inside(record, health)
         elif isinstance(record, Schema | Channel | Metadata):
             yield record
 
 
-def _inside(chunk: Chunk, health: Health) -> list[Schema | Channel | Message]:
+def inside(chunk: Chunk, health: Health) -> list[Schema | Channel | Message]:
+    """The records of a chunk; none of one that does not verify, which is counted."""
     try:
         # A frame's own word for its size would be believed, whatever the chunk says.
         size = frame_content_size(chunk.data) if chunk.compression == "zstd" else len(chunk.data)
@@ -107,9 +108,14 @@ class Recording:
             stream, is_whole = open_part(path, self.key)
             cut = len(self.health.cut)
             with stream:
-                yield from _Parser(path, self.wall_minus_monotonic_ns).events(records(stream, path.name, self.health))
+                yield from parser(path, self).events(records(stream, path.name, self.health))
             if not is_whole and len(self.health.cut) == cut:
                 self.health.cut.append(path.name)
+
+
+def parser(path: Path, recording: Recording) -> "_Parser":
+    """For the records of one of its parts."""
+    return _Parser(path, recording.wall_minus_monotonic_ns)
 
 
 def open_recording(path: Path, key: Path | None = None) -> Recording:

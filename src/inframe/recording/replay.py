@@ -36,6 +36,7 @@ from inframe.pipeline.ring import Header, RingReader, RingWriter
 from inframe.recording import schema
 from inframe.recording.compare import Outcome
 from inframe.recording.events import Packet, Said
+from inframe.recording.kept import Kept
 from inframe.recording.read import Read, Recording
 from inframe.recording.report import Report
 from inframe.recording.sensed import RecordedSensors
@@ -163,6 +164,8 @@ class Stage:
     device: Device
     runner: Runner
     report: Report
+    kept: Kept | None = None
+    """Where what was decided goes as well."""
     clock: ManualClock = field(default_factory=lambda: ManualClock(0))
     sensors: RecordedSensors = field(init=False)
     _session: schema.Session | None = None
@@ -342,6 +345,8 @@ class Stage:
         recorded, self._pending = self._pending, None
         if recorded is not None:
             self.report.decision(recorded, decision)
+            if self.kept is not None:
+                self.kept.decision(recorded, decision)
 
     def skipped(self, frames: int) -> None:
         """See loop.Journal."""
@@ -350,11 +355,11 @@ class Stage:
         """See loop.Island."""
 
 
-def replay(recording: Recording, device: Device, report: Report) -> Report:
-    """Run `recording` through the loop of `device`, whose displayed stream has its size. Raises ConfigError."""
+def replay(recording: Recording, device: Device, report: Report, kept: Kept | None = None) -> Report:
+    """Run `recording` through the loop of `device`, whose displayed stream has its size. Raises ConfigError, OSError of `kept`."""
     runner = Runner(device, report)
     try:
-        Stage(recording, device, runner, report).run()
+        Stage(recording, device, runner, report, kept).run()
     finally:
         runner.close()
     report.health(recording.health)

@@ -29,6 +29,8 @@ from inframe.core.types import Audio, Controls, Mode, Verdict
 FORMAT = "inframe recording 1"
 METADATA = "inframe"
 DECISION, STATUS, SESSION, GAP, ALERTS = "/decision", "/status", "/session", "/gap", "/alerts"
+OVER = "over: "
+"""How the message of an alert begins that has ended."""
 
 _Int = Annotated[int, Field(ge=0, lt=1 << 63)]
 

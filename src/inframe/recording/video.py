@@ -20,6 +20,7 @@ from av.video.reformatter import ColorRange, Colorspace
 from inframe.core.errors import DeviceFault, one_line
 from inframe.core.types import Pixels
 
+_START, _KEY_UNITS, _LOOKED = b"\0\0\1", (5, 7), 4096
 BT709 = 1
 """ISO/IEC 23091-2: primaries, transfer and matrix of HD video have the same number."""
 CODECS: dict[str, tuple[str, str, dict[str, str]]] = {
@@ -100,3 +101,13 @@ class Decoder:
         if picture.shape[0] < height or picture.shape[1] < width:
             return None
         return np.ascontiguousarray(picture[:height, :width])
+
+
+def is_key(data: bytes) -> bool:
+    """Whether an access unit needs none before it: it has an IDR slice, or what one needs (ITU-T H.264, table 7-1)."""
+    at = data.find(_START)
+    while 0 <= at < _LOOKED and at + 3 < len(data):
+        if data[at + 3] & 31 in _KEY_UNITS:
+            return True
+        at = data.find(_START, at + 3)
+    return False

@@ -203,7 +203,7 @@ class RecordingWriter:
         for key in sorted(alerts.keys() ^ self._alerts.keys()):
             text, priority = self._texts.get(key, (key, Priority.LOW))
             level = schema.LEVELS[_LEVELS[priority]] if key in alerts else schema.LEVELS["INFO"]
-            message = text if key in alerts else f"over: {text}"
+            message = text if key in alerts else f"{schema.OVER}{text}"
             data = schema.foxglove("foxglove.Log", self._wall(self._decided_ns), level=level, message=message, name=key)
             self._add(part, schema.ALERTS, self._decided_ns, data)
         self._alerts = dict(alerts)

@@ -24,6 +24,17 @@ export function pairs(list, entries) {
   list.replaceChildren(...entries.flatMap(([name, value]) => [make("dt", name), make("dd", value ?? "–")]));
 }
 
+// how much of a whole, as a picture; the number stands beside it
+export function bar(share) {
+  const space = "http://www.w3.org/2000/svg", picture = document.createElementNS(space, "svg"), box = document.createElementNS(space, "rect");
+  picture.setAttribute("viewBox", "0 0 100 10");
+  picture.setAttribute("preserveAspectRatio", "none");
+  picture.setAttribute("aria-hidden", "true");
+  for (const [name, value] of Object.entries({ width: Math.max(0.5, 100 * share), height: 10, fill: "#7fb2ff" })) box.setAttribute(name, value);
+  picture.append(box);
+  return picture;
+}
+
 let hush = 0;
 export function say(what) {
   by("said").textContent = what;

@@ -26,16 +26,16 @@ export async function post(path, body = {}) {
 
 export function known(said) { Object.assign(session, said); }
 
-const LOGGED_OUT = 4401, FIRST_MS = 300, LONGEST_MS = 2000;
+const LOGGED_OUT = 4401, FIRST_MS = 30, LONGEST_MS = 500;
 
 // Calls on.picture(kind, frame, jpeg), on.state(state), on.open(), on.lost(mustLogIn); comes back by itself until `close`.
 export class Link {
-  constructor(on) { this.on = on; this.wait = FIRST_MS; this.raw = false; this.socket = null; this.wanted = false; }
+  constructor(on) { this.on = on; this.wait = FIRST_MS; this.raw = false; this.width = 0; this.socket = null; this.wanted = false; }
 
   open() {
     this.wanted = true;
     const scheme = location.protocol === "https:" ? "wss" : "ws";
-    const socket = new WebSocket(`${scheme}://${location.host}/live${this.raw ? "?raw=1" : ""}`);
+    const socket = new WebSocket(`${scheme}://${location.host}/live?raw=${this.raw ? 1 : 0}&width=${this.width}`);
     this.socket = socket;
     socket.binaryType = "arraybuffer";
     socket.addEventListener("open", () => { this.wait = FIRST_MS; this.on.open(); });
@@ -58,5 +58,11 @@ export class Link {
 
   close() { this.wanted = false; const socket = this.socket; this.socket = null; socket?.close(); }
 
-  beside(raw) { this.raw = raw; if (this.wanted) { this.close(); this.open(); } }
+  // other pictures: the camera's too, or of another width
+  ask(raw, width) {
+    if (raw === this.raw && width === this.width) return;
+    this.raw = raw;
+    this.width = width;
+    if (this.wanted) { this.close(); this.open(); }
+  }
 }

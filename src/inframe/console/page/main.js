@@ -5,26 +5,31 @@ import * as drafts from "./drafts.js";
 import { get, known, Link, session } from "./link.js";
 import * as operate from "./operate.js";
 import { Picture } from "./picture.js";
+import { drift } from "./drift.js";
+import * as reels from "./reels.js";
+import * as release from "./release.js";
 import { Sound } from "./sound.js";
 import * as tables from "./tables.js";
 import { Timing } from "./timing.js";
 import * as trail from "./trail.js";
 import { LANGUAGES, number, speak, text } from "./words.js";
 
-const REFRESH_MS = 1000;
+const REFRESH_MS = 1000, LOOK_MS = 400;
 const picture = new Picture(), timing = new Timing(), sound = new Sound(), alerts = new Alerts(trail.explain);
-const OPENED = { processes: tables.processes, models: tables.models, recordings: tables.recordings, drafts: drafts.open, service: () => operate.candidate(about.candidate) };
+const OPENED = { processes: tables.processes, models: tables.models, drafts: drafts.open, service: () => Promise.all([operate.candidate(about.candidate), release.release(about.updates)]) };
+const ASKED_ONCE = { drift, recordings: reels.recordings }; // they change with a procedure, not with a frame
 let about = null, view = "live", state = null;
 
 const link = new Link({
   picture: (kind, frame, jpeg) => picture.put(kind, frame, jpeg),
-  open: () => { document.body.dataset.link = "open"; },
-  lost: mustLogIn => { document.body.dataset.link = "lost"; if (mustLogIn) again(); else setTimeout(look, 400); },
+  open: () => { document.body.dataset.link = "open"; look(); if (!about) begin().catch(() => {}); },
+  lost: mustLogIn => { document.body.dataset.link = "lost"; if (mustLogIn) again(); else setTimeout(look, LOOK_MS); },
   state: show,
 });
 
 function show(now) {
   state = now;
+  if (!about) return; // the first pictures come before all that is known of the device
   by("mode").hidden = by("ai").hidden = false;
   by("mode").textContent = text(`mode.${now.mode}`);
   by("mode").classList.toggle("good", now.mode === "NOMINAL");
@@ -55,9 +60,25 @@ async function look() {
 async function again() {
   link.close();
   await operate.whoAmI();
+  start();
+}
+
+async function first() {
+  for (;;) {
+    try { await operate.whoAmI(); return; } catch { await new Promise(resolve => setTimeout(resolve, LOOK_MS)); }
+  }
+}
+
+// The picture first: what else the page needs comes beside it.
+function start() {
   if (!session.role) { operate.askWho(); return; }
-  if (!about) await begin();
+  if (!about) link.ask(false, picture.width);
   link.open();
+}
+
+// Pictures come in the size in which they are shown.
+function ask() {
+  if (view === "live" && about) link.ask(!by("camera").hidden, picture.width);
 }
 
 async function begin() {
@@ -65,7 +86,7 @@ async function begin() {
   by("device").textContent = about.device;
   document.title = `${about.device} - inframe`;
   by("unsigned").hidden = about.unsigned.length === 0;
-  [by("picture").width, by("picture").height] = [about.stream.width, about.stream.height];
+  picture.begin(about.stream);
   alerts.begin(about.priorities);
   said();
   await timing.begin(about);
@@ -80,6 +101,7 @@ function said() {
   trail.sayKinds();
   operate.demo(about ?? {});
   operate.rights();
+  release.rights();
   alerts.items.forEach(item => item.element.remove());
   alerts.items.clear();
   if (state) show({ ...state, samples: [] });
@@ -93,9 +115,11 @@ async function open(name) {
     if (isOpen) button.setAttribute("aria-current", "page"); else button.removeAttribute("aria-current");
     by(`view-${button.dataset.view}`).hidden = !isOpen;
   }
+  ask();
   if (!session.role) return;
   if (name === "timing") timing.draw(true);
   if (name === "trail") { trail.checkpoint(); trail.search(); }
+  try { await ASKED_ONCE[name]?.(); } catch { /* as below */ }
   await refresh();
 }
 
@@ -115,8 +139,9 @@ by("beside").addEventListener("click", () => {
   by("camera").hidden = !both;
   by("pictures").classList.toggle("two", both);
   by("beside").setAttribute("aria-pressed", both);
-  link.beside(both);
+  ask();
 });
+addEventListener("resize", ask);
 by("sound").addEventListener("click", () => {
   sound.switch();
   by("sound").setAttribute("aria-pressed", sound.isOn);
@@ -130,8 +155,11 @@ by("language").addEventListener("change", async () => {
 
 const wanted = localStorage.getItem("language") ?? navigator.language.slice(0, 2);
 by("language").value = LANGUAGES.includes(wanted) ? wanted : "en";
-await speak(by("language").value);
 known({});
+await Promise.all([speak(by("language").value), first()]);
+operate.rights();
 operate.begin(about, again);
+reels.begin();
+release.begin();
 setInterval(refresh, REFRESH_MS);
-await again();
+start();

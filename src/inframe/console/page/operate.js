@@ -28,7 +28,7 @@ export function rights() {
   by("login-open").hidden = session.is_logged_in || !session.can_log_in;
   by("logout").hidden = !session.is_logged_in;
   for (const id of ["acknowledge", "audio", "overlay", "opacity"]) by(id).disabled = !may("operator");
-  by("stop").disabled = !(may("operator") && session.is_logged_in);
+  for (const id of ["stop", "next"]) by(id).disabled = !(may("operator") && session.is_logged_in);
   for (const button of document.querySelectorAll("[data-order]")) button.disabled = !may("service");
   for (const button of document.querySelectorAll("[data-break]")) button.disabled = !may("operator");
 }
@@ -62,7 +62,7 @@ export async function candidate(isPossible = true) {
   } catch (refused) { pairs(by("candidate"), [[text("candidate.phase"), refused.message]]); }
 }
 
-function sure(what) {
+export function sure(what) {
   by("sure-text").textContent = what;
   const dialog = by("sure");
   dialog.returnValue = "no";
@@ -75,7 +75,8 @@ export function begin(about, again) {
   by("audio").addEventListener("click", () => order("/api/control", { wish: "audio_pause" }));
   by("overlay").addEventListener("click", () => order("/api/control", { wish: "overlay" }));
   by("opacity").addEventListener("change", () => order("/api/control", { wish: "opacity", value: Number(by("opacity").value) }));
-  by("stop").addEventListener("click", async () => { if (await sure(text("stop.sure"))) order("/api/stop", {}, "stopped"); });
+  by("stop").addEventListener("click", async () => { if (await sure(text("stop.sure"))) order("/api/stop", { then: "end" }, "stopped"); });
+  by("next").addEventListener("click", async () => { if (await sure(text("next.sure"))) order("/api/stop", { then: "next" }, "next.begins"); });
   for (const button of document.querySelectorAll("[data-order]")) button.addEventListener("click", async () => {
     if (await sure(text(`candidate.${button.dataset.order}.sure`)) && await order("/api/candidate", { order: button.dataset.order }, "done")) candidate();
   });

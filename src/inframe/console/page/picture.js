@@ -6,7 +6,7 @@ const STOPPED_MS = 1500, RATED_MS = 2000;
 const SHOWN = 0;
 
 class Canvas {
-  constructor(id) { this.element = by(id); this.pen = this.element.getContext("2d"); this.waiting = null; this.busy = false; this.frame = 0; }
+  constructor(id) { this.element = by(id); this.pen = this.element.getContext("2d", { alpha: false }); this.waiting = null; this.busy = false; this.frame = 0; }
 
   put(frame, jpeg, drawn) {
     this.waiting = [frame, jpeg];
@@ -42,10 +42,20 @@ export class Picture {
     setInterval(() => this.look(), 250);
   }
 
+  begin(stream) {
+    for (const { element } of [this.shown, this.raw]) {
+      element.style.setProperty("--own", `${stream.width}px`);
+      element.style.setProperty("--ratio", stream.width / stream.height);
+    }
+  }
+
   put(kind, frame, jpeg) {
     if (kind === SHOWN) this.shown.put(frame, jpeg, () => this.count());
     else this.raw.put(frame, jpeg, () => {});
   }
+
+  // how many pixels wide a picture is shown here
+  get width() { return Math.round(this.shown.element.clientWidth * devicePixelRatio); }
 
   get frame() { return this.shown.frame; }
 

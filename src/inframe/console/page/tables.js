@@ -1,7 +1,7 @@
-// Processes, streams, models, recordings: asked for anew while their view is open.
+// Processes, streams, models: asked for anew while their view is open.
 import { by, fill, make, pairs } from "./dom.js";
 import { get } from "./link.js";
-import { language, number, text } from "./words.js";
+import { number, text } from "./words.js";
 
 const columns = (prefix, names) => names.map(([name, kind]) => [text(`${prefix}.${name}`), kind]);
 
@@ -14,12 +14,21 @@ export async function processes() {
     return [one.name, scheduling, now ? `${now.core} (${now.cores})` : null, now ? number(now.memory_mb, 0) : null,
       now ? number(now.cpu_s, 1) : null, `${one.restarts}`, one.beat_ms === null ? null : number(one.beat_ms, 0), counted(one.counts)];
   }), told.map(one => one.running ? null : one.has_started ? "off" : "quiet"));
-  const own = [["name"], ["camera"], ["size"], ["fps", "number"], ["age", "number"], ["frames", "number"], ["dropped", "number"], ["damaged", "number"], ["reconnects", "number"]];
-  fill(by("streams"), columns("streams", own), streams.map(one => [
-    one.name, one.camera, one.size, `${number(one.fps, 1)} / ${number(one.declared_fps, 0)}`, number(one.age_ms, 0),
+  const own = [["name"], ["camera"], ["size"], ["fps", "number"], ["age", "number"], ["quality"], ["frames", "number"], ["dropped", "number"], ["damaged", "number"], ["reconnects", "number"]];
+  fill(by("streams"), columns("streams", own), streams.frames.map(one => [
+    one.name, one.camera, one.size, `${number(one.fps, 1)} / ${number(one.declared_fps, 0)}`, number(one.age_ms, 0), quality(one.quality),
     number(one.frames, 0), number(one.dropped, 0), number(one.damaged, 0), number(one.reconnects, 0),
-  ]));
+  ]), streams.frames.map(one => one.quality === "ok" ? null : "off"));
+  by("sensors-title").hidden = by("sensors-box").hidden = streams.samples.length === 0;
+  const sensed = [["name"], ["driver"], ["hz", "number"], ["age", "number"], ["quality"], ["values", "text"], ["samples", "number"], ["left", "number"], ["clock", "text"]];
+  fill(by("sensors"), columns("sensors", sensed), streams.samples.map(one => [
+    one.name, one.sensor, `${number(one.hz, 1)} / ${number(one.declared_hz, 0)}`, number(one.age_ms, 0), quality(one.quality),
+    one.values.map(value => `${value.name} ${number(value.value, 2)}${value.unit ? ` ${value.unit}` : ""}`).join(", "), number(one.samples, 0), number(one.left_out, 0),
+    one.clock ? text("sensors.clock.of", { drift: number(one.clock.drift_ppm, 0), ms: number(one.clock.uncertain_ms, 2) }) : null,
+  ]), streams.samples.map(one => one.quality === "ok" ? null : "off"));
 }
+
+function quality(name) { return text(`quality.${name}`); }
 
 function counted(counts) {
   return Object.entries(counts).map(([name, value]) => `${text(`counted.${name}`)} ${number(value, 0)}`).join(", ");
@@ -38,13 +47,4 @@ export async function models() {
     ]);
     return make("article", [make("h3", one.name), list], { class: "card" });
   }));
-}
-
-export async function recordings() {
-  const told = await get("/api/recordings");
-  by("recordings-said").textContent = told.folder ? text("recordings.folder", { folder: told.folder, codec: told.codec }) : text("recordings.none");
-  const names = [["name", "text"], ["size", "number"], ["changed"], ["replay", "text"]];
-  fill(by("recordings"), columns("recordings", names), told.files.map(file => [
-    file.name, `${number(file.bytes / 1e6, 1)} MB`, new Date(file.changed).toLocaleString(language), make("code", `inframe replay ${file.name}`),
-  ]));
 }

@@ -1,5 +1,5 @@
 // The record: search it, and explain one frame in full.
-import { by, fill, make, pairs } from "./dom.js";
+import { bar, by, fill, make, pairs } from "./dom.js";
 import { get } from "./link.js";
 import { number, text } from "./words.js";
 
@@ -96,16 +96,6 @@ function model(one) {
 function bars(rows) {
   const most = Math.max(...rows.map(row => row[1]), 0.001);
   return make("div", rows.flatMap(([name, value]) => [make("span", name), bar(value / most), make("span", `${number(value, 2)} ms`)]), { class: "bars" });
-}
-
-function bar(share) {
-  const space = "http://www.w3.org/2000/svg", picture = document.createElementNS(space, "svg"), box = document.createElementNS(space, "rect");
-  picture.setAttribute("viewBox", "0 0 100 10");
-  picture.setAttribute("preserveAspectRatio", "none");
-  picture.setAttribute("aria-hidden", "true");
-  for (const [name, value] of Object.entries({ width: Math.max(0.5, 100 * share), height: 10, fill: "#7fb2ff" })) box.setAttribute(name, value);
-  picture.append(box);
-  return picture;
 }
 
 export function saveProof() {

@@ -5,7 +5,8 @@ from socket import AF_INET, AF_INET6, create_server, socket
 from inframe.core.errors import DeviceFault, one_line
 from inframe.core.web import WebScreen
 
-BACKLOG = 32
+BACKLOG = 128
+"""Connections that the kernel keeps while the page is started again: whoever comes then waits, and is not refused."""
 
 
 def listen(config: WebScreen) -> socket:
