@@ -61,11 +61,21 @@ class BoundedHttp(H11Protocol):
 class BoundedSocket(WSProtocol):
     """One connection that pictures go over."""
 
+    _linger: asyncio.TimerHandle | None = None
+    _is_lost = False
+
     async def run_asgi(self) -> None:
         try:
             await super().run_asgi()
         finally:
-            self.loop.call_later(LINGER_S, self.transport.abort)
+            if not self._is_lost:  # a transport that is gone can't be aborted
+                self._linger = self.loop.call_later(LINGER_S, self.transport.abort)
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        self._is_lost = True
+        if self._linger is not None:
+            self._linger.cancel()
+        super().connection_lost(exc)
 
 
 def make_server(app: ASGIApp, config: WebScreen) -> uvicorn.Server:
