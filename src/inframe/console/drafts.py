@@ -12,7 +12,7 @@ from inframe.trail.records import EventKind
 
 if TYPE_CHECKING:
     from inframe.console.desk import Desk
-    from inframe.console.routes import Asked
+    from inframe.console.route import Asked
 
 MOST_WAITING = 4
 _waiting: set[object] = set()
