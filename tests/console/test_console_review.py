@@ -349,7 +349,9 @@ def test_service_puts_a_release_off_shows_it_and_confirms_it(served: Visit, full
     until(lambda: full.world.status.state is State.COMMITTED)
     page.wait_for_selector("#release:has-text('committed')")
     assert full.world.status.history[-1].text == "two: QA 12 (sara, at the console)"
-    lines = {line["text"].split()[0]: line for line in events(full.person("sara"), "RELEASE_ORDER")}
+    sara = full.person("sara")
+    until(lambda: len(events(sara, "RELEASE_ORDER")) == 3)  # the recorder writes once a second
+    lines = {line["text"].split()[0]: line for line in events(sara, "RELEASE_ORDER")}
     assert set(lines) == {"defer", "trial", "commit"}
     assert (lines["commit"]["who"], lines["commit"]["data"]["role"], lines["commit"]["data"]["why"]) == (
         "sara",
