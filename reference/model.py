@@ -11,8 +11,8 @@ from reference.data import MEAN, STD
 
 __all__ = ["MEAN", "STD", "Anatomy", "Block", "conv"]
 
-WIDTHS = (32, 64, 96, 96)  # at a quarter, an eighth, a sixteenth, a thirty-second of the input's size
-BLOCKS = (1, 1, 2, 1)
+WIDTHS = (32, 64, 96, 80)  # at a quarter, an eighth, a sixteenth, a thirty-second of the input's size
+BLOCKS = (1, 3, 2, 1)
 DECODER = 48
 
 

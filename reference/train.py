@@ -45,14 +45,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    stages: tuple[Stage, ...] = (Stage(5500, 16, (96, 160)), Stage(2000, 12, INPUT))
+    stages: tuple[Stage, ...] = (Stage(22000, 16, (96, 160)), Stage(9000, 12, INPUT))
     procedures: int = 2400
     frames: int = 6  # of each procedure
     unseen: int = 100
     apart: int = 50
     rate: float = 2e-3
     warm: int = 200  # steps in which the rate rises to that
-    settle: int = 3000  # and last ones in which it falls to nothing
+    settle: int = 9000  # and last ones in which it falls to nothing
     seed: int = 7
 
     def longer(self, times: float) -> "Plan":
@@ -126,12 +126,15 @@ def rate_at(plan: Plan, step: int) -> float:
     return min((step + 1) / plan.warm, left / plan.settle, 1.0)
 
 
-def average(mean: Anatomy, model: Anatomy, step: int) -> None:
-    """Move ``mean`` towards ``model``: weights averaged over some hundred steps are steadier than the last ones."""
-    keep = min(0.998, step / (step + 10))
+def follow(mean: list[Tensor], model: list[Tensor], step: int) -> None:
+    """Move the weights ``mean`` towards ``model``: averaged over some hundred steps they are steadier than the last ones."""
     with torch.no_grad():
-        for kept, new in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
-            kept.lerp_(new, 1 - keep) if kept.is_floating_point() else kept.copy_(new)
+        torch._foreach_lerp_(mean, model, 1 - min(0.998, step / (step + 10)))
+
+
+def weights(model: Anatomy) -> list[Tensor]:
+    """All numbers of a model, those of its norms too."""
+    return [tensor for tensor in model.state_dict().values() if tensor.is_floating_point()]
 
 
 def train(plan: Plan, frames: Frames) -> tuple[Anatomy, list[float]]:
@@ -140,7 +143,8 @@ def train(plan: Plan, frames: Frames) -> tuple[Anatomy, list[float]]:
     steps = sum(stage.steps for stage in plan.stages)
     model = Anatomy(len(CLASSES)).to(memory_format=torch.channels_last)
     mean: Anatomy = deepcopy(model)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=0.02)
+    averaged, trained = weights(mean), weights(model)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=0.02, fused=True)
     schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, partial(rate_at, plan))
     progress, losses, halved = Progress("training", steps), [], has_bfloat16()
     for step, (pictures, masks) in enumerate(batches(plan, frames)):
@@ -151,7 +155,7 @@ def train(plan: Plan, frames: Frames) -> tuple[Anatomy, list[float]]:
         loss.backward()
         optimiser.step()
         schedule.step()
-        average(mean, model, step)
+        follow(averaged, trained, step)
         losses.append(loss.item())
         progress.at(step + 1, f"loss {np.mean(losses[-50:]):.3f}")
     mean.eval()
