@@ -140,6 +140,10 @@ class DecodeSegmentation(Part):
     )
     layout: Literal["nchw", "nhwc"] = "nchw"
     threshold: Fraction = 0.5
+    size: tuple[Side, Side] | None = Field(
+        None,
+        description="width and height of the mask: scores are interpolated to it before they are compared; null: the output's",
+    )
 
 
 class DecodeDetection(Part):
