@@ -1,15 +1,17 @@
 """Graded warnings against the truth of the scene: what an event is, when it is found, what a false alert is. numpy only.
 
-The truth of a frame is the signed distance from the tool's true tip to the edge of the structure as it is, also where a tool hides it
-(negative: inside; of the scene's own classes at 640x360, in pixels of 1280x720), and the seconds until it is 0 at the rate of the last
-tenth of a second. A frame whose tip is out of the picture, or that has none of the structure, has none.
+The truth of a frame is the signed distance from the tool's true tip to the edge of the structure as it is, also where a tool
+hides it (negative: inside; of the scene's own classes at 640x360, in pixels of 1280x720), and the seconds until it is 0 at the
+rate of the last tenth of a second. A frame whose tip is out of the picture, or that has none of the structure, has none.
 
-A grade has a value at which it must be said and one beyond which it must not: they are the rule's `below` and `release`. An event
-begins when three of four frames are below the first, and ends 0.3 s after the last one that is not beyond the second. It is found if
-the alert stands at some moment from half a second before it until half a second after it. An alert is false if no frame from half a
-second before it until half a second after it is within the second value; `strictly` false if there is no event then.
+A grade has a value at which it must be said and one beyond which it must not: they are the rule's `below` and `release`. An
+event begins when three of four frames are below the first, and ends 0.3 s after the last one that is not beyond the second. It
+is found if the alert stands at some moment from half a second before it until half a second after it. An alert is false if no
+frame from half a second before it until half a second after it is within the second value; `strictly` false if there is no
+event then.
 """
 
+from collections.abc import Callable
 from dataclasses import dataclass, field
 
 import numpy as np
@@ -126,9 +128,11 @@ def leads(px: Numbers, said: list[Span]) -> tuple[float, ...]:
     return tuple(found)
 
 
-def interval(numbers: list[Numbers], of: "object", draws: int = 2000) -> tuple[float, float, float]:
+def interval(
+    numbers: list[Numbers], of: Callable[[list[Numbers]], float], draws: int = 2000
+) -> tuple[float, float, float]:
     """A figure of all procedures with its 95 % interval by bootstrap over procedures: `of` takes a list of procedures' numbers."""
     rng = np.random.default_rng(1)
-    assert callable(of)
     drawn = [of([numbers[i] for i in rng.integers(0, len(numbers), len(numbers))]) for _ in range(draws)]
-    return float(of(numbers)), *map(float, np.nanpercentile(drawn, [2.5, 97.5]))
+    low, high = np.nanpercentile(drawn, [2.5, 97.5])
+    return of(numbers), float(low), float(high)

@@ -116,7 +116,8 @@ class Robot:
         self.clock = ManualClock(BEGAN)
         row = Board(board, ("sensor.pose",)).row("sensor.pose")
         self.sensing = Sensing(self.one, SampleWriter(ring), row, self.clock)
-        self.aligner = Aligner({"pose": plan_of(self.one)}, {"pose": SampleReader(ring)})
+        self.reader = SampleReader(ring)
+        self.aligner = Aligner({"pose": plan_of(self.one)}, {"pose": self.reader})
         os.close(board)
         os.close(ring)
         half = np.radians(TURN_DEG) / 2
@@ -149,10 +150,8 @@ class Moment(NamedTuple):
     pixels: Any
     tissue: Any
     """The scene's classes, also where a tool hides them."""
-    samples: Samples
-    """What the display knows when it decides."""
-    early: Samples
-    """What a worker knows when it begins."""
+    robot: "Robot"
+    """What the device knows of the tool: by now what a worker knows when it begins."""
     exact: Samples
     """The true pose."""
 
@@ -163,10 +162,9 @@ def moments(scene: Procedure, seed: int, seconds: float, made: Device) -> Iterat
     for i in range(int(seconds * FPS)):
         now = BEGAN + int((WARM_S + i / FPS) * NS_PER_S)
         pixels, _, _ = scene.frame(i)
-        early = robot.samples(now, EARLY_NS)
-        samples = robot.samples(now, DECIDED_NS)
+        robot.samples(now, EARLY_NS)
         exact: Samples = {"pose": Aligned(tip_mm(scene, 0, i / FPS), 1, 0, 0)}
-        yield Moment(i, now, np.ascontiguousarray(pixels), scene.tissue(i), samples, early, exact)
+        yield Moment(i, now, np.ascontiguousarray(pixels), scene.tissue(i), robot, exact)
 
 
 @dataclass
@@ -187,10 +185,11 @@ class Grades:
         """One more frame, and what the model says of it."""
         steps = Steps(moment.now_ns, moment.now_ns, moment.now_ns, moment.now_ns)
         fresh = (Result("anatomy", 1, moment.now_ns, output, steps),) if isinstance(output, Masks) else ()
-        self.states = step_rules(self.plans, fresh, moment.now_ns, self.states, ai_on=True, samples=moment.samples)
+        samples = moment.robot.samples(moment.now_ns, DECIDED_NS)
+        self.states = step_rules(self.plans, fresh, moment.now_ns, self.states, ai_on=True, samples=samples)
         watched, tissue = self.watched, Masks(np.ascontiguousarray(moment.tissue, np.uint8))
         watched.true_px.append(self._away(tissue, moment.exact))
-        watched.own_px.append(self._away(tissue, moment.samples))
+        watched.own_px.append(self._away(tissue, samples))
         known = self.states[0].approach
         watched.said_px.append(known.px * FULL if known is not None and known.at_ns == moment.now_ns else np.nan)
         stands = {one.rule for one in findings(self.plans, self.states)}
@@ -272,9 +271,11 @@ def _graded(grade: str, done: list[Watched]) -> str:
     sensitivity, low, high = grading.interval(rows, share)
     false, least, most = grading.interval(rows, rate)
     total = np.concatenate(rows).sum(axis=0)
+    exactly = rate(rows, 3)
     return (
-        f"{grade}: {total[1]:.0f} of {total[0]:.0f} found, {sensitivity:.3f} ({low:.3f} to {high:.3f}); false {total[2]:.0f} in "
-        f"{total[4]:.1f} min, {false:.2f} a minute ({least:.2f} to {most:.2f}); strictly {total[3]:.0f}, {rate(rows, 3):.2f} a minute"
+        f"{grade}: {total[1]:.0f} of {total[0]:.0f} found, {sensitivity:.3f} ({low:.3f} to {high:.3f}); "
+        f"false {total[2]:.0f} in {total[4]:.1f} min, {false:.2f} a minute ({least:.2f} to {most:.2f}); "
+        f"strictly {total[3]:.0f}, {exactly:.2f} a minute"
     )
 
 

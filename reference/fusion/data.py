@@ -2,8 +2,9 @@
 
     python -m reference.fusion.data --procedures 60 --out DIR
 
-Of each moment: the picture around the tip by kinematics and around the tip that the anatomy model sees, what that model says there, the
-window of poses with the errors of `reference.guidance`, and whether the true tip touches the gallbladder within AHEAD_S.
+Of each moment: the picture around the tip by kinematics and around the tip that the anatomy model sees, what that model says
+there, the window of poses with the errors of `reference.guidance`, and whether the true tip touches the gallbladder within
+AHEAD_S.
 """
 
 import argparse
@@ -19,7 +20,8 @@ from inframe.core.types import Masks
 from inframe.pipeline.model import Model, load_of
 from inframe.pipeline.project import rotate
 from reference.data import MEAN, STD
-from reference.fusion.model import AHEAD_S, PAST, RATE_HZ, WINDOW, cut, maps_of, motion, project, tip_seen
+from reference.fusion import AHEAD_S, PAST, RATE_HZ, WINDOW
+from reference.fusion.model import cut, maps_of, motion, project, tip_seen
 from reference.guidance import FPS, FX, HEIGHT, NOISE_MM, SHIFT_MM, TURN_DEG, WIDTH, at_work, device, tip_mm
 from reference.scene.classes import GALLBLADDER
 from reference.scene.procedure import Procedure
@@ -61,7 +63,9 @@ def moments(seed: int, model: Model) -> dict[str, Any] | None:
     rng, clock = np.random.default_rng(seed), MonotonicClock()
     turn, shift = handeye(rng)
     on = [touched(scene, i / FPS) for i in range(int(SECONDS * FPS) + int(AHEAD_S * FPS) + 1)]
-    rows: dict[str, list[Any]] = {key: [] for key in ("part", "maps", "pose", "seen_part", "seen_maps", "seen", "on", "will")}
+    rows: dict[str, list[Any]] = {
+        key: [] for key in ("part", "maps", "pose", "seen_part", "seen_maps", "seen", "on", "will")
+    }
     past = torch.zeros(1, PAST, 2)
     for i in range(0, int(SECONDS * FPS), STEP):
         if on[i] is None:
@@ -72,7 +76,10 @@ def moments(seed: int, model: Model) -> dict[str, Any] | None:
             continue
         small = cv2.resize(pixels, (320, 192)).astype(np.float32) / 255
         image = torch.from_numpy(((small - MEAN) / STD).transpose(2, 0, 1).astype(np.float32)[None])
-        classes, pose = torch.from_numpy(output.classes.copy())[None], torch.tensor([poses(scene, i / FPS, rng, turn, shift)])
+        classes, pose = (
+            torch.from_numpy(output.classes.copy())[None],
+            torch.tensor([poses(scene, i / FPS, rng, turn, shift)]),
+        )
         at, _ = motion(project(pose))
         seen = tip_seen(classes, past[:, -1])
         past = torch.cat([past[:, 1:], seen[:, None]], 1)
@@ -103,7 +110,10 @@ def main() -> None:
         found = moments(seed, model) if not file.exists() else {}
         if found:
             np.savez(file, **found)
-            print(f"{seed}: {len(found['on'])} moments, {found['on'].mean():.2f} on it, {found['will'].mean():.2f} soon", flush=True)
+            print(
+                f"{seed}: {len(found['on'])} moments, {found['on'].mean():.2f} on it, {found['will'].mean():.2f} soon",
+                flush=True,
+            )
         done += found is not None
     model.close()
 

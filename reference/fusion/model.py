@@ -2,20 +2,20 @@
 takes what the device has: the picture, the anatomy model's answer of any size, a window of poses.
 """
 
+from itertools import pairwise
+
 import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
+from reference.fusion import AHEAD_S, RATE_HZ, WINDOW
 from reference.scene.classes import GALLBLADDER, SHAFT, TIP
 
-WINDOW, RATE_HZ = 16, 100  # poses that the model is given
-AHEAD_S = 0.5  # a contact within so long is what it is asked about
 SIDE, SPAN = 64, 0.25  # the part of the picture around the tip: cells, and frame widths
 ASPECT = 16 / 9
 FX = 600 / 640  # of the camera, in frame widths
 MARKS = (0.0, AHEAD_S / 3, 2 * AHEAD_S / 3, AHEAD_S)  # where the tip will be then is marked for the network
 BLOT = 0.012  # size of a mark, frame widths
-PAST = 7  # tips that the model of video alone remembers, one a frame
 LOOK_BACK_S = 0.1
 
 
@@ -36,7 +36,9 @@ def around(at: Tensor) -> Tensor:
     """(n, 2) -> the sampling grid (n, SIDE, SIDE, 2) of the part of the picture around it, as grid_sample wants it."""
     step = (torch.arange(SIDE, dtype=at.dtype) + 0.5) / SIDE - 0.5
     y, x = torch.meshgrid(step * SPAN, step * SPAN, indexing="ij")
-    return torch.stack([x, y], -1)[None] * torch.tensor([2.0, 2 * ASPECT]) + at[:, None, None] * torch.tensor([2.0, 2 * ASPECT])
+    return torch.stack([x, y], -1)[None] * torch.tensor([2.0, 2 * ASPECT]) + at[:, None, None] * torch.tensor(
+        [2.0, 2 * ASPECT]
+    )
 
 
 def maps_of(classes: Tensor) -> Tensor:
@@ -68,7 +70,7 @@ class Looking(nn.Module):  # type: ignore[misc]  # mypy does not follow torch
         super().__init__()
         widths = (5 + len(MARKS), 16, 24, 32, 32)
         layers: list[nn.Module] = []
-        for before, width in zip(widths, widths[1:], strict=False):
+        for before, width in pairwise(widths):
             layers += [nn.Conv2d(before, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         self.look = nn.Sequential(*layers)
         self.say = nn.Sequential(nn.Linear(32 * 4 * 4 + 2, 32), nn.ReLU(inplace=True), nn.Linear(32, 1))
@@ -83,7 +85,9 @@ class Moving(nn.Module):  # type: ignore[misc]
 
     def __init__(self) -> None:
         super().__init__()
-        self.say = nn.Sequential(nn.Linear(5, 32), nn.ReLU(inplace=True), nn.Linear(32, 32), nn.ReLU(inplace=True), nn.Linear(32, 1))
+        self.say = nn.Sequential(
+            nn.Linear(5, 32), nn.ReLU(inplace=True), nn.Linear(32, 32), nn.ReLU(inplace=True), nn.Linear(32, 1)
+        )
 
     def forward(self, at: Tensor, speed: Tensor, depth: Tensor) -> Tensor:
         return self.say(torch.cat([at * 4, speed * 5, depth], 1))

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 from inframe.core.drift import MonitorConfig
 from inframe.core.guidance import Tool
 from inframe.core.health import CandidateConfig
+from inframe.core.inputs import MAX_INPUTS, Input, Preprocess
 from inframe.core.part import (
     FUNCTION,
     RTSP,
@@ -98,36 +99,6 @@ class EngineConfig(Part):
     device: str = Field("CPU", description="openvino: CPU, GPU, NPU …")
 
 
-class Preprocess(Part):
-    """From the frame (RGB, 0..255) to the model's image input: value = ((pixel * scale) - mean) / std."""
-
-    input: str | None = Field(None, description="the model's input of this name; null: its only image input")
-    size: tuple[Side, Side] = Field(description="width and height that the model gets")
-    fit: Literal["stretch", "letterbox", "crop"] = Field(
-        description="stretch: both sides to size; letterbox: keep the aspect and pad; crop: keep the aspect and cut the middle"
-    )
-    interpolation: Literal["linear", "area", "nearest", "cubic"] = "linear"
-    pad: Annotated[int, Field(ge=0, le=255)] = Field(114, description="letterbox: pixel value of the bars, 0..255")
-    colour: Literal["rgb", "bgr", "gray"]
-    layout: Literal["nchw", "nhwc"]
-    dtype: Literal["float32", "float16", "uint8", "int8"]
-    scale: float = Field(description="1 keeps 0..255; 0.00392156862745098 (1/255) makes 0..1")
-    mean: tuple[float, ...] = Field((0.0,), min_length=1, max_length=3)
-    std: tuple[float, ...] = Field((1.0,), min_length=1, max_length=3)
-
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
-        channels = 1 if self.colour == "gray" else 3
-        for key, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (1, channels):
-                raise ValueError(
-                    f"{key}: found {len(values)} values, expected 1 or {channels} for colour {self.colour}"
-                )
-        if 0.0 in self.std:
-            raise ValueError("std: found 0, expected values other than 0")
-        return self
-
-
 class DecodeSegmentation(Part):
     """(1, labels, h, w) logits or scores, (1, h, w, labels), or (1, h, w) / (1, 1, h, w) class indices or one sigmoid."""
 
@@ -209,6 +180,9 @@ class ModelPart(Part):
     )
     required: bool = Field(True, description="without it no overlay is shown at all")
     preprocess: Preprocess
+    inputs: dict[str, Input] = Field(
+        {}, max_length=MAX_INPUTS, description="the model's inputs beside its image, by their names in the model"
+    )
     state: dict[str, str] = Field(
         {}, description="recurrent models: output name -> the input that gets it on the next frame"
     )

@@ -6,7 +6,8 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from inframe.core.config import Device, Preprocess
+from inframe.core.config import Device
+from inframe.core.inputs import Preprocess
 from inframe.core.samples import Absent, Aligned, Quality
 from inframe.core.types import MissedReason
 from inframe.drivers.cameras.rtsp_session import without_password
