@@ -33,8 +33,9 @@ BATCH, EPOCHS, RATE, SEED = 64, 14, 2e-3, 7
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
-    """Procedures, in the order of their seeds."""
-    return [dict(np.load(file)) for file in sorted(folder.glob("*.npz"))]
+    """Procedures, in the order of their seeds; without those whose tool was never in sight."""
+    every = [dict(np.load(file)) for file in sorted(folder.glob("*.npz"))]
+    return [one for one in every if len(one["on"])]
 
 
 def tensors(procedures: list[dict[str, Any]], kind: str) -> tuple[tuple[Tensor, ...], Tensor]:

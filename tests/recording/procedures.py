@@ -233,7 +233,9 @@ class World:
                 output = MissedReason.LATE
             said[name] = kept(output)
             took = self.random.choice((3, 8, 12, 24, 31, 60)) if self.chance(0.8) else 8
-            done = self.busy_ns[name] = now + took * NS_PER_MS + self.random.randint(0, 999_999)
+            done = now + took * NS_PER_MS + self.random.randint(0, 999_999)
+            before = [self.busy_ns[put.model] + 1 for put in config.inputs.values() if put.model is not None]
+            done = self.busy_ns[name] = max(done, *before) if before else done
             self.at(done, partial(self._arrive, name, Said(name, seq, now, done, steps, said[name], taken), self.life))
 
     def _arrive(self, name: str, said: Said, life: int) -> None:

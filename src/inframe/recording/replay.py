@@ -47,7 +47,7 @@ from inframe.recording.video import Decoder
 KEPT = 16
 """So many frames and outputs are kept for results that come later: a worker reads from a ring of four."""
 SLOTS = 4
-_ARRIVED = (MissedReason.INVALID.name, MissedReason.FAILED.name)
+_ARRIVED = (MissedReason.INVALID.name, MissedReason.FAILED.name, MissedReason.ABSENT.name)
 
 
 class Runner:
