@@ -17,6 +17,7 @@ FX = 600 / 640  # of the camera, in frame widths
 MARKS = (0.0, AHEAD_S / 3, 2 * AHEAD_S / 3, AHEAD_S)  # where the tip will be then is marked for the network
 BLOT = 0.012  # size of a mark, frame widths
 LOOK_BACK_S = 0.1
+STEPS = 11  # of the way ahead, at which the maps are read
 
 
 def project(pose: Tensor) -> Tensor:
@@ -63,21 +64,31 @@ def marks(speed: Tensor) -> Tensor:
     return torch.stack(drawn, 1)
 
 
+def along(maps: Tensor, speed: Tensor) -> Tensor:
+    """What the maps hold along the way of the next AHEAD_S, sharp and blurred: (n, 2, SIDE, SIDE) -> (n, 4 * STEPS)."""
+    blurred = functional.avg_pool2d(maps, 7, 1, 3)
+    ahead = torch.linspace(0, AHEAD_S, STEPS)[None, None, :, None] * speed[:, None, None, :] / (SPAN / 2)
+    seen = functional.grid_sample(torch.cat([maps, blurred], 1), ahead, align_corners=False)
+    return seen.flatten(1)
+
+
 class Looking(nn.Module):  # type: ignore[misc]  # mypy does not follow torch
     """What is around the tip and where it goes -> a logit."""
 
     def __init__(self) -> None:
         super().__init__()
-        widths = (5 + len(MARKS), 16, 24, 32, 32)
+        widths = (5 + len(MARKS), 12, 16, 16, 16)
         layers: list[nn.Module] = []
         for before, width in pairwise(widths):
             layers += [nn.Conv2d(before, width, 3, 2, 1, bias=False), nn.BatchNorm2d(width), nn.ReLU(inplace=True)]
         self.look = nn.Sequential(*layers)
-        self.say = nn.Sequential(nn.Linear(32 * 4 * 4 + 2, 32), nn.ReLU(inplace=True), nn.Linear(32, 1))
+        self.say = nn.Sequential(
+            nn.Dropout(0.2), nn.Linear(16 * 4 * 4 + 4 * STEPS + 2, 32), nn.ReLU(inplace=True), nn.Linear(32, 1)
+        )
 
     def forward(self, part: Tensor, maps: Tensor, speed: Tensor) -> Tensor:
         seen = self.look(torch.cat([part, maps, marks(speed)], 1))
-        return self.say(torch.cat([seen.flatten(1), speed * 5], 1))
+        return self.say(torch.cat([seen.flatten(1), along(maps, speed), speed * 5], 1))
 
 
 class Moving(nn.Module):  # type: ignore[misc]

@@ -29,7 +29,7 @@ from reference.fusion.model import (
     project,
 )
 
-BATCH, EPOCHS, RATE, SEED = 64, 14, 2e-3, 7
+BATCH, EPOCHS, RATE, SEED = 64, 10, 2e-3, 7
 
 
 def read(folder: Path) -> list[dict[str, Any]]:
