@@ -184,6 +184,7 @@ def _display(device: Device, name: str, what: str) -> Wiring:
     models = shown_models(device)
     fds = {"frames": f"frames.{device.display}.read", "screen": "screen", "records": "records", "wake": "wake.display"}
     fds |= _results(device, models) | _samples(device)
+    fds |= {f"aside.{inset.stream}": f"frames.{inset.stream}.read" for inset in device.overlay.insets.values()}
     fds |= {f"wake.{row}": f"wake.{row}" for row in names(device) if row.startswith(("screen.", "console."))}
     if device.recording is not None:
         fds["status"] = "status"

@@ -12,6 +12,7 @@ from inframe.core.drift import MonitorConfig
 from inframe.core.guidance import Tool
 from inframe.core.health import CandidateConfig
 from inframe.core.inputs import MAX_INPUTS, Input, Preprocess
+from inframe.core.inset import Inset, check_insets
 from inframe.core.part import (
     FUNCTION,
     RTSP,
@@ -257,6 +258,7 @@ class Overlay(Part):
 
     opacity: Fraction = 0.35
     on: bool = True
+    insets: dict[Name, Inset] = Field({}, max_length=4, description="other streams' pictures in the displayed one")
     watermark: str = Field("", max_length=60, description="small text on every picture, e.g. NOT FOR CLINICAL USE")
 
 
@@ -348,6 +350,7 @@ class Device(Part):
         for part, stream in parts:
             if stream not in self.streams:
                 raise ValueError(f"{part}.stream: found {stream!r}, expected one of: {', '.join(self.streams)}")
+        check_insets(self.overlay.insets, self.streams, self.display)
         check_names(self.rules, (*self.models, *self.bundles), self.sensors, self.streams, self.tools)
         if self.candidate is not None and len({model.worker for model in self.models.values()}) > MAX_PLACED:
             raise ValueError(f"models: found more than {MAX_PLACED} workers, expected at most so many with candidate")
