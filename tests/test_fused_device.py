@@ -8,9 +8,11 @@ from typing import Any
 import numpy as np
 import pytest
 import yaml
+from numpy.typing import NDArray
 
 from inframe.core.types import MissedReason, Run
 from inframe.pipeline.board import Count
+from inframe.pipeline.ring import RingReader
 from inframe.recording.read import open_recording
 from inframe.recording.replay import replay
 from inframe.recording.report import Report
@@ -21,7 +23,7 @@ from inframe.trail.leaf import decode
 from inframe.trail.read import Log
 from inframe.trail.records import FrameLeaf
 from tests.drivers import onnx_models as om
-from tests.test_device import go_on_until, open_device, records_of, write_device
+from tests.test_device import HEIGHT, WIDTH, go_on_until, open_device, records_of, write_device
 
 POSE: dict[str, Any] = {
     "sensor": "simulator",
@@ -31,6 +33,7 @@ POSE: dict[str, Any] = {
     "align": {"how": "hold", "max_age_ms": 100},
     "faults": [{"what": "stop", "at_s": 6, "for_s": 600}],
 }
+INSET = [0.5, 0.5, 0.5, 0.5]
 WINDOW = {"how": "window", "samples": 8, "over": "last", "max_age_ms": 60}
 INPUTS = {"pose": {"sensor": "arm", "align": WINDOW, "absent": "miss"}, "light": {"model": "eye", "absent": "miss"}}
 
@@ -41,6 +44,14 @@ def fusing(shape: tuple[int, ...]) -> bytes:
     nodes = [om.node("ReduceMean", name, f"{name}_mean", keepdims=0) for name in names]
     nodes += [om.node("Sum", " ".join(f"{name}_mean" for name in names), "sum"), om.node("Reshape", "sum shape", "y")]
     inputs = [om.value("image", shape), om.value("light", (1, 1, None, None)), om.value("pose", (1, 8, 1))]
+    return om.model(nodes, inputs, [om.value("y", (1, 1))], {"shape": np.array([1, 1], np.int64)})
+
+
+def beside(shape: tuple[int, ...]) -> bytes:
+    """One number: how far two pictures are apart."""
+    nodes = [om.node("Sub", "image view", "apart"), om.node("ReduceMean", "apart", "mean", keepdims=0)]
+    nodes.append(om.node("Reshape", "mean shape", "y"))
+    inputs = [om.value("image", shape), om.value("view", shape)]
     return om.model(nodes, inputs, [om.value("y", (1, 1))], {"shape": np.array([1, 1], np.int64)})
 
 
@@ -55,9 +66,26 @@ def write(folder: Path) -> Path:
     both = eye | {"file": "fusing.onnx", "labels": ["n"], "required": False, "inputs": INPUTS}
     both |= {"decode": {"kind": "classification", "activation": "none"}}
     both["preprocess"] = eye["preprocess"] | {"input": "image"}
-    values["models"]["both"], values["rules"] = both, {"fused": rule}
+    om.save(folder, beside((1, 1, height, width)), "beside.onnx")
+    view = {"stream": "probe", "preprocess": eye["preprocess"], "max_age_ms": 200, "absent": "miss"}
+    third = both | {"file": "beside.onnx", "inputs": {"view": view}}
+    values["models"] |= {"both": both, "third": third}
+    values["rules"] = {"fused": rule}
+    values["streams"]["probe"] = values["streams"]["endoscope"] | {"fps": 15}
+    values["overlay"] = {"insets": {"probe": {"stream": "probe", "at": INSET, "max_age_ms": 500}}}
     path.write_text(json.dumps(values), "utf-8")  # YAML without aliases
     return path
+
+
+def inset_of(screen: RingReader) -> NDArray[np.uint8] | None:
+    """The part of the picture on the screen where the other stream goes, if it is framed in white."""
+    header = screen.latest()
+    if header is None or not header.tag:
+        return None
+    picture = screen.payload(header.seq)[: WIDTH * HEIGHT * 3].reshape(HEIGHT, WIDTH, 3).copy()
+    part = picture[HEIGHT // 2 :, WIDTH // 2 :]
+    framed = (part[0] == 255).all() and (part[: HEIGHT // 4, 0] == 255).all()  # alerts are below
+    return part if screen.holds(header.seq) and framed else None
 
 
 @pytest.fixture(scope="module")
@@ -76,7 +104,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[Any]]:
 
             go_on_until(running, look)
 
-        until(lambda record: isinstance(record.runs.get("both"), Run))
+        until(lambda record: isinstance(record.runs.get("both"), Run) and isinstance(record.runs.get("third"), Run))
+        screen = RingReader(running.shared["screen.read"])
+        go_on_until(running, lambda: inset_of(screen) is not None)
         until(lambda record: any(finding.rule == "fused" for finding in record.findings))
         until(lambda record: "AI_INPUT_ABSENT" in record.alerts)
         row = running.board.row("recording")
@@ -136,3 +166,4 @@ def test_the_recording_replays_the_fusion_bit_for_bit(made: tuple[Path, list[Any
     assert report.held, (report.first, report.differences)
     assert report.decisions > 60
     assert not report.missing["samples"]
+    assert report.not_recorded > 0, "what the model said that saw another stream is taken as recorded"
