@@ -9,6 +9,9 @@ and until then; a second line counts those only on which it is not there yet. Be
 
 import argparse
 from collections.abc import Callable
+from concurrent.futures import ProcessPoolExecutor
+from functools import cache
+from itertools import count, islice
 from pathlib import Path
 from typing import Any
 
@@ -135,6 +138,19 @@ def report(done: list[Watched]) -> str:
     return "\n".join(lines)
 
 
+def _one(folder: Path, seed: int, seconds: float) -> Watched | None:
+    """In a process of its own, which makes device and models once."""
+    made, models = _device(folder)
+    return watch(seed, seconds, made, models)
+
+
+@cache
+def _device(folder: Path) -> tuple[Device, dict[str, Model]]:
+    cv2.setNumThreads(1)
+    made = device(folder)
+    return made, {name: load_of(made, name) for name in made.models}
+
+
 def main() -> None:
     """See the top."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
@@ -142,18 +158,21 @@ def main() -> None:
     parser.add_argument("--procedures", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--first", type=int, default=guidance.FIRST_SEED, help="procedures behind this seed")
+    parser.add_argument("--workers", type=int, default=2)
     chosen = parser.parse_args()
-    cv2.setNumThreads(1)
-    made = device(chosen.models.absolute())
-    models = {name: load_of(made, name) for name in made.models}
+    seeds = count(chosen.first + 1)
+    seen = (seed for seed in seeds if guidance.at_work(seed, chosen.seconds, (36, 64)) is not None)
     done: list[Watched] = []
-    seed = chosen.first
-    while len(done) < chosen.procedures:
-        seed += 1
-        one = watch(seed, chosen.seconds, made, models)
-        if one is not None:
-            done.append(one)
-            print(f"{seed}: watched", flush=True)
+    with ProcessPoolExecutor(chosen.workers) as pool:
+        tasks = [
+            pool.submit(_one, chosen.models.absolute(), seed, chosen.seconds)
+            for seed in islice(seen, chosen.procedures)
+        ]
+        for task in tasks:
+            one = task.result()
+            if one is not None:
+                done.append(one)
+                print(f"{one.seed}: watched", flush=True)
     print(guidance.report(done))
     print(report(done))
 

@@ -59,7 +59,7 @@ def load(made: Device, name: str = "both") -> Model:
 
 
 def said_of(model: Model, **given: Any) -> Any:
-    values = {"classes": MASKS, "pose": Aligned((1.0, 2.0, 30.0), 4, 20 * NS_PER_MS, 0)}
+    values: dict[str, Any] = {"classes": MASKS, "pose": Aligned((1.0, 2.0, 30.0), 4, 20 * NS_PER_MS, 0)}
     values |= {"raw": Aligned((1.0, 2.0, 3.0, 4.0, 5.0, 6.0, 7.0, 8.0, 9.0), 4, 0, 0)}
     output, _ = model.run(model_files.frame(0), model_files.TickClock(), values | given)
     return float(output.scores[0]) if isinstance(output, Scores) else output

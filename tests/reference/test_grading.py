@@ -3,13 +3,13 @@
 import numpy as np
 import pytest
 
-from reference.grading import FPS, contact_s, events, interval, meets, score, spans, touches
+from reference.grading import FPS, Numbers, contact_s, events, interval, meets, score, spans, touches
 
 
-def ramp(*corners: tuple[float, float]) -> np.ndarray:
+def ramp(*corners: tuple[float, float]) -> Numbers:
     """Distances between (seconds, pixels), 30 a second."""
     times = np.arange(int(corners[-1][0] * FPS)) / FPS
-    return np.interp(times, *zip(*corners, strict=True))
+    return np.interp(times, [at for at, _ in corners], [px for _, px in corners])
 
 
 APPROACH = ramp((0, 200), (2, 200), (4, 0), (4.2, -20), (5, -20), (6, 200), (8, 200))
@@ -65,7 +65,8 @@ def test_an_alert_between_the_two_values_is_neither_asked_for_nor_false() -> Non
 
 
 def test_the_lead_is_from_the_alert_to_the_touch() -> None:
-    assert score("contact", APPROACH, standing((3.2, 5.0))).leads == (pytest.approx(0.8, abs=0.05),)
+    (lead,) = score("contact", APPROACH, standing((3.2, 5.0))).leads
+    assert lead == pytest.approx(0.8, abs=0.05)
     assert np.isnan(score("contact", APPROACH, standing((1.0, 2.0))).leads[0])
 
 
