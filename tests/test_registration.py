@@ -49,7 +49,7 @@ def test_the_error_that_is_stated_is_that_of_new_points() -> None:
     off = []
     for x, y, z, u, v in new:
         a, b, c = rotate(found.rotation, (x, y, z))
-        tip = project(CAMERA, tuple(np.add((a, b, c), found.translation_mm)))  # type: ignore[arg-type]  # three
+        tip = project(CAMERA, tuple(np.add((a, b, c), found.translation_mm)))
         assert tip is not None
         off.append(math.hypot(tip.x - u, tip.y - v))
     assert found.error_px == pytest.approx(float(np.sqrt(np.mean(np.square(off)))), rel=0.25)
