@@ -1,6 +1,6 @@
 """The fusion models on procedures that nobody has seen, through the device's own rings, alignment, inputs and models.
 
-    python -m reference.fusion.evaluate --models DIR --procedures 10 --seconds 15
+    python -m reference.fusion.evaluate --procedures 10 --seconds 10
 
 Asked is whether the tip touches the gallbladder within half a second. A frame counts if its true tip is in the picture then
 and until then; a second line counts those only on which it is not there yet. Beside the models stands the rule on
@@ -32,6 +32,7 @@ from reference.grading import FPS, Numbers, Watched, interval
 
 AHEAD = int(AHEAD_S * FPS)
 RULE = "rule"
+MODELS = Path(__file__).parent / "models"  # those whose figures are in docs/guidance.md
 
 
 def device(folder: Path) -> Device:
@@ -154,7 +155,7 @@ def _device(folder: Path) -> tuple[Device, dict[str, Model]]:
 def main() -> None:
     """See the top."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0] if __doc__ else None)
-    parser.add_argument("--models", type=Path, required=True)
+    parser.add_argument("--models", type=Path, default=MODELS)
     parser.add_argument("--procedures", type=int, default=10)
     parser.add_argument("--seconds", type=float, default=15)
     parser.add_argument("--first", type=int, default=guidance.FIRST_SEED, help="procedures behind this seed")

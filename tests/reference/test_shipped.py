@@ -12,6 +12,7 @@ import pytest
 from reference.anomaly.watch import EVERY
 from reference.data import INPUT
 from reference.fusion.demo import lines
+from reference.fusion.evaluate import MODELS
 from reference.render import DEMO, FPS, SEED, TRUTH_SIZE
 from reference.scene import CLASSES, Procedure
 
@@ -64,3 +65,7 @@ def test_the_shipped_truth_is_what_the_simulator_says_today(moment: int) -> None
 def test_the_shipped_kinematics_are_those_of_the_procedure() -> None:
     """Red means: run ``python -m reference.fusion.demo`` again."""
     assert (FOLDER / "pose.csv").read_text().splitlines() == lines()
+
+
+def test_the_shipped_model_of_contact_is_the_one_that_was_measured() -> None:
+    assert (FOLDER / "contact.onnx").read_bytes() == (MODELS / "contact_fused.onnx").read_bytes()
