@@ -34,6 +34,7 @@ MACHINE = (
     "tests/test_candidate_device.py",
     "tests/test_checking.py",
     "tests/test_device.py",
+    "tests/test_fused_device.py",
     "tests/test_device_bundle.py",
     "tests/test_fuzz.py",
     "tests/test_monitoring.py",

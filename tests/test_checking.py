@@ -5,14 +5,16 @@ from io import StringIO
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
+import yaml
 from rich.console import Console
 
 from inframe.checking import Refused, ask_child, check_device, device_schema, inspect_model, main
 from inframe.core.config import Device
 from inframe.core.errors import ConfigError, InframeError
 from inframe.core.ports import EndOfStream
-from inframe.reference_device import device_file
+from inframe.reference_device import device_file, guidance_file
 from tests import devices
 from tests.drivers import onnx_models as om
 from tests.drivers.cameras.videos import numbered, write_video
@@ -35,6 +37,32 @@ def test_the_reference_device_is_sound() -> None:
     assert kinds == ["stream", "model", "rule", "rule", "rule"]
     assert "procedure.mp4" in report["checked"][0]
     assert "8 labels" in report["checked"][1]
+
+
+def test_the_device_of_guidance_is_sound() -> None:
+    report = check_device(guidance_file())
+    kinds = [line.split()[0] for line in report["checked"]]
+    assert kinds == ["stream", "sensor", "model", "model", "rule", "rule", "rule"]
+    assert "beside the image: classes, pose" in report["checked"][3]
+
+
+def test_a_model_whose_inputs_do_not_fit_another_models_answer_is_one_line(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    """The answer of the first is 32x32, which is known only when it has run."""
+    size = om.node("Cast", "classes", "as_float", to=1), om.node("ReduceMean", "as_float", "mean", keepdims=0)
+    add = om.node("Add", "x mean", "y")
+    inputs = [om.value("x", (1, 3, 32, 32)), om.value("classes", (1, 8, 8), np.uint8)]
+    om.save(tmp_path, om.model([*size, add], inputs, [om.value("y", (1, 3, 32, 32))]), "second.onnx")
+    path = devices.write(tmp_path)
+    values = yaml.safe_load(path.read_text("utf-8"))
+    first = values["models"]["m"]
+    second = first | {"file": "second.onnx", "inputs": {"classes": {"model": "m", "absent": "miss"}}}
+    values["models"]["second"] = second | {"preprocess": first["preprocess"] | {"input": "x"}}
+    path.write_text(json.dumps(values), "utf-8")
+    code, said = said_by_child(path, capsys)
+    assert code == 2
+    assert said.endswith("models.second.inputs: found input 'classes' of 1x32x32, expected 1x8x8\n")
 
 
 def test_what_is_checked_is_listed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:

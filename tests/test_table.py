@@ -197,8 +197,10 @@ def test_the_arguments_of_each() -> None:
     one = rows(device())
     assert one["recording"].args["procedure"] == one["recorder"].args["procedure"], "one procedure has one id"
     assert args["display"]["models"] == ["a", "b"]
-    assert args["worker.slow"] == {"models": ["b", "c"], "streams": ["endoscope", "room"], "threads": 3, **placed(0)}
-    assert args["worker.worker"] == {"models": ["a"], "streams": ["endoscope"], "threads": 1, **placed(1)}
+    alone: dict[str, object] = {"sensors": [], "asides": []}
+    slow = {"models": ["b", "c"], "streams": ["endoscope", "room"], "threads": 3, **alone}
+    assert args["worker.slow"] == {**slow, **placed(0)}
+    assert args["worker.worker"] == {"models": ["a"], "streams": ["endoscope"], "threads": 1, **alone, **placed(1)}
     assert args["capture.room"] == {"stream": "room", "readers": ["display", "worker.slow"]}
     assert args["capture.endoscope"]["recording"] == "recording"
     assert (args["console.1"], args["screen.2"]) == ({"screen": 1}, {"screen": 2})

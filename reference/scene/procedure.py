@@ -108,21 +108,35 @@ class Procedure:
         shift = np.array([_waver(t, rate, phase[0]) * 1.4, _waver(t, rate, phase[1])]) * sway
         return Aim(np.array([[cos, -sin], [sin, cos]]), shift)
 
+    def tissue(self, i: int) -> Mask:
+        """The classes of frame ``i`` as they would be seen if no instrument stood before them, uint8 (h, w)."""
+        t = i / self.fps
+        at_x, at_y = self._where(t, self._aim(t))
+        label = cv2.remap(self._canvas.label, at_x, at_y, cv2.INTER_NEAREST, borderMode=cv2.BORDER_REFLECT)
+        label[self._lens.view < 0.5] = BACKGROUND
+        return np.asarray(label)
+
     def _lit(self, t: float, aim: Aim) -> tuple[Field, Mask]:
         """Tissue and its classes as the camera sees them, before anything stands in front."""
         canvas, border = self._canvas, cv2.BORDER_REFLECT
+        at_x, at_y = self._where(t, aim)
+        albedo = cv2.remap(canvas.albedo, at_x, at_y, cv2.INTER_LINEAR, borderMode=border)
+        height = cv2.remap(canvas.height, at_x, at_y, cv2.INTER_LINEAR, borderMode=border)
+        label = cv2.remap(canvas.label, at_x, at_y, cv2.INTER_NEAREST, borderMode=border)
+        return light(self._lamp, albedo, height, (self._x, self._y), canvas.scale), label
+
+    def _where(self, t: float, aim: Aim) -> tuple[Field, Field]:
+        """Which point of the canvas each pixel sees: the camera looks there, and the tissue breathes."""
+        canvas = self._canvas
         rows, columns = canvas.label.shape
         (a, b), (c, d) = (aim.matrix * canvas.scale).astype(np.float32)
         at_x = a * self._x + b * self._y + np.float32(aim.shift[0] * canvas.scale + columns / 2)
         at_y = c * self._x + d * self._y + np.float32(aim.shift[1] * canvas.scale + rows / 2)
         breath = self.script.breath * canvas.scale * _waver(t, self.script.beats["breath"], self._phases[4])
-        moved = cv2.remap(canvas.mobility, at_x, at_y, cv2.INTER_LINEAR, borderMode=border)
+        moved = cv2.remap(canvas.mobility, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REFLECT)
         at_y += np.float32(breath) * moved
         at_x += np.float32(0.3 * breath) * moved
-        albedo = cv2.remap(canvas.albedo, at_x, at_y, cv2.INTER_LINEAR, borderMode=border)
-        height = cv2.remap(canvas.height, at_x, at_y, cv2.INTER_LINEAR, borderMode=border)
-        label = cv2.remap(canvas.label, at_x, at_y, cv2.INTER_NEAREST, borderMode=border)
-        return light(self._lamp, albedo, height, (self._x, self._y), canvas.scale), label
+        return at_x, at_y
 
     def _pose(self, n: int, t: float, aim: Aim) -> Pose:
         """Where instrument ``n`` is: on its way in, at work, on its way out."""

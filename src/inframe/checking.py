@@ -6,19 +6,24 @@ import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from rich.console import Console
 
 from inframe.core.clock import MonotonicClock
-from inframe.core.config import Device, FileStream, Stream
-from inframe.core.errors import ConfigError, InframeError, one_line
+from inframe.core.config import Device, FileStream, ModelConfig, Stream
+from inframe.core.errors import ConfigError, DeviceFault, InframeError, one_line
 from inframe.core.ports import EndOfStream
 from inframe.core.sensor import Sensor, SimulatedSensor
+from inframe.core.types import Output
 from inframe.core.yamlfile import read_device
 from inframe.resolve import resolve
+
+if TYPE_CHECKING:
+    from inframe.pipeline.model import Model
 
 LIMIT_S = 120.0
 FIRST_FRAME_S = 10.0
@@ -89,16 +94,31 @@ def _check_all(path: Path) -> list[str]:
     device = resolve(read_device(path), path)
     done = [_check_stream(path, name, stream) for name, stream in device.streams.items()]
     done += [_check_sensor(name, sensor) for name, sensor in device.sensors.items()]
+    said: dict[str, Output] = {}
     for name, config in device.models.items():
         model = load_of(device, name)
+        said[name] = _try(name, config, model, said)
         signed = " UNSIGNED" if name in device.unsigned else ""
+        beside = f", beside the image: {', '.join(model.takes)}" if model.takes else ""
         done.append(
-            f"model {name}: {Path(config.file).name} on {model.engine.name}, {len(model.labels)} labels{signed}"
+            f"model {name}: {Path(config.file).name} on {model.engine.name}, {len(model.labels)} labels{beside}{signed}"
         )
         results.must_fit(name, config, model.capacity)
         model.close()
     done += [f"rule {name}: {rule.text} ({rule.priority})" for name, rule in device.rules.items()]
     return done
+
+
+def _try(name: str, config: ModelConfig, model: "Model", said: Mapping[str, Output]) -> Output:
+    """What it says of a grey frame of which the models before it say `said`."""
+    from inframe.pipeline.outputs import InvalidOutput
+
+    try:
+        return model.tried(said)
+    except (InvalidOutput, DeviceFault) as error:
+        found, _, expected = str(error).partition(", expected ")
+        expected = expected or "what its other inputs give"
+        raise ConfigError(config.file, f"models.{name}.inputs", found, expected) from None
 
 
 def _check_stream(path: Path, name: str, stream: Stream) -> str:

@@ -116,6 +116,19 @@ def calibrate(
 
 
 @app.command()
+def register(
+    points: Annotated[Path, typer.Argument(help="Places of the tip: x_mm,y_mm,z_mm,u_px,v_px a line.")],
+    device: Annotated[Path, typer.Option(help="The device file, which has the tool's camera.")],
+    tool: Annotated[str, typer.Option(help="The tool's name in it.")],
+    json_file: JsonFile = None,
+) -> None:
+    """Find where a robot's or tracker's axes are in the camera's: a part for the device file, with its error on points left out."""
+    from inframe.registration import register_and_show
+
+    write_json(json_file, register_and_show(out, points, device, tool))
+
+
+@app.command()
 def bench(
     seconds: Annotated[float, typer.Option(min=30, help="How long to measure, all phases together.")] = 240,
     only: Annotated[

@@ -21,6 +21,7 @@ from inframe.core.config import (
 )
 from inframe.core.drift import MonitorConfig
 from inframe.core.errors import ConfigError
+from inframe.core.inputs import problem
 from inframe.core.part import PolicyConfig
 from inframe.core.sensor import BagSensor, CsvSensor, IgtlSensor, LslSensor, Sensor, WfdbSensor
 from inframe.core.web import WebScreen
@@ -64,6 +65,9 @@ def resolve(device: Device, path: Path, slots: Mapping[str, str] | None = None) 
     parts |= {"monitor": _resolve_monitor(path, base, device, models)}
     parts |= {"policy": policy.config() if policy is not None else None}
     resolved = device.model_copy(update={**parts, "recording": _resolve_recording(path, base, device.recording)})
+    for name, model in models.items():
+        if wrong := problem(resolved, name, model):
+            raise ConfigError(path, *wrong)
     try:
         make_plan(resolved, {name: tuple(model.labels) for name, model in models.items()})
     except ConfigError as error:  # rules know no file

@@ -197,6 +197,7 @@ def _display(device: Device, name: str, what: str) -> Wiring:
     models = shown_models(device)
     fds = {"frames": f"frames.{device.display}.read", "screen": "screen", "records": "records", "wake": "wake.display"}
     fds |= _results(device, models) | _samples(device)
+    fds |= {f"aside.{inset.stream}": f"frames.{inset.stream}.read" for inset in device.overlay.insets.values()}
     fds |= {f"wake.{row}": f"wake.{row}" for row in names(device) if row.startswith(("screen.", "console."))}
     if device.recording is not None:
         fds["status"] = "status"
@@ -230,11 +231,15 @@ def _worker(device: Device, name: str, what: str) -> Wiring:
     streams = sorted({device.models[key].stream for key in models})
     fds = {"wake": f"wake.{name}", "wake.display": "wake.display"}
     fds |= {ring_name(key, place): ring_name(key, place) for key in models}
-    fds |= {f"ring.{key}": f"frames.{key}.read" for key in streams}
+    inputs = [put for key in models for put in device.models[key].inputs.values()]
+    sensors = sorted({put.sensor for put in inputs if put.sensor is not None})
+    asides = sorted({put.stream for put in inputs if put.stream is not None})
+    fds |= {f"ring.{key}": f"frames.{key}.read" for key in {*streams, *asides}}
+    fds |= {f"samples.{key}": f"samples.{key}.read" for key in sensors}
     fds |= {f"bundle.{key}": f"bundle.{key}" for key in models if key in device.bundles}
     threads = max(device.models[key].engine.threads for key in models)
-    args = {"models": models, "streams": streams, "threads": threads, "place": place, "bit": bits(device)[worker]}
-    return args, fds
+    args: dict[str, object] = {"models": models, "streams": streams, "sensors": sensors, "asides": asides}
+    return {**args, "threads": threads, "place": place, "bit": bits(device)[worker]}, fds
 
 
 def _shadow(device: Device, name: str, what: str) -> Wiring:

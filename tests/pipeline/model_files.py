@@ -129,3 +129,23 @@ def score(model: Model, value: int) -> float | MissedReason:
     """A heat model's number for a frame of one grey, or why there is none."""
     output, _ = model.run(frame(value), TickClock())
     return output.score if isinstance(output, Heat) else output  # type: ignore[return-value]  # heat or missed
+
+
+def fusing() -> bytes:
+    """One number per frame out of all that it is given: image, classes of any size, one pose with its age, raw samples."""
+    nodes = [
+        om.node("ReduceMean", "x", "a", keepdims=0),
+        om.node("Cast", "classes", "as_float", to=1),
+        om.node("ReduceMean", "as_float", "b", keepdims=0),
+        om.node("ReduceSum", "pose", "c", keepdims=0),
+        om.node("ReduceSum", "raw", "d", keepdims=0),
+        om.node("Sum", "a b c d", "e"),
+        om.node("Reshape", "e shape", "y"),
+    ]
+    inputs = [
+        om.value("x", (1, 3, 32, 32)),
+        om.value("classes", (1, None, None), np.uint8),
+        om.value("pose", (1, 3)),
+        om.value("raw", (1, 3, 2)),
+    ]
+    return om.model(nodes, inputs, [om.value("y", (1, 1))], {"shape": np.array([1, 1], np.int64)})

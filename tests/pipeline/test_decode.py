@@ -64,6 +64,22 @@ def test_many_labels() -> None:
     assert np.array_equal(segment(array, 256).classes, array[0].argmax(0))
 
 
+@pytest.mark.parametrize("layout", ["nchw", "nhwc"])
+@pytest.mark.parametrize("dtype", [np.float32, np.float16])
+def test_scores_at_a_finer_size_find_an_edge_between_pixels(layout: str, dtype: type) -> None:
+    """An edge at x = 21.3 of 64 pixels, answered in 16: scores are the distance from it."""
+    centres = (np.arange(16) + 0.5) * 4
+    plane = np.broadcast_to(centres - 21.3, (8, 16))
+    array: NDArray[np.generic] = np.stack([-plane, plane])[None].astype(dtype)
+    given_ = array if layout == "nchw" else np.ascontiguousarray(array.transpose(0, 2, 3, 1))
+    masks = segment(given_, 2, layout=layout, size=[64, 32])
+    assert masks.classes.shape == (32, 64)
+    assert (masks.classes == (np.arange(64) + 0.5 > 21.3)).all()
+    assert segment(given_, 2, layout=layout, size=[16, 8]).classes.shape == (8, 16)
+    with pytest.raises(ConfigError, match=r"decode.size: found 64x32, expected none: indices"):
+        segment(np.zeros((1, 8, 16), np.int64), 2, activation="none", size=[64, 32])
+
+
 @settings(max_examples=100, deadline=None)
 @given(
     array=hnp.arrays(np.float32, (1, 1, 4, 5), elements=st.floats(-20, 20, width=32)),

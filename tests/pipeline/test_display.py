@@ -27,7 +27,9 @@ class Fragile:
         np.copyto(into, source)
         self.draw_over(into, source, decision, controls, now_ns)
 
-    def draw_over(self, into: Any, source: Any, decision: Decision, controls: Controls, now_ns: int) -> None:
+    def draw_over(
+        self, into: Any, source: Any, decision: Decision, controls: Controls, now_ns: int, captured_ns: int = 0
+    ) -> None:
         self.drawn.append(decision.verdict)
         if decision.shown:
             into[:] = 99

@@ -108,7 +108,7 @@ def two_inputs() -> bytes:
         (
             om.identity((1, 3, 32, 32)),
             {"state": {"y": "x"}, "preprocess": {"input": "x"}},
-            r"preprocess.input: found 'x', which is in state too",
+            r"preprocess.input: found 'x', which is in state or inputs too",
         ),
         (counter(), COUNTER | {"shapes": {"h": [2]}}, r"shapes.h: found 2, expected 1"),
         (counter(), COUNTER | {"shapes": {"k": [2]}}, r"shapes: found 'k', expected one of the model's inputs: x, h"),

@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
 
-from inframe.core.config import Preprocess
+from inframe.core.inputs import Preprocess
 from inframe.core.types import Pixels
 from inframe.pipeline.preprocess import Preprocessor
 

@@ -13,6 +13,7 @@ from inframe.core.types import Masks, Missed, MissedReason, Output, Pixels, Resu
 from inframe.pipeline import results, ring
 from inframe.pipeline.board import Board, Count, create_board
 from inframe.pipeline.gate import looks_at
+from inframe.pipeline.given import NOTHING, Given
 from inframe.pipeline.model import Model
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 from inframe.pipeline.worker import FAILURES, IDLE_NS, Job, Source, Worker
@@ -30,7 +31,9 @@ class FakeModel:
         self.says: MissedReason | None = None
         self.before: Callable[[], object] = lambda: None
 
-    def run(self, pixels: Pixels, clock: ManualClock) -> tuple[Output | MissedReason, Steps]:
+    takes: tuple[str, ...] = ()
+
+    def run(self, pixels: Pixels, clock: ManualClock, given: Given = NOTHING) -> tuple[Output | MissedReason, Steps]:
         self.calls.append((self.name, int(pixels[0, 0, 0])))
         seen = Masks(pixels[:, :, 0].copy())
         self.before()

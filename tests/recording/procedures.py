@@ -23,9 +23,11 @@ from inframe.pipeline.align import aligner_of
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.decide import make_plan
 from inframe.pipeline.gate import looks_at
+from inframe.pipeline.given import around
 from inframe.pipeline.model import Model, load_model
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 from inframe.pipeline.samplering import SampleReader, SampleWriter
+from inframe.pipeline.surroundings import Surroundings
 from inframe.recording.about import about
 from inframe.recording.events import Said
 from inframe.recording.tap import Mark, Tap
@@ -109,11 +111,27 @@ SENSED_RULES: dict[str, Any] = {
 }
 
 
+FUSED_INPUTS: dict[str, Any] = {
+    "pose": {"sensor": "pose", "channels": ["x"], "absent": "fill", "fill": 2.0, "with_age": True},
+    "raw": {"sensor": "raw", "absent": "miss"},
+    "classes": {"model": "m", "absent": "miss"},
+}
+FUSED_RULES: dict[str, Any] = {
+    "sum": {"model": "both", "when": {"kind": "score", "label": "n", "above": 3}, "text": "SUM"},
+}
+
+
 def fused(folder: Path) -> Device:
     """The device with sensors, aligned in each way, and rules that read them."""
     plain = device(folder).model_dump(mode="json")
     sensors = {name: {"sensor": "simulator", "signal": "sine", **one} for name, one in SENSORS.items()}
-    return Device.model_validate({**plain, "sensors": sensors, "rules": plain["rules"] | SENSED_RULES})
+    om.save(folder, model_files.fusing(), "fusing.onnx")
+    both = plain["models"]["m"] | {"file": str(folder / "fusing.onnx"), "labels": ["n"], "required": False}
+    both |= {"decode": {"kind": "classification", "activation": "none"}, "inputs": FUSED_INPUTS, "colours": {}}
+    both["preprocess"] = both["preprocess"] | {"input": "x"}
+    models = plain["models"] | {"both": both}
+    rules = plain["rules"] | SENSED_RULES | FUSED_RULES
+    return Device.model_validate({**plain, "models": models, "sensors": sensors, "rules": rules})
 
 
 class World:
@@ -134,7 +152,7 @@ class World:
         for name, config in file.models.items():
             memory = ring.create(name, 4, results.bound(config))
             self.outputs[name] = RingWriter(memory, ()), RingReader(memory)
-            self.models[name] = load_model(name, config, Path(config.file).parent, (WIDTH, HEIGHT))
+            self.models[name] = load_model(name, config, Path(config.file).parent, (WIDTH, HEIGHT), None, around(file))
         self.busy_ns = dict.fromkeys(self.models, 0)
         self.workers = {"worker.first": FakeRow(BEGAN), "worker.second": FakeRow(BEGAN)}
         self.picture = np.zeros((HEIGHT, WIDTH, 3), np.uint8)
@@ -201,19 +219,29 @@ class World:
         return noise // 2 + np.uint8(self.random.randint(0, 127))
 
     def _infer(self, seq: int, now: int) -> None:
+        surroundings = Surroundings(self.device, {name: reader for name, (_, reader) in self.samples.items()})
+        said: dict[str, Any] = {}
         for name, model in self.models.items():
-            if now < self.busy_ns[name] or not looks_at(self.device.models[name].every, seq):
+            config = self.device.models[name]
+            if now < self.busy_ns[name] or not looks_at(config.every, seq):
                 continue
-            output, steps = model.run(self.picture, self.clock)
+            if any(put.model not in said for put in config.inputs.values() if put.model is not None):
+                continue  # a worker runs both or none
+            given, taken = surroundings.of(name, now, said.get)
+            output, steps = model.run(self.picture, self.clock, given)
             if self.chance(0.03):
                 output = MissedReason.LATE
+            said[name] = kept(output)
             took = self.random.choice((3, 8, 12, 24, 31, 60)) if self.chance(0.8) else 8
-            done = self.busy_ns[name] = now + took * NS_PER_MS + self.random.randint(0, 999_999)
-            self.at(done, partial(self._arrive, name, Said(name, seq, now, done, steps, kept(output)), self.life))
+            done = now + took * NS_PER_MS + self.random.randint(0, 999_999)
+            before = [self.busy_ns[put.model] + 1 for put in config.inputs.values() if put.model is not None]
+            done = self.busy_ns[name] = max(done, *before) if before else done
+            self.at(done, partial(self._arrive, name, Said(name, seq, now, done, steps, said[name], taken), self.life))
 
     def _arrive(self, name: str, said: Said, life: int) -> None:
         if name != "count" or life == self.life:  # what a worker had at hand dies with it
-            results.write(self.outputs[name][0], said.seq, said.captured_ns, said.output, said.steps, said.arrived_ns)
+            ring = self.outputs[name][0]
+            results.write(ring, said.seq, said.captured_ns, said.output, said.steps, said.arrived_ns, said.taken)
 
     def _live(self) -> None:
         """What else goes on."""

@@ -7,11 +7,13 @@ import pytest
 
 from inframe.core.clock import NS_PER_S
 from inframe.core.samples import Aligned
+from inframe.core.types import MissedReason, Scores
 from inframe.recording import schema
+from inframe.recording.events import Said
 from inframe.recording.read import open_recording
 from inframe.recording.replay import replay
 from inframe.recording.report import Report
-from tests.recording.procedures import SENSED_RULES, SENSORS, Procedure, fused
+from tests.recording.procedures import FUSED_RULES, SENSED_RULES, SENSORS, Procedure, fused
 
 
 def again(path: Path) -> Report:
@@ -32,8 +34,13 @@ def test_wild_procedures_with_sensors_replay_bit_for_bit(tmp_path: Path) -> None
             assert decision.samples.keys() == SENSORS.keys()
             seen.update(f"{n} {'OK' if isinstance(s, Aligned) else s.why.name}" for n, s in decision.samples.items())
             seen.update(finding.rule for finding in decision.findings)
+        for event in made.events:
+            if isinstance(event, Said) and event.model == "both":
+                seen.update([event.output.name if isinstance(event.output, MissedReason) else "fused"])
+                seen.update(["filled"] if isinstance(event.output, Scores) and event.taken[0].why is not None else [])
     assert all(seen[f"{name} OK"] > 50 for name in SENSORS)
-    assert all(seen[rule] > 0 for rule in SENSED_RULES)
+    assert all(seen[rule] > 0 for rule in SENSED_RULES | FUSED_RULES)
+    assert all(seen[one] > 5 for one in ("fused", "ABSENT", "filled")), seen
     assert {name.split()[1] for name in seen if " " in name} == {
         "OK",
         "STALE",

@@ -11,6 +11,8 @@ import pytest
 
 from reference.anomaly.watch import EVERY
 from reference.data import INPUT
+from reference.fusion.demo import lines
+from reference.fusion.evaluate import MODELS
 from reference.render import DEMO, FPS, SEED, TRUTH_SIZE
 from reference.scene import CLASSES, Procedure
 
@@ -18,7 +20,10 @@ FOLDER = Path(__file__).parents[2] / "src" / "inframe" / "reference_device"
 MEGABYTE = 1 << 20
 
 
-@pytest.mark.parametrize(("name", "limit"), [("anatomy.onnx", 4), ("procedure.mp4", 8), ("procedure.npz", 2)])
+@pytest.mark.parametrize(
+    ("name", "limit"),
+    [("anatomy.onnx", 4), ("procedure.mp4", 8), ("procedure.npz", 2), ("contact.onnx", 1), ("pose.csv", 1)],
+)
 def test_files_are_small(name: str, limit: int) -> None:
     assert (FOLDER / name).stat().st_size <= limit * MEGABYTE
 
@@ -55,3 +60,12 @@ def test_the_shipped_truth_is_what_the_simulator_says_today(moment: int) -> None
         frame = next(f for i, f in enumerate(video.decode(video=0)) if i == moment)
     shown = cv2.resize(frame.to_ndarray(format="rgb24"), (320, 180), interpolation=cv2.INTER_AREA)
     assert np.abs(shown.astype(float) - picture).mean() < 8
+
+
+def test_the_shipped_kinematics_are_those_of_the_procedure() -> None:
+    """Red means: run ``python -m reference.fusion.demo`` again."""
+    assert (FOLDER / "pose.csv").read_text().splitlines() == lines()
+
+
+def test_the_shipped_model_of_contact_is_the_one_that_was_measured() -> None:
+    assert (FOLDER / "contact.onnx").read_bytes() == (MODELS / "contact_fused.onnx").read_bytes()

@@ -12,6 +12,8 @@ from inframe.core.assist import AssistantConfig, check_assistant
 from inframe.core.drift import MonitorConfig
 from inframe.core.guidance import Tool
 from inframe.core.health import CandidateConfig
+from inframe.core.inputs import MAX_INPUTS, Input, Preprocess
+from inframe.core.inset import Inset, check_insets
 from inframe.core.part import (
     FUNCTION,
     RTSP,
@@ -99,36 +101,6 @@ class EngineConfig(Part):
     device: str = Field("CPU", description="openvino: CPU, GPU, NPU …")
 
 
-class Preprocess(Part):
-    """From the frame (RGB, 0..255) to the model's image input: value = ((pixel * scale) - mean) / std."""
-
-    input: str | None = Field(None, description="the model's input of this name; null: its only image input")
-    size: tuple[Side, Side] = Field(description="width and height that the model gets")
-    fit: Literal["stretch", "letterbox", "crop"] = Field(
-        description="stretch: both sides to size; letterbox: keep the aspect and pad; crop: keep the aspect and cut the middle"
-    )
-    interpolation: Literal["linear", "area", "nearest", "cubic"] = "linear"
-    pad: Annotated[int, Field(ge=0, le=255)] = Field(114, description="letterbox: pixel value of the bars, 0..255")
-    colour: Literal["rgb", "bgr", "gray"]
-    layout: Literal["nchw", "nhwc"]
-    dtype: Literal["float32", "float16", "uint8", "int8"]
-    scale: float = Field(description="1 keeps 0..255; 0.00392156862745098 (1/255) makes 0..1")
-    mean: tuple[float, ...] = Field((0.0,), min_length=1, max_length=3)
-    std: tuple[float, ...] = Field((1.0,), min_length=1, max_length=3)
-
-    @model_validator(mode="after")
-    def _sound(self) -> Self:
-        channels = 1 if self.colour == "gray" else 3
-        for key, values in (("mean", self.mean), ("std", self.std)):
-            if len(values) not in (1, channels):
-                raise ValueError(
-                    f"{key}: found {len(values)} values, expected 1 or {channels} for colour {self.colour}"
-                )
-        if 0.0 in self.std:
-            raise ValueError("std: found 0, expected values other than 0")
-        return self
-
-
 class DecodeSegmentation(Part):
     """(1, labels, h, w) logits or scores, (1, h, w, labels), or (1, h, w) / (1, 1, h, w) class indices or one sigmoid."""
 
@@ -141,6 +113,10 @@ class DecodeSegmentation(Part):
     )
     layout: Literal["nchw", "nhwc"] = "nchw"
     threshold: Fraction = 0.5
+    size: tuple[Side, Side] | None = Field(
+        None,
+        description="width and height of the mask: scores are interpolated to it before they are compared; null: the output's",
+    )
 
 
 class DecodeDetection(Part):
@@ -206,6 +182,9 @@ class ModelPart(Part):
     )
     required: bool = Field(True, description="without it no overlay is shown at all")
     preprocess: Preprocess
+    inputs: dict[str, Input] = Field(
+        {}, max_length=MAX_INPUTS, description="the model's inputs beside its image, by their names in the model"
+    )
     state: dict[str, str] = Field(
         {}, description="recurrent models: output name -> the input that gets it on the next frame"
     )
@@ -280,6 +259,7 @@ class Overlay(Part):
 
     opacity: Fraction = 0.35
     on: bool = True
+    insets: dict[Name, Inset] = Field({}, max_length=4, description="other streams' pictures in the displayed one")
     watermark: str = Field("", max_length=60, description="small text on every picture, e.g. NOT FOR CLINICAL USE")
 
 
@@ -373,6 +353,7 @@ class Device(Part):
             if stream not in self.streams:
                 raise ValueError(f"{part}.stream: found {stream!r}, expected one of: {', '.join(self.streams)}")
         check_assistant(self.assistant, self.rules, has_trail=self.trail is not None)
+        check_insets(self.overlay.insets, self.streams, self.display)
         check_names(self.rules, (*self.models, *self.bundles), self.sensors, self.streams, self.tools)
         if self.candidate is not None and len({model.worker for model in self.models.values()}) > MAX_PLACED:
             raise ValueError(f"models: found more than {MAX_PLACED} workers, expected at most so many with candidate")

@@ -100,6 +100,14 @@ EVENTS: dict[str, Event] = _table(
         "AI FAILED",
         "RC-03",
     ),
+    Event(
+        "AI_INPUT_ABSENT",
+        "an input of a model (a sensor, another stream, another model) has no value, three times within a second",
+        "the model says nothing",
+        M,
+        "AI INPUT MISSING",
+        "RC-03",
+    ),
     Event("WORKER_LOST", "a worker died or hung", "restarted", M, "AI RESTARTING", "RC-03"),
     Event(
         "WORKER_GIVEN_UP",

@@ -75,12 +75,14 @@ class QualityCondition(Part):
 
 class TipCondition(ConditionBase):
     """A tool's tip, from kinematics, and a label of a segmentation: `tip_distance`, how far it is from the label's nearest pixel, 0
-    on it; `tip_contact`, in how many seconds it would touch at the speed of the last half second. No value if either is out of
-    sight."""
+    on it; `tip_contact`, in how many seconds it would touch at its present speed. No value if either is out of sight."""
 
     kind: Literal["tip_distance", "tip_contact"]
     tool: Name
     target: str
+    behind: tuple[str, ...] = Field(
+        (), description="labels of what may stand before it, as the tool: there the nearest other label counts"
+    )
     unit: Literal["width", "px", "mm"] = Field(
         "px",
         description="tip_distance: a fraction of the frame's width, pixels, or millimetres across the line of sight",

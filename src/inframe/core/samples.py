@@ -73,6 +73,18 @@ class Absent:
     upto: int = 0
 
 
+class Taken(NamedTuple):
+    """What is kept of a value that a model was given."""
+
+    upto: int
+    """The newest sample that was there when the worker looked."""
+    seq: int
+    """The newest one in the value, or the one that says why there is none."""
+    age_ns: int
+    why: Quality | None = None
+    """Why there was none; None: there was."""
+
+
 Samples = Mapping[str, Aligned | Absent]
 """By stream."""
 

@@ -11,7 +11,7 @@ from enum import IntEnum, IntFlag
 import numpy as np
 from numpy.typing import NDArray
 
-from inframe.core.samples import Samples
+from inframe.core.samples import Samples, Taken
 
 Pixels = NDArray[np.uint8]
 """(height, width, 3) uint8, RGB, C-contiguous."""
@@ -118,14 +118,17 @@ class Result:
     captured_ns: int
     output: Output
     steps: Steps
+    taken: tuple[Taken, ...] = ()
+    """Of sensors, in the order of the model's inputs."""
 
 
 @dataclass(frozen=True, slots=True)
 class Run:
-    """What is kept of a result: which frame the model looked at, and when its steps ended."""
+    """What is kept of a result: which frame the model looked at, when its steps ended, and what it took of sensors."""
 
     seq: int
     steps: Steps
+    taken: tuple[Taken, ...] = ()
 
 
 class MissedReason(IntEnum):
@@ -139,6 +142,8 @@ class MissedReason(IntEnum):
     """The engine or the decoder raised."""
     NOT_DUE = 4
     """`every` says that the model does not look at this frame."""
+    ABSENT = 5
+    """One of its inputs has no value: a sensor, another stream, another model; see `inputs`."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -23,6 +23,7 @@ RAISED_AFTER = {
     "AI_LATE": MISSES,  # as for the mode: one late result changes neither the mode nor the alerts
     "AI_INVALID": MISSES,
     "AI_FAILED": MISSES,
+    "AI_INPUT_ABSENT": MISSES,
     "SENSOR_ABSENT": MISSES,
 }
 """The events that `decide` raises from frames and results itself: after so many frames within the window. They end when

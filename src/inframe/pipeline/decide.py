@@ -45,6 +45,7 @@ _REASON_EVENTS = {
     MissedReason.LATE: "AI_LATE",
     MissedReason.INVALID: "AI_INVALID",
     MissedReason.FAILED: "AI_FAILED",
+    MissedReason.ABSENT: "AI_INPUT_ABSENT",
 }
 
 

@@ -74,7 +74,9 @@ class SegmentationDecoder:
         """Raises ConfigError."""
         self._spec = pick(outputs, config.output, setting)
         self._channels_last = config.layout == "nhwc"
-        self._shape = c, h, w = self._planes_shape(config, setting)
+        self._shape = self._planes_shape(config, setting)
+        c, h, w = self._shape if config.size is None else (self._shape[0], config.size[1], config.size[0])
+        self._finer = None if (c, h, w) == self._shape else np.empty((c, h, w), np.float32)
         self._window = window(setting.region, h, w)
         self._labels = len(setting.labels)
         # sigmoid(x) > t as x > logit(t): no exponential
@@ -89,8 +91,12 @@ class SegmentationDecoder:
         # float16 is widened first: numpy compares it one number at a time.
         dtype = np.dtype(np.float32) if self._spec.dtype == np.float16 else self._spec.dtype
         shape = self._window.shape
+        is_packed = self._channels_last and c > 1
+        if self._finer is not None:  # all of it is read, and the rest is done on its own planes
+            dtype, is_packed = np.dtype(np.float32), False
+        self._coarse = np.empty(self._shape, np.float32)
         self._wide = np.empty((c, *shape), dtype)
-        self._copy = dtype != self._spec.dtype or (self._channels_last and c > 1)
+        self._copy = self._finer is None and (dtype != self._spec.dtype or is_packed)
         self._best = np.empty(shape, dtype)
         self._above = np.empty(shape, np.bool_)
         self._index = np.empty(shape, np.uint8)
@@ -110,6 +116,8 @@ class SegmentationDecoder:
 
     def _check_labels(self, config: DecodeSegmentation, setting: Setting, channels: int) -> None:
         layout = f"channels in layout {config.layout}"
+        if config.activation == "none" and config.size is not None:
+            raise setting.wrong("decode.size", shape_text(config.size), "none: indices can't be interpolated")
         if config.activation == "argmax":
             if channels == 1:
                 found = f"argmax of one channel (output {self._spec.name!r} is {shape_text(self._spec.shape)})"
@@ -129,12 +137,21 @@ class SegmentationDecoder:
         c, h, w = self._shape
         array = take(outputs, self._spec)
         planes = array.reshape(h, w, c).transpose(2, 0, 1) if self._channels_last else array.reshape(c, h, w)
+        if self._finer is not None:
+            planes = self._interpolate(planes, self._finer)
         planes = planes[:, self._window.rows, self._window.columns]
         if self._copy:
             np.copyto(self._wide, planes)
             planes = self._wide
         self._read(planes)
         return Masks(self._classes, self._window.region)
+
+    def _interpolate(self, planes: NDArray[np.generic], finer: NDArray[np.float32]) -> NDArray[np.float32]:
+        """The scores at the size asked for: where two labels meet is then known to a part of the output's pixel."""
+        np.copyto(self._coarse, planes, casting="unsafe")
+        for coarse, fine in zip(self._coarse, finer, strict=True):
+            cv2.resize(coarse, fine.shape[::-1], dst=fine, interpolation=cv2.INTER_LINEAR)
+        return finer
 
     def _argmax(self, planes: NDArray[np.generic]) -> None:
         """As np.argmax over the first axis (the first of equals wins), one plane after the other.

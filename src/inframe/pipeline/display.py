@@ -25,11 +25,13 @@ from inframe.pipeline.alerts import audible
 from inframe.pipeline.align import aligner_of
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.decide import Plan, due, make_plan
+from inframe.pipeline.insets import Insets
 from inframe.pipeline.overlay import Overlay
 from inframe.pipeline.palette import look
 from inframe.pipeline.readings import Readings
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 from inframe.pipeline.samplering import SampleReader
+from inframe.pipeline.surroundings import Aside
 from inframe.pipeline.tipmarks import TipMarks
 from inframe.pipeline.watched import Watched
 
@@ -66,7 +68,12 @@ def main(ctx: ChildContext) -> None:
     wakes = tuple(fd for key, fd in sorted(ctx.fds.items()) if key.startswith("wake."))
     screen = RingWriter(ctx.fds["screen"], wakes)
     surface = RingSurface(
-        overlay_of(device, labels), screen, (stream.width, stream.height), incoming, clock, journal.draw_failed
+        overlay_of(device, labels, _asides(ctx, device)),
+        screen,
+        (stream.width, stream.height),
+        incoming,
+        clock,
+        journal.draw_failed,
     )
     surface.warm_up()
     waited = loop.awaited(models, device.deadline_ns)
@@ -135,8 +142,19 @@ def _views(payloads: list[Pixels], size: tuple[int, int]) -> list[Pixels]:
     return [payload[: height * width * 3].reshape(height, width, 3) for payload in payloads]
 
 
-def overlay_of(device: Device, labels: Mapping[str, tuple[str, ...]]) -> Overlay:
-    """The overlay for the display's stream, as the device file wants it drawn."""
+def _asides(ctx: ChildContext, device: Device) -> dict[str, Aside]:
+    """The streams whose pictures are drawn into the displayed one."""
+    found = {}
+    for name in {inset.stream for inset in device.overlay.insets.values()}:
+        reader, stream = RingReader(ctx.fds[f"aside.{name}"]), device.streams[name]
+        found[name] = Aside(reader, _views(reader.payloads, (stream.width, stream.height)))
+    return found
+
+
+def overlay_of(
+    device: Device, labels: Mapping[str, tuple[str, ...]], asides: Mapping[str, Aside] | None = None
+) -> Overlay:
+    """The overlay for the display's stream, as the device file wants it drawn; `asides`: the streams of its insets."""
     stream = device.streams[device.display]
     models = {name: device.models[name] for name in labels if device.models[name].stream == device.display}
     looks = {name: look(labels[name], model.colours, _full_scale(model)) for name, model in models.items()}
@@ -153,6 +171,7 @@ def overlay_of(device: Device, labels: Mapping[str, tuple[str, ...]]) -> Overlay
         scored=scored,
         readings=partial(Readings, device) if device.sensors else None,
         tips=partial(TipMarks, device) if device.tools else None,
+        insets=partial(Insets, device, asides) if asides else None,
     )
 
 
@@ -214,7 +233,7 @@ class RingSurface:
             self.lay(frame)
         self._laid = 0
         try:
-            self.overlay.draw_over(into, frame.pixels, decision, controls, self.clock.now())
+            self.overlay.draw_over(into, frame.pixels, decision, controls, self.clock.now(), frame.captured_ns)
         except Exception:  # noqa: BLE001  # whatever slipped through every check of a result costs its overlay, never the picture
             self.failed()
             plain = replace(decision, verdict=Verdict.WITHHOLD, findings=(), shown=(), age_ns=0)

@@ -1,13 +1,15 @@
-"""Which of a model's inputs gets what: the image, or its own state from the frame before. Anything else is an error."""
+"""Which of a model's inputs gets what: the image, its own state from the frame before, or what the device file says under `inputs`.
+Anything else is an error."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 from numpy.typing import NDArray
 
 from inframe.core.config import ModelConfig
 from inframe.core.ports import TensorSpec
+from inframe.pipeline.given import Around, Port, ports_of
 from inframe.pipeline.outputs import Setting, fits, shape_text
 from inframe.pipeline.preprocess import Preprocessor
 
@@ -21,6 +23,7 @@ class Inputs:
     """The image array's, without moving a byte: models may want more leading axes of 1, or no channel axis for grey."""
     state: Mapping[str, tuple[str, NDArray[np.generic]]]
     """Output name -> the input that gets it on the next frame, and that input's array, zero at the start."""
+    beside: Mapping[str, Port] = field(default_factory=dict)
 
 
 def match_inputs(
@@ -29,6 +32,7 @@ def match_inputs(
     outputs: Sequence[TensorSpec],
     preprocessor: Preprocessor,
     setting: Setting,
+    around: Around,
 ) -> Inputs:
     """Raises ConfigError where config and model don't fit together."""
     by_name = {spec.name: spec for spec in specs}
@@ -37,13 +41,19 @@ def match_inputs(
             raise setting.wrong("shapes", repr(name), f"one of the model's inputs: {', '.join(by_name)}")
     state = _match_state(config, by_name, {spec.name: spec for spec in outputs}, setting)
     fed = {target for target, _ in state.values()}
+    for name in config.inputs:
+        if name in fed:
+            raise setting.wrong(f"inputs.{name}", "an input that is in state too", "each input once")
+    fed |= config.inputs.keys()
     image = _image_input(config, [spec for spec in specs if spec.name not in fed], by_name, setting)
     for spec in specs:
         if spec.name != image.name and spec.name not in fed:
             found = f"nothing that feeds input {spec.name!r} ({shape_text(spec.shape)} {spec.dtype})"
-            raise setting.wrong("state", found, f"state: {{OUTPUT: {spec.name}}}, or a model without this input")
+            expected = f"state: {{OUTPUT: {spec.name}}}, inputs: {{{spec.name}: …}}, or a model without this input"
+            raise setting.wrong("state", found, expected)
     _check_dtype(image, preprocessor, setting)
-    return Inputs(image.name, _image_shape(config, image, preprocessor, setting), state)
+    beside = ports_of(config, by_name, around, setting)
+    return Inputs(image.name, _image_shape(config, image, preprocessor, setting), state, beside)
 
 
 def _image_input(
@@ -57,7 +67,7 @@ def _image_input(
     if wanted not in by_name:
         raise setting.wrong("preprocess.input", repr(wanted), f"one of the model's inputs: {', '.join(by_name)}")
     if by_name[wanted] not in free:
-        raise setting.wrong("preprocess.input", f"{wanted!r}, which is in state too", f"one of: {listed}")
+        raise setting.wrong("preprocess.input", f"{wanted!r}, which is in state or inputs too", f"one of: {listed}")
     return by_name[wanted]
 
 

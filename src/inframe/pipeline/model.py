@@ -15,12 +15,15 @@ from inframe.core.types import MissedReason, Output, Pixels, Steps
 from inframe.drivers.engines import load_engine
 from inframe.pipeline.bundled import SIGNED_SLOT, UNSIGNED_SLOT, open_bundle_of
 from inframe.pipeline.decode import Decoder, make_decoder
+from inframe.pipeline.given import NOTHING, Around, Given, NotThere, around
 from inframe.pipeline.inputs import Inputs, match_inputs
 from inframe.pipeline.outputs import InvalidOutput, Outputs, Setting, check_finite, shape_text
 from inframe.pipeline.preprocess import Preprocessor
 
 _MAX_LABEL_BYTES = 1 << 20
 _GREY = 128
+NOTHING_BESIDE: Outputs = {}
+ALONE = Around()
 
 
 class Model:
@@ -46,15 +49,19 @@ class Model:
         """Bytes that the arrays of one output take at most."""
         return self._decoder.capacity
 
-    def run(self, pixels: Pixels, clock: Clock) -> tuple[Output | MissedReason, Steps]:
-        """The output for one frame, or INVALID or FAILED; and when each step ended (one not reached: when it gave up).
+    def run(self, pixels: Pixels, clock: Clock, given: Given = NOTHING) -> tuple[Output | MissedReason, Steps]:
+        """The output for one frame and what is given beside it, or INVALID, FAILED or ABSENT; and when each step ended (one not
+        reached: when it gave up).
 
         A recurrent model's state starts again from zero after INVALID, since NaN in it would never go away.
         """
         times = [clock.now()]
         result: Output | MissedReason
         try:
-            result = self._infer(pixels, clock, times)
+            result = self._infer(pixels, clock, times, given)
+        except NotThere as why:
+            self.last_fault = one_line(why)
+            result = MissedReason.ABSENT
         except InvalidOutput as error:
             self.last_fault = one_line(error)
             self.forget()
@@ -66,28 +73,43 @@ class Model:
             times.append(clock.now())
         return result, Steps(*times)
 
-    def _infer(self, pixels: Pixels, clock: Clock, times: list[int]) -> Output:
+    def _infer(self, pixels: Pixels, clock: Clock, times: list[int], given: Given) -> Output:
+        beside = {name: port.array(given.get(name)) for name, port in self._inputs.beside.items()}
         image = self._preprocessor.run(pixels)
         times.append(clock.now())
-        outputs = self.engine.run(feeds(self._inputs, image))
+        outputs = self.engine.run({**feeds(self._inputs, image), **beside})
         times.append(clock.now())
         remember(self._inputs, outputs)
         output = self._decoder(outputs)
         times.append(clock.now())
         return output
 
-    def raw(self, pixels: Pixels) -> dict[str, NDArray[np.generic]]:
+    @property
+    def takes(self) -> tuple[str, ...]:
+        """The inputs that it is given beside the image."""
+        return tuple(self._inputs.beside)
+
+    def tried(self, said: Mapping[str, Output]) -> Output:
+        """The output for a grey frame of which other models, by their name, say this. Raises InvalidOutput and DeviceFault."""
+        ports = self._inputs.beside
+        given = {key: port.array(said[port.model]) if port.model in said else port.grey for key, port in ports.items()}
+        output = self._decoder(self.raw(grey_frame(self._preprocessor), given))
+        self.forget()
+        return output
+
+    def raw(self, pixels: Pixels, beside: Outputs = NOTHING_BESIDE) -> dict[str, NDArray[np.generic]]:
         """Copies of what the engine gives for one frame, by output name, before anything is decoded. Raises DeviceFault, and
         InvalidOutput where a state is not finite."""
-        outputs = self.engine.run(feeds(self._inputs, self._preprocessor.run(pixels)))
+        outputs = self.engine.run({**feeds(self._inputs, self._preprocessor.run(pixels)), **beside})
         remember(self._inputs, outputs)
         return {name: np.array(array) for name, array in outputs.items()}
 
     def warm_up(self, clock: Clock, runs: int = 3) -> None:
         """Run on a grey frame, so that the first real one pays for no allocation; then forget it."""
         frame = grey_frame(self._preprocessor)
+        tried = {name: port.grey for name, port in self._inputs.beside.items()}
         for _ in range(runs):
-            self.run(frame, clock)
+            self.run(frame, clock) if not tried else self.raw(frame, tried)
         self.forget()
 
     def forget(self) -> None:
@@ -106,22 +128,28 @@ def load_of(device: Device, name: str, source: int | None = None) -> Model:
     config = device.models[name]
     stream = device.streams[config.stream]
     size = (stream.width, stream.height)
+    others = around(device)
     if name not in device.bundles:
-        return load_model(name, config, Path(config.file).parent, size)
+        return load_model(name, config, Path(config.file).parent, size, None, others)
     with open_bundle_of(device, name, source) as bundle:
         inside = bundle.manifest.models[device.bundles[name].model or next(iter(bundle.manifest.models))]
         # An engine takes bytes and no view: a copy, which nothing can change either.
-        model = load_model(name, config, Path(config.file).parent, size, bytes(bundle.member(inside.file)))
+        model = load_model(name, config, Path(config.file).parent, size, bytes(bundle.member(inside.file)), others)
         model.sha256 = bundle.digest
         model.slot = SIGNED_SLOT if bundle.signed_by else UNSIGNED_SLOT
         return model
 
 
 def load_model(
-    name: str, config: ModelConfig, base: Path, frame_size: tuple[int, int], data: bytes | None = None
+    name: str,
+    config: ModelConfig,
+    base: Path,
+    frame_size: tuple[int, int],
+    data: bytes | None = None,
+    others: Around = ALONE,
 ) -> Model:
     """The model `name` of a device file in the folder `base`, for frames of `frame_size` (width, height). `data`: the model's
-    bytes, where they were verified already; else they are read from its file.
+    bytes, where they were verified already; else they are read from its file. `others`: what its inputs beside the image come from.
 
     It has run once, on a grey frame, when this returns: shapes that the file leaves open are known, the decoder has
     read its outputs, an integrator's function has been called. Raises ConfigError for everything that does not fit.
@@ -134,10 +162,11 @@ def load_model(
         if label not in labels:
             raise setting.wrong("colours", repr(label), f"one of the labels: {', '.join(labels)}")
     engine, sha256 = _load_engine(path, config, setting, data)
-    inputs = match_inputs(config, engine.inputs, engine.outputs, preprocessor, setting)
+    inputs = match_inputs(config, engine.inputs, engine.outputs, preprocessor, setting, others)
     try:
         image = preprocessor.run(grey_frame(preprocessor))
-        outputs = engine.run(feeds(inputs, image))
+        tried = {name: port.grey for name, port in inputs.beside.items()}
+        outputs = engine.run({**feeds(inputs, image), **tried})
     except Exception as error:  # noqa: BLE001  # whatever an engine raises on its first frame, the model's file is to blame
         raise ConfigError(path, f"models.{name}", error, "a model that runs on a grey test frame") from None
     decoder = _first_decoding(config, outputs, inputs, setting, base)

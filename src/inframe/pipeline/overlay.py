@@ -30,6 +30,7 @@ from inframe.core.types import (
 )
 from inframe.pipeline.blocks import Blocks
 from inframe.pipeline.furniture import Furniture, Rect
+from inframe.pipeline.insets import Insets
 from inframe.pipeline.outline import SHIFT, Outline, Polygon, Tracer, thin_out
 from inframe.pipeline.palette import BLACK, FAINT, HEAT, WHITE, Look, Rgb, lighter
 from inframe.pipeline.readings import Readings
@@ -74,7 +75,7 @@ class Overlay:
     in the right lower corner of each picture, "" for none. `unsigned`: each picture says so beside the mode.
     `scored`: whether a model may give boxes or scores, whose
     percentages are written on the picture (made ready here, 0.1 s). `readings` makes the rows of sensors,
-    `tips` the marks of tools.
+    `tips` the marks of tools, `insets` the pictures of other streams.
     """
 
     def __init__(
@@ -90,6 +91,7 @@ class Overlay:
         scored: bool = True,
         readings: Callable[[Lettering], Readings] | None = None,
         tips: Callable[[Lettering], TipMarks] | None = None,
+        insets: Callable[[Lettering], Insets] | None = None,
     ) -> None:
         self._shape = (height, width, 3)
         self._looks = dict(looks)
@@ -100,6 +102,7 @@ class Overlay:
         )
         self._readings = readings(self._letters) if readings is not None else None
         self._tips = tips(self._letters) if tips is not None else None
+        self._insets = insets(self._letters) if insets is not None else None
         self._tracers: dict[str, tuple[tuple[int, int], Region, Tracer]] = {}
         self._blocks: dict[str, tuple[tuple[tuple[int, ...], ...], Blocks]] = {}
         self._anchors: dict[tuple[str, str], tuple[int, int]] = {}
@@ -123,13 +126,17 @@ class Overlay:
         """From the next picture on: whether each says so beside the mode."""
         self._furniture.unsigned = unsigned
 
-    def draw_over(self, into: Pixels, source: Pixels, decision: Decision, controls: Controls, now_ns: int) -> None:
-        """The same where `into` holds the frame already."""
+    def draw_over(
+        self, into: Pixels, source: Pixels, decision: Decision, controls: Controls, now_ns: int, captured_ns: int = 0
+    ) -> None:
+        """The same where `into` holds the frame already, which was captured at that moment."""
         canvas = _Canvas(bottom=self._furniture.band_top(decision.alerts))
         if controls.overlay_on and decision.verdict is not Verdict.WITHHOLD:
             self._results(into, source, decision.shown, min(max(controls.opacity, 0.0), 1.0), canvas)
             if self._tips is not None:
                 canvas.lines += self._tips.draw(into, decision)
+        if controls.overlay_on and self._insets is not None and captured_ns:
+            canvas.lines += self._insets.draw(into, captured_ns)
         bottom = self._furniture.draw(into, decision, controls, now_ns)
         for finding in decision.findings:
             if finding.priority is Priority.NONE:

@@ -1,4 +1,4 @@
-"""From the frame to the model's image input, exactly as `core.config.Preprocess` says.
+"""From the frame to the model's image input, exactly as `core.inputs.Preprocess` says.
 
 Geometry, all in whole pixels (W, H the frame, w, h the model's size):
 
@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
-from inframe.core.config import Preprocess
+from inframe.core.inputs import Preprocess
 from inframe.core.types import Pixels, Region
 
 # OpenCV's own thread pool would run outside the cores and priority of the process that calls it, and wakes up slower

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from typing import NamedTuple
 
 from inframe.core.config import Device
-from inframe.core.samples import NO_SAMPLES, Absent, Aligned, Quality, Samples
+from inframe.core.samples import NO_SAMPLES, Absent, Aligned, Quality, Samples, Taken
 from inframe.core.types import (
     Decision,
     Finding,
@@ -31,8 +31,10 @@ from inframe.pipeline.alerts import EVENT_ALERTS
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 
 SLOTS = 1024
+_TAKEN, _TAKEN_NUMBERS = "3qB", 4
 _NO_FINDING = (0, 0.0)
 _UNASKED = Absent(Quality.STALE)
+_UNTAKEN = Taken(0, 0, 0, Quality.STALE)
 _ALL_FLAGS = FrameFlag.CORRUPT | FrameFlag.FROZEN | FrameFlag.RESIZED
 _END_OF_TIME = 1 << 62
 
@@ -77,15 +79,18 @@ class Fields:
     alerts: tuple[str, ...]
     sensors: tuple[tuple[str, int], ...] = ()
     """Stream, and how many numbers its aligned value has."""
+    inputs: tuple[tuple[str, tuple[str, ...]], ...] = ()
+    """Models, and those of their inputs that come from sensors."""
 
     @property
     def layout(self) -> struct.Struct:
         """Sequence number, four times, flags, verdict, mode, places; each model's frame, steps and state; each rule's since and
         value (0: no finding); each alert's presence; of each sensor the newest sample, the one taken, its age, how uncertain its
-        time is, why there is no value (0: there is) and the value."""
+        time is, why there is no value (0: there is) and the value; of each input of a model the same without the value."""
         models, rules = len(self.models), len(self.rules)
         sensed = "".join(f"4qB{width}d" for _, width in self.sensors)
-        return struct.Struct(f"<5q4B{5 * models}q{models}B{'qd' * rules}{len(self.alerts)}s{sensed}")
+        taken = _TAKEN * sum(len(keys) for _, keys in self.inputs)
+        return struct.Struct(f"<5q4B{5 * models}q{models}B{'qd' * rules}{len(self.alerts)}s{sensed}{taken}")
 
 
 def fields_of(device: Device) -> Fields:
@@ -93,7 +98,11 @@ def fields_of(device: Device) -> Fields:
     models = tuple(name for name, model in device.models.items() if model.stream == device.display)
     rules = tuple((name, rule.text, Priority[rule.priority.upper()]) for name, rule in device.rules.items())
     sensors = tuple((name, sensor.width) for name, sensor in device.sensors.items())
-    return Fields(device.display, models, rules, (*EVENT_ALERTS, *(name for name, _, _ in rules)), sensors)
+    taken = {
+        name: tuple(k for k, put in device.models[name].inputs.items() if put.sensor is not None) for name in models
+    }
+    inputs = tuple((name, keys) for name, keys in taken.items() if keys)
+    return Fields(device.display, models, rules, (*EVENT_ALERTS, *(name for name, _, _ in rules)), sensors, inputs)
 
 
 class RecordWriter:
@@ -109,6 +118,7 @@ class RecordWriter:
         self._no_findings = _NO_FINDING * len(fields.rules)
         self._no_alerts = bytes(len(fields.alerts))
         self._sensors = [(name, (0.0,) * width) for name, width in fields.sensors]
+        self._inputs = [(name, len(keys)) for name, keys in fields.inputs]
         self._header = Header(0, size=self._layout.size)
         self.places = 0
         """See Shown; whoever turns to another place says so here."""
@@ -136,6 +146,7 @@ class RecordWriter:
             *(self._findings(decision) if decision.findings else self._no_findings),
             self._presences(decision) if decision.alerts else self._no_alerts,
             *(self._samples(decision.samples) if self._sensors else ()),
+            *(self._taken(results) if self._inputs else ()),
         )
         self._writer.commit(self._header)
 
@@ -161,6 +172,15 @@ class RecordWriter:
                 numbers += (said.upto, said.seq, said.age_ns, said.uncertain_ns, 0, *said.values)
             else:
                 numbers += (said.upto, said.seq, said.age_ns, 0, int(said.why), *nothing)
+        return numbers
+
+    def _taken(self, results: Results) -> list[int]:
+        numbers: list[int] = []
+        for name, count in self._inputs:
+            said = results.get(name)
+            taken = said.taken if isinstance(said, Result) and len(said.taken) == count else (_UNTAKEN,) * count
+            for one in taken:
+                numbers += (one.upto, one.seq, one.age_ns, 0 if one.why is None else int(one.why))
         return numbers
 
     def _findings(self, decision: Decision) -> list[float]:
@@ -223,10 +243,14 @@ class RecordReader:
         if flags > _ALL_FLAGS or min(numbers) < 0 or max(numbers) >= _END_OF_TIME:
             return None
         try:
-            runs = {name: _run(states[i], times[5 * i : 5 * i + 5]) for i, name in enumerate(fields.models)}
-            present = rest[6 * n + 2 * m]
+            present, after = rest[6 * n + 2 * m], rest[6 * n + 2 * m + 1 :]
             alerts = {name: Presence(p) for name, p in zip(fields.alerts, present, strict=True) if p}
-            samples = _samples(fields.sensors, rest[6 * n + 2 * m + 1 :])
+            samples = _samples(fields.sensors, after)
+            taken = _taken(fields.inputs, after[sum(5 + width for _, width in fields.sensors) :])
+            runs = {
+                name: _run(states[i], times[5 * i : 5 * i + 5], taken.get(name, ()))
+                for i, name in enumerate(fields.models)
+            }
             kinds = FrameFlag(flags), Verdict(verdict), Mode(mode)
         except ValueError:
             return None
@@ -240,8 +264,17 @@ class RecordReader:
         )
 
 
-def _run(state: int, numbers: list[int]) -> Run | MissedReason:
-    return MissedReason(state) if state else Run(numbers[0], Steps(*numbers[1:]))
+def _run(state: int, numbers: list[int], taken: tuple[Taken, ...]) -> Run | MissedReason:
+    return MissedReason(state) if state else Run(numbers[0], Steps(*numbers[1:]), taken)
+
+
+def _taken(inputs: tuple[tuple[str, tuple[str, ...]], ...], numbers: list[int]) -> dict[str, tuple[Taken, ...]]:
+    """What the record says of each model's inputs. Raises ValueError for a reason that there is not."""
+    found, rows = {}, iter([numbers[at : at + _TAKEN_NUMBERS] for at in range(0, len(numbers), _TAKEN_NUMBERS)])
+    for name, keys in inputs:
+        of_model = [next(rows) for _ in keys]
+        found[name] = tuple(Taken(upto, seq, age, Quality(why) if why else None) for upto, seq, age, why in of_model)
+    return found
 
 
 def _samples(sensors: tuple[tuple[str, int], ...], numbers: list[float]) -> dict[str, Aligned | Absent]:

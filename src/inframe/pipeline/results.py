@@ -9,6 +9,8 @@ from numpy.typing import NDArray
 
 from inframe.core.config import ModelConfig
 from inframe.core.errors import ConfigError
+from inframe.core.inputs import MAX_INPUTS
+from inframe.core.samples import Quality, Taken
 from inframe.core.types import WHOLE, Boxes, Heat, Masks, Missed, MissedReason, Output, Region, Result, Scores, Steps
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 
@@ -16,6 +18,8 @@ _MISSED, _MASKS, _BOXES, _SCORES, _HEAT = range(5)
 _ABOUT = struct.Struct("<2Q4qd4d")
 """Before the arrays: the two sizes of their shapes, the moments of Steps, a heat map's score, the region."""
 _ABOUT_BYTES = _ABOUT.size
+_TAKEN = struct.Struct("<4q")
+"""Behind the arrays, for each value that the model took of a sensor; how many there are is `dropped` of the slot's header."""
 _REASONS = {reason.value: reason for reason in MissedReason}
 
 
@@ -28,29 +32,38 @@ def bound(model: ModelConfig) -> int:
     """The payload bytes of a model's ring, known before the model is: one float32 a pixel of what it gets, or of what the
     integrator's function says that it returns; 64 KiB at least."""
     sizes = [model.preprocess.size, getattr(model.decode, "size", None) or (0, 0)]
-    return capacity(max(1 << 16, *(width * height * 4 for width, height in sizes)))
+    return capacity(max(1 << 16, *(width * height * 4 for width, height in sizes)) + _TAKEN.size * len(model.inputs))
 
 
 def must_fit(name: str, model: ModelConfig, arrays_bytes: int) -> None:
     """Raises ConfigError for the model `name` whose outputs, as its decoder knows by now, are larger than its ring."""
-    if capacity(arrays_bytes) > bound(model):
+    room = bound(model) - _TAKEN.size * len(model.inputs)
+    if capacity(arrays_bytes) > room:
         width, height = model.preprocess.size
-        expected = f"at most {bound(model) - capacity(0):,}, one float32 a pixel of its input of {width}x{height}"
+        expected = f"at most {room - capacity(0):,}, one float32 a pixel of its input of {width}x{height}"
         raise ConfigError(model.file, f"models.{name}.decode", f"outputs of {arrays_bytes:,} bytes", expected)
 
 
 def write(
-    ring: RingWriter, tag: int, captured_ns: int, output: Output | MissedReason, steps: Steps, now_ns: int
+    ring: RingWriter,
+    tag: int,
+    captured_ns: int,
+    output: Output | MissedReason,
+    steps: Steps,
+    now_ns: int,
+    taken: tuple[Taken, ...] = (),
 ) -> None:
-    """Publish what a model says of the frame `tag`."""
+    """Publish what a model says of the frame `tag`, having taken so much of sensors."""
     ring.begin()
     kind, a, b, score, region, arrays = _parts(output)
     moments = (steps.started, steps.preprocessed, steps.inferred, steps.decoded)
     at = ring.put(0, memoryview(_ABOUT.pack(a, b, *moments, score, *region)))
     for array in arrays:
         at = ring.put(at, array.data if array.flags.c_contiguous else np.ascontiguousarray(array).data)
+    for one in taken:
+        at = ring.put(at, memoryview(_TAKEN.pack(one.upto, one.seq, one.age_ns, 0 if one.why is None else one.why)))
     reason = output.value if isinstance(output, MissedReason) else 0
-    ring.commit(Header(0, tag, captured_ns, now_ns, 0, reason, 0, kind, at))
+    ring.commit(Header(0, tag, captured_ns, now_ns, 0, reason, len(taken), kind, at))
 
 
 _Parts = tuple[int, int, int, float, Region, tuple[NDArray[np.generic], ...]]
@@ -92,12 +105,34 @@ def read(ring: RingReader, header: Header, model: str, labels: int) -> Result | 
         return Missed(model, seq, _REASONS.get(header.flags, MissedReason.INVALID))
     if not _ABOUT_BYTES <= len(data) == header.size:
         return Missed(model, seq, MissedReason.INVALID)
+    data, used = _split(header, data)
+    if used is None:
+        return Missed(model, seq, MissedReason.INVALID)
     a, b, started, preprocessed, inferred, decoded, score, *region = _ABOUT.unpack_from(data)
     decode = _DECODE.get(kind)
     output = decode(data, (a, b), score, region, labels) if decode is not None else None
     if output is None:
         return Missed(model, seq, MissedReason.INVALID)
-    return Result(model, seq, header.captured_ns, output, Steps(started, preprocessed, inferred, decoded))
+    return Result(model, seq, header.captured_ns, output, Steps(started, preprocessed, inferred, decoded), used)
+
+
+def _split(header: Header, data: bytes) -> tuple[bytes, tuple[Taken, ...] | None]:
+    """The payload without what was taken of sensors, and that; None where it can't be."""
+    if not header.dropped:
+        return data, ()
+    end = len(data) - _TAKEN.size * header.dropped
+    if header.dropped > MAX_INPUTS or end < _ABOUT_BYTES:
+        return data, None
+    rows = list(_TAKEN.iter_unpack(data[end:]))
+    if not all(0 <= why <= max(Quality) for *_, why in rows):
+        return data, None
+    return data[:end], tuple(Taken(upto, seq, age, Quality(why) if why else None) for upto, seq, age, why in rows)
+
+
+def taken(ring: RingReader, header: Header) -> tuple[Taken, ...]:
+    """What the model took of sensors for the run of which the slot speaks, also where it says that there is no output."""
+    data = ring.take(header)
+    return _split(header, data)[1] or () if data is not None and len(data) == header.size else ()
 
 
 _CANONICAL, _REGION = struct.Struct("<4Id"), struct.Struct("<4d")
@@ -109,7 +144,7 @@ def canonical(header: Header, payload: NDArray[np.uint8]) -> bytes:
     they were made."""
     a, b, _, _, _, _, score, *region = _ABOUT.unpack_from(payload.data)
     body = _REGION.pack(*region) if header.kind in (_MASKS, _HEAT) else b""
-    body += payload[_ABOUT_BYTES : header.size].tobytes()
+    body += payload[_ABOUT_BYTES : header.size - _TAKEN.size * header.dropped].tobytes()
     head = _CANONICAL.pack(header.kind, a, b, len(body), score)
     return head + body
 

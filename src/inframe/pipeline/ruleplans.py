@@ -24,7 +24,7 @@ from inframe.core.types import Priority
 from inframe.pipeline.measure import Area, Count, Distance, Lacking, Measure, Reading, Score, Sensed
 from inframe.pipeline.project import guides_of
 from inframe.pipeline.rules import RulePlan
-from inframe.pipeline.tips import TipDistance
+from inframe.pipeline.tips import Structure, TipDistance
 
 WHERE = "device file"
 
@@ -116,12 +116,14 @@ def _tip(
         raise ConfigError(
             WHERE, f"rules.{rule}.model", f"{model}, which gives {kind}", "a model that gives segmentation"
         )
-    if when.target not in labels:
-        raise ConfigError(WHERE, f"rules.{rule}.when.target", when.target, f"one of {', '.join(labels)}")
+    for key, label in [("target", when.target), *(("behind", label) for label in when.behind)]:
+        if label not in labels:
+            raise ConfigError(WHERE, f"rules.{rule}.when.{key}", label, f"one of {', '.join(labels)}")
     guide = guides_of({when.tool: device.tools[when.tool]}, device.sensors)[when.tool]
     stream = device.streams[device.display]
-    target, contact = labels.index(when.target), when.kind == "tip_contact"
-    return TipDistance(model, guide, target, stream.width, stream.height, when.unit, whole.absent or "end", contact)
+    behind = frozenset(labels.index(label) for label in when.behind)
+    structure = Structure(model, labels.index(when.target), behind, stream.width, stream.height)
+    return TipDistance(structure, when.tool, guide, when.unit, whole.absent or "end", when.kind == "tip_contact")
 
 
 def _measure(rule: str, model: str, when: Condition, device: Device, labels: tuple[str, ...]) -> Measure:

@@ -8,13 +8,14 @@ that the AI is off.
 """
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 
 from inframe.core.samples import NO_SAMPLES, Absent, Aligned, Samples
-from inframe.core.types import Finding, Priority, Result
+from inframe.core.types import Finding, Masks, Priority, Result
+from inframe.pipeline.approach import Approach, approached, contact_s, error_of
 from inframe.pipeline.measure import Lacking, Measure, Reading, Sensed, take
-from inframe.pipeline.project import tip_of
-from inframe.pipeline.tips import TipDistance, Track, contact_s, distance_px, follow, in_unit, own_result
+from inframe.pipeline.project import Guide, Tip, tip_of
+from inframe.pipeline.tips import Away, Structure, TipDistance, away_of, in_unit, own_result
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,8 +55,8 @@ class RuleState:
     """When the latest result was captured."""
     value: float = math.nan
     finding: bool = False
-    track: Track = ()
-    """Of a rule on contact: the distances before this one."""
+    approach: Approach | None = None
+    """Of a rule on a tip: its way up to now."""
 
 
 def step_rules(
@@ -71,6 +72,7 @@ def step_rules(
     measures = (plan.measure for plan in plans if not isinstance(plan.measure, Reading | Lacking | TipDistance))
     values = take(measures, fresh) if fresh and ai_on else {}
     captured = {result.model: result.captured_ns for result in fresh}
+    tips = Tips(fresh, samples, now_ns)
     after = []
     for plan, state in zip(plans, past, strict=True):
         if isinstance(plan.measure, Reading | Lacking):  # what a sensor says does not depend on the AI
@@ -78,7 +80,7 @@ def step_rules(
         elif not ai_on:
             after.append(RuleState())
         elif isinstance(plan.measure, TipDistance):
-            after.append(_tip(plan, plan.measure, fresh, samples, now_ns, state))
+            after.append(_tip(plan, plan.measure, tips, state))
         elif plan.measure in values:
             at_ns = captured[plan.measure.model]
             after.append(_heard(plan, values[plan.measure], at_ns, _unless_stale(plan, at_ns, state)))
@@ -129,27 +131,43 @@ def _without(plan: RulePlan, absent: str, now_ns: int, past: RuleState) -> RuleS
     return RuleState() if absent == "end" else _unless_stale(plan, now_ns, past)
 
 
-def _tip(
-    plan: RulePlan, measure: TipDistance, fresh: tuple[Result, ...], samples: Samples, now_ns: int, past: RuleState
-) -> RuleState:
+@dataclass(slots=True)
+class Tips:
+    """Where tips are at one frame, and how far from what: worked out once for all grades of a warning."""
+
+    fresh: tuple[Result, ...]
+    samples: Samples
+    now_ns: int
+    known: dict[tuple[str, Structure], tuple[Tip, Away] | None] = field(default_factory=dict)
+
+    def of(self, tool: str, guide: Guide, structure: Structure, masks: Masks) -> tuple[Tip, Away] | None:
+        """None where there is no distance."""
+        key = tool, structure
+        if key not in self.known:
+            tip = tip_of(guide, self.samples)
+            away = away_of(structure, masks, tip) if tip is not None else None
+            self.known[key] = (tip, away) if tip is not None and away is not None else None
+        return self.known[key]
+
+
+def _tip(plan: RulePlan, measure: TipDistance, tips: Tips, past: RuleState) -> RuleState:
     """After one more frame: where the tip is by its sensor, and the structure by the model, both at this very moment."""
-    said = samples.get(measure.guide.stream)
+    now_ns, said = tips.now_ns, tips.samples.get(measure.guide.stream)
     if said is None or (past.known_ns is not None and now_ns <= past.known_ns):
         return past
     if isinstance(said, Absent):
         return _without(plan, measure.absent, now_ns, past)
-    masks = own_result(measure, fresh, now_ns)
+    masks = own_result(measure.model, tips.fresh, now_ns)
     past = _unless_stale(plan, now_ns, past)
     if masks is None:
         return past
-    tip = tip_of(measure.guide, samples)
-    px = distance_px(measure, masks, tip) if tip is not None else None
-    if px is None or tip is None:
+    found = tips.of(measure.tool, measure.guide, measure.structure, masks)
+    if found is None:
         return _heard(plan, None, now_ns, past)
-    if not measure.contact:
-        return _heard(plan, in_unit(measure, px, tip), now_ns, past)
-    track = follow(past.track, now_ns, px)
-    return replace(_heard(plan, contact_s(track), now_ns, past), track=track)
+    (tip, away), width = found, measure.structure.width
+    approach = approached(past.approach, now_ns, away.px, error_of(tip.error_px, away.cell_px), width)
+    value = contact_s(approach, width) if measure.contact else in_unit(measure, approach.px, tip)
+    return replace(_heard(plan, value, now_ns, past), approach=approach)
 
 
 def _heard(plan: RulePlan, value: float | None, at_ns: int, past: RuleState, *, absent_on: bool = False) -> RuleState:

@@ -10,14 +10,18 @@ from dataclasses import dataclass
 from inframe.core.clock import NS_PER_MS, NS_PER_S, Clock, MonotonicClock
 from inframe.core.config import Device
 from inframe.core.errors import ConfigError, DeviceFault
-from inframe.core.types import MissedReason, Pixels
+from inframe.core.samples import Taken
+from inframe.core.types import MissedReason, Output, Pixels
 from inframe.machine.child import ChildContext
 from inframe.pipeline import results, ring, start
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.gate import looks_at
+from inframe.pipeline.given import NOTHING, Given
 from inframe.pipeline.model import Model, load_of
 from inframe.pipeline.places import place, ring_name
 from inframe.pipeline.ring import Header, RingReader, RingWriter
+from inframe.pipeline.samplering import SampleReader
+from inframe.pipeline.surroundings import Aside, Surroundings
 
 IDLE_NS = 100 * NS_PER_MS
 EARLY_NS = NS_PER_MS
@@ -35,6 +39,8 @@ def main(ctx: ChildContext) -> None:
     clock = MonotonicClock()
     sources = {name: Source.of(device, name, ctx.fds[f"ring.{name}"]) for name in ctx.args["streams"]}
     own = int(ctx.args["place"])
+    rings = {name: SampleReader(ctx.fds[f"samples.{name}"]) for name in ctx.args["sensors"]}
+    asides = {name: _aside(device, name, ctx.fds[f"ring.{name}"]) for name in ctx.args["asides"]}
     jobs = [_job(device, name, sources, ctx.fds, own) for name in ctx.args["models"]]
     for job in jobs:
         job.model.warm_up(clock)
@@ -42,6 +48,7 @@ def main(ctx: ChildContext) -> None:
     worker = Worker(
         jobs, list(sources.values()), board.row(ctx.name), clock, lambda what, why: start.note(ctx, what, why)
     )
+    worker.surroundings = Surroundings(device, rings, asides) if any(job.model.takes for job in jobs) else None
     bit = int(ctx.args["bit"])
     worker.is_shown = lambda: place(board.shown(), bit) == own
     for job in jobs:
@@ -72,6 +79,12 @@ class Source:
         stream, reader = device.streams[name], RingReader(fd)
         views = [p[: stream.height * stream.width * 3].reshape(stream.height, stream.width, 3) for p in reader.payloads]
         return Source(name, reader, views, int(NS_PER_S / stream.fps))
+
+
+def _aside(device: Device, name: str, fd: int) -> Aside:
+    """A stream that is looked at beside another one's frames."""
+    source = Source.of(device, name, fd)
+    return Aside(source.reader, source.views)
 
 
 @dataclass
@@ -120,6 +133,9 @@ class Worker:
         self.clock = clock
         self._failures = 0
         self.is_shown: Callable[[], bool] = lambda: True
+        self.surroundings: Surroundings | None = None
+        self._said: dict[str, tuple[int, Output | MissedReason]] = {}
+        """What each model said last, and of which frame."""
 
     def step(self) -> None:
         """Look at each stream once. Raises DeviceFault after too many failures in a row."""
@@ -149,18 +165,35 @@ class Worker:
     def _run(self, job: Job, header: Header) -> None:
         seq = header.seq
         pixels = job.source.views[seq % job.source.reader.slots]
-        output, steps = job.model.run(pixels, self.clock)
-        if not job.source.reader.holds(seq):  # overtaken while reading: the pixels may have been of two frames
+        given, taken = self._given(job, header)
+        output, steps = job.model.run(pixels, self.clock, given)
+        # overtaken while reading: the pixels may have been of two frames
+        if not (job.source.reader.holds(seq) and self._still(job)):
             output = MissedReason.LATE
+        self._said[job.name] = seq, output
         if isinstance(output, MissedReason) and job.model.last_fault != self._told:
             self._told = job.model.last_fault
             self._tell(f"model {job.name}: {output.name}", self._told)
         now = self.clock.now()
-        results.write(job.writer, seq, header.captured_ns, output, steps, now)
+        results.write(job.writer, seq, header.captured_ns, output, steps, now, taken)
         if job.wake is not None and self.is_shown():  # published first, then asked: see `places`
             os.eventfd_write(job.wake, 1)
         job.writer.begin()  # the next one: now it delays nobody
         self._count(output, steps.decoded - steps.started > job.budget_ns, seq, now)
+
+    def _given(self, job: Job, header: Header) -> tuple[Given, tuple[Taken, ...]]:
+        """What the model is given beside the frame. Another model's arrays are its own until its next run, which comes later."""
+        if self.surroundings is None or not job.model.takes:
+            return NOTHING, ()
+
+        def said(name: str) -> Output | MissedReason | None:
+            seq, output = self._said.get(name, (0, MissedReason.LATE))
+            return output if seq == header.seq else None
+
+        return self.surroundings.of(job.name, header.captured_ns, said)
+
+    def _still(self, job: Job) -> bool:
+        return self.surroundings is None or not job.model.takes or self.surroundings.still(job.name)
 
     def _count(self, output: object, over_budget: bool, seq: int, now: int) -> None:
         row = self.row

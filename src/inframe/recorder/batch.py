@@ -2,13 +2,14 @@
 
 import hashlib
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from itertools import groupby
 
-from inframe.core.config import Device, Preprocess
-from inframe.core.samples import Absent, Aligned, Quality
-from inframe.core.types import MissedReason
+from inframe.core.config import Device
+from inframe.core.inputs import Preprocess
+from inframe.core.samples import Absent, Aligned, Quality, Taken
+from inframe.core.types import MissedReason, Run
 from inframe.drivers.cameras.rtsp_session import without_password
 from inframe.pipeline.places import model_bits, place
 from inframe.pipeline.record import Fields, Shown
@@ -136,13 +137,17 @@ class Second:
         return FrameLeaf(header, self.fields.stream, self.config, models, frames, self._sensors())
 
     def _sensors(self) -> tuple[SensorUse, ...]:
-        """The streams of samples, each with the rules that read it."""
+        """The streams of samples, each with the rules that read it; behind them, as MODEL.INPUT, what models were given."""
         device = self.identities.device
         rules = device.rules
-        return tuple(
+        streams = [
             SensorUse(stream, tuple(name for name, rule in rules.items() if stream == device.sensor_of(rule)))
             for stream, _ in self.fields.sensors
-        )
+        ]
+        for model, keys in self.fields.inputs:
+            read_by = tuple(name for name, rule in rules.items() if rule.model == model)
+            streams += [SensorUse(f"{model}.{key}", read_by) for key in keys]
+        return tuple(streams)
 
     def _places(self, shown: Shown) -> dict[str, int]:
         """Which place of each model's worker was shown."""
@@ -169,8 +174,17 @@ class Second:
             age_ns=shown.age_ns,
             findings=shown.findings,
             alerts=tuple(shown.alerts.items()),
-            samples=tuple(_use(shown.samples[stream]) for stream, _ in self.fields.sensors),
+            samples=(*(_use(shown.samples[stream]) for stream, _ in self.fields.sensors), *self._taken(shown)),
         )
+
+    def _taken(self, shown: Shown) -> Iterator[SampleUse]:
+        """What each model took for its result; of none, that it took none."""
+        for model, keys in self.fields.inputs:
+            run = shown.runs.get(model)
+            taken = run.taken if isinstance(run, Run) else ()
+            for i in range(len(keys)):
+                one = taken[i] if i < len(taken) else Taken(0, 0, 0, Quality.STALE)
+                yield SampleUse(Quality.OK if one.why is None else one.why, one.seq, one.age_ns)
 
 
 def _use(said: Aligned | Absent) -> SampleUse:

@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from inframe.core.samples import Quality, Taken
 from inframe.core.types import Boxes, Heat, Masks, MissedReason, Output, Pixels, Scores, Steps
 from inframe.recording import schema
 
@@ -38,6 +39,8 @@ class Said:
     arrived_ns: int
     steps: Steps
     output: Output | MissedReason
+    taken: tuple[Taken, ...] = ()
+    """Of sensors, in the order of the model's inputs."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,8 +74,18 @@ def pack(said: Said) -> tuple[schema.Result, Map | None]:
 
 def _result(said: Said, **more: Any) -> schema.Result:
     steps = (said.steps.started, said.steps.preprocessed, said.steps.inferred, said.steps.decoded)
+    taken = [
+        schema.Took(upto=t.upto, seq=t.seq, age_ns=t.age_ns, why=None if t.why is None else t.why.name)
+        for t in said.taken
+    ]
     return schema.Result(
-        model=said.model, seq=said.seq, captured_ns=said.captured_ns, arrived_ns=said.arrived_ns, steps_ns=steps, **more
+        model=said.model,
+        seq=said.seq,
+        captured_ns=said.captured_ns,
+        arrived_ns=said.arrived_ns,
+        steps_ns=steps,
+        taken=taken or None,
+        **more,
     )
 
 
@@ -91,7 +104,14 @@ def unpack(result: schema.Result, picture: Map | None) -> Said:
         result.arrived_ns,
         Steps(*result.steps_ns),
         _output(result, picture),
+        tuple(_taken(one) for one in result.taken or ()),
     )
+
+
+def _taken(one: schema.Took) -> Taken:
+    if one.why is not None and one.why not in Quality.__members__:
+        raise ValueError(f"quality {one.why!r}")
+    return Taken(one.upto, one.seq, one.age_ns, None if one.why is None else Quality[one.why])
 
 
 def _output(result: schema.Result, picture: Map | None) -> Output | MissedReason:

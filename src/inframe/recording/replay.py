@@ -14,6 +14,7 @@ import cv2
 
 from inframe.core.clock import NS_PER_S, ManualClock, MonotonicClock
 from inframe.core.config import Device
+from inframe.core.samples import Taken
 from inframe.core.types import (
     Boxes,
     Controls,
@@ -31,8 +32,10 @@ from inframe.core.types import (
 )
 from inframe.pipeline import loop, results, ring
 from inframe.pipeline.decide import make_plan
+from inframe.pipeline.given import NOTHING, Given
 from inframe.pipeline.model import Model, load_of
 from inframe.pipeline.ring import Header, RingReader, RingWriter
+from inframe.pipeline.surroundings import Surroundings
 from inframe.recording import schema
 from inframe.recording.compare import Outcome
 from inframe.recording.events import Packet, Said
@@ -45,7 +48,7 @@ from inframe.recording.video import Decoder
 KEPT = 16
 """So many frames and outputs are kept for results that come later: a worker reads from a ring of four."""
 SLOTS = 4
-_ARRIVED = (MissedReason.INVALID.name, MissedReason.FAILED.name)
+_ARRIVED = (MissedReason.INVALID.name, MissedReason.FAILED.name, MissedReason.ABSENT.name)
 
 
 class Runner:
@@ -64,6 +67,10 @@ class Runner:
         self._frames: OrderedDict[int, tuple[int, Pixels]] = OrderedDict()
         self._lost: set[str] = set()
         """Models whose memory is not what it was."""
+        self.surroundings: Surroundings | None = None
+        """What models are fed beside their image; see `Stage`."""
+        self._alone = {name for name, m in self._configs.items() if any(put.stream for put in m.inputs.values())}
+        """Models fed by another stream, which is not recorded: what they said is taken from the recording."""
         self._outcomes: dict[str, OrderedDict[int, tuple[int, Outcome]]] = {name: OrderedDict() for name in self.models}
 
     def picture(self, packet: Packet) -> None:
@@ -84,12 +91,12 @@ class Runner:
         if said.model not in self.models:
             return
         known = self._outcomes[said.model].get(said.seq)
-        computed = known[1] if known is not None else self._run(said.model, said.seq)
+        computed = known[1] if known is not None else self._run(said.model, said.seq, said.taken)
         if computed is None or said.output is MissedReason.LATE:  # not recorded; or overtaken while it was being read
             self.lose(said.model)
             self._report.unseen(said.seq)
             computed = said.output
-        elif said.model in self._lost:
+        elif said.model in self._lost or said.model in self._alone:
             self._report.unseen(said.seq)
             computed = said.output
         else:
@@ -113,13 +120,29 @@ class Runner:
                 known = self._keep(model, seq, self._frames[seq][0], computed)
         return known
 
-    def _run(self, name: str, seq: int) -> Outcome | None:
+    def _run(self, name: str, seq: int, taken: tuple[Taken, ...] = ()) -> Outcome | None:
         pixels = self.pixels(seq)
-        if pixels is None:
+        given = self._given(name, seq, taken)
+        if pixels is None or given is None:
             return None
-        output, steps = self.models[name].run(pixels, self._clock)
+        output, steps = self.models[name].run(pixels, self._clock, given)
         self._report.ran(name, steps.decoded - steps.started)
         return own(output)
+
+    def _given(self, name: str, seq: int, taken: tuple[Taken, ...]) -> Given | None:
+        """What the model was given beside the frame; None where nobody knows."""
+        inputs = self._configs[name].inputs.values()
+        if not inputs:
+            return NOTHING
+        of_sensors = sum(put.sensor is not None for put in inputs)
+        if self.surroundings is None or len(taken) != of_sensors or name in self._alone or seq not in self._frames:
+            return None
+
+        def said(other: str) -> Outcome | None:
+            known = self.outcome(other, seq)
+            return known[1] if known is not None else None
+
+        return self.surroundings.of(name, self._frames[seq][0], said, taken)[0]
 
     def _keep(self, name: str, seq: int, captured_ns: int, outcome: Outcome) -> tuple[int, Outcome]:
         outcomes = self._outcomes[name]
@@ -190,6 +213,7 @@ class Stage:
             memory = ring.create(f"replay.{name}", SLOTS, results.bound(self.device.models[name]))
             self._said[name], self._rings[name] = RingWriter(memory, ()), RingReader(memory)
         self.sensors = RecordedSensors(self.device)
+        self.runner.surroundings = Surroundings(self.device, self.sensors.readers)
         self._events: Iterator[Read] = iter(self.recording.read())
 
     def run(self) -> None:

@@ -41,6 +41,15 @@ class Own(BaseModel):
     model_config = ConfigDict(extra="forbid", frozen=True, allow_inf_nan=False)
 
 
+class Took(Own):
+    """A value of a sensor that a model was given."""
+
+    upto: _Int = Field(description="the newest sample that was there when the worker looked")
+    seq: _Int = Field(description="the newest one in the value, or the one that says why there was none")
+    age_ns: int
+    why: str | None = Field(None, description="a Quality: why there was no value")
+
+
 class Result(Own):
     """What one model said of one frame. A `masks` or `heat` has its picture in the message before, on /MODEL/map."""
 
@@ -56,6 +65,7 @@ class Result(Own):
     boxes: list[tuple[float, float, float, float]] | None = None
     scores: list[float] | None = None
     classes: list[int] | None = None
+    taken: list[Took] | None = Field(None, description="of sensors, in the order of the model's inputs")
 
 
 class Samples(Own):

@@ -79,10 +79,10 @@ class RecordedSensors:
     def __init__(self, device: Device) -> None:
         self._plans = {name: plan_of(sensor) for name, sensor in device.sensors.items()}
         self._writers: dict[str, SampleWriter] = {}
-        self._readers: dict[str, SampleReader] = {}
+        self.readers: dict[str, SampleReader] = {}
         for name, sensor in device.sensors.items():
             memory = samplering.create(f"replay.{name}", samplering.slots_for(sensor), len(sensor.channels))
-            self._writers[name], self._readers[name] = SampleWriter(memory), SampleReader(memory)
+            self._writers[name], self.readers[name] = SampleWriter(memory), SampleReader(memory)
         self.seen: Mapping[str, schema.Known] = {}
         """What the display knew of each at the frame that comes next."""
 
@@ -102,4 +102,4 @@ class RecordedSensors:
     def at(self, at_ns: int) -> Samples:
         """See loop.Sensors."""
         upto = {name: self.seen[name].upto if name in self.seen else 0 for name in self._plans}
-        return {name: align(plan, self._readers[name], at_ns, upto[name]) for name, plan in self._plans.items()}
+        return {name: align(plan, self.readers[name], at_ns, upto[name]) for name, plan in self._plans.items()}

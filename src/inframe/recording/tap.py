@@ -195,7 +195,8 @@ class Tap:
                 self.missing.results += 1
                 continue
             output = found.output if isinstance(found, Result) else MissedReason(found.reason)
-            yield Said(name, header.tag, header.captured_ns, header.published_ns, steps, output)
+            taken = found.taken if isinstance(found, Result) else results.taken(ring, header)
+            yield Said(name, header.tag, header.captured_ns, header.published_ns, steps, output, taken)
 
     def _samples(self) -> Iterator[schema.Samples]:
         for stream, ring in self.sensors.items():
