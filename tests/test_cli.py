@@ -21,6 +21,7 @@ COMMANDS = {
     "doctor": {"--folder", "--json"},
     "inspect": {"--starter", "--json"},
     "calibrate": {"--columns", "--rows", "--square-mm", "--marker-mm", "--board", "--json"},
+    "register": {"--device", "--tool", "--json"},
     "bench": {"--seconds", "--only", "--json"},
     "chaos": {"--only", "--json"},
 }
@@ -190,6 +191,10 @@ WORK = {
     "inspect": ("inframe.checking.inspect_model", ("model.onnx",)),
     "bench": ("inframe.bench.report.measure_and_show", ()),
     "calibrate": ("inframe.calibration.calibrate_and_show", ("photo.png",)),
+    "register": (
+        "inframe.registration.register_and_show",
+        ("points.csv", "--device", "device.yaml", "--tool", "hook"),
+    ),
     "chaos": ("inframe.chaos.campaign.break_and_show", ()),
 }
 REPORT = {"checked": [], "held": True, "value": 1.5, "text": "ä"}
