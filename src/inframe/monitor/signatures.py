@@ -1,0 +1,80 @@
+"""Signatures: the directions in which somebody expects a drift. Of each the reference has how all signals move together, the
+weights by which that is told best from chance (a matched filter, Healy 1987), and its part of the alarm budget.
+
+    known      the reference's procedures were also run degraded in a known way (out of focus, with smoke), or others were
+               recorded that differ in a known way (other instruments, another site)
+    watched    a signal of the case mix on which a finding depends: more of it and less of it, with all that follows in the
+               reference from more of it (a label shift: what pictures with so much of the label look like stays as it was)
+
+A drift of 1 SD is one whose signal that moves most moves by 1 SD of its normal score, on average.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from inframe.monitor.signals import Kind
+
+FOLDS = 10
+
+Array = NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True)
+class Known:
+    """Procedures that differ from the reference's in a known way."""
+
+    name: str
+    kind: Kind
+    procedures: Array
+    """(k, signals)."""
+
+
+@dataclass(frozen=True, slots=True)
+class Direction:
+    """How signals move together."""
+
+    name: str
+    kind: Kind
+    shift: Array
+    """(signals,): of their normal scores, at a drift of 1 SD."""
+    strength: float
+    """How far a drift of 1 SD moves the signature's own number, in SD."""
+
+
+def directed(name: str, kind: Kind, plain: Array, degraded: Array) -> Direction:
+    """The direction in which scores, (k, signals), lie from the reference's, (m, signals). How strongly it tells them apart is
+    measured on those that its weights have not seen."""
+    moved = degraded.mean(axis=0)
+    most = max(float(np.abs(moved).max()), 1e-12)
+    fold, far = np.arange(len(degraded)) % FOLDS, 0.0
+    for k in set(fold.tolist()):
+        weights = matched(plain, degraded[fold != k].mean(axis=0))
+        far += float((degraded[fold == k] @ weights).sum())
+    return Direction(name, kind, moved / most, far / len(degraded) / most)
+
+
+def watched(name: str, kind: Kind, correlation: Array, signal: int) -> tuple[Direction, Direction]:
+    """More and less of a signal; the others follow as they do in the reference."""
+    column = correlation[:, signal]
+    return Direction(f"more {name}", kind, column, 1.0), Direction(f"less {name}", kind, -column, 1.0)
+
+
+def matched(plain: Array, shift: Array) -> Array:
+    """The weights of (m, signals) normal scores by which that shift is told best from chance."""
+    m, n = plain.shape
+    weights = np.linalg.solve(plain.T @ plain / m + n / m * np.eye(n), shift)
+    return np.asarray(weights / math.sqrt(max(float(shift @ weights), 1e-12)))
+
+
+def along(plain: Array, directions: Sequence[Direction]) -> Array:
+    """(m, directions): how far each procedure lies along them, by weights that have not seen it."""
+    found = np.zeros((len(plain), len(directions)))
+    fold = np.arange(len(plain)) % FOLDS
+    for k in range(FOLDS):
+        for j, one in enumerate(directions):
+            found[fold == k, j] = plain[fold == k] @ matched(plain[fold != k], one.shift)
+    return found
