@@ -20,6 +20,7 @@ from inframe.core.types import Heat, Masks, Scores
 from inframe.machine.child import ChildContext, Stop
 from inframe.updatable import updatable
 from inframe.update.checkpoints import Outcome
+from inframe.update.states import Release
 from inframe.validating import Examination
 from tests import lives
 from tests.lives import Life
@@ -150,7 +151,7 @@ def test_where_there_are_no_cases_it_is_refused_or_left_to_those_who_sign(table:
         ({"cases": None, "acceptance": "signers"}, True, "not checked here: `acceptance: signers`"),
     ):
         examination.target = replace(target, config=target.config.model_copy(update=config))
-        outcome = examination._acceptance()
+        outcome = examination._acceptance(Release("none", ()))
         assert (outcome.passed, outcome.reason[: len(said)]) == (passed, said)
 
 

@@ -23,7 +23,7 @@ Array = NDArray[np.float64]
 RUN_LENGTH = 500.0
 LOCKED = 300
 """Procedures in the reference of each simulated device."""
-DEGRADED = 60
+DEGRADED = 300
 """Procedures from which a signature is learned."""
 BEFORE = 40
 """Procedures in control before the onset."""
@@ -138,6 +138,8 @@ class Found:
     """What came of one drift at one strength."""
 
     delays: list[int]
+    by_unit: list[float]
+    """Of each device the mean delay."""
     kinds_right: list[bool]
     names_right: list[bool]
     missed: int = 0
@@ -147,6 +149,7 @@ class Found:
         share = [float(np.mean(one)) if one else float("nan") for one in (self.kinds_right, self.names_right)]
         return {
             "delay_mean": round(float(np.mean(self.delays)), 2),
+            "delay_interval": self._interval(),
             "delay_median": float(np.median(self.delays)),
             "delay_p90": float(np.quantile(self.delays, 0.9)),
             "kind_right": round(share[0], 3),
@@ -155,11 +158,18 @@ class Found:
             "missed": self.missed,
         }
 
+    def _interval(self) -> tuple[float, float] | None:
+        """Of the mean delay, 95 %: devices differ, and streams of one device are alike."""
+        if len(self.by_unit) < 2:
+            return None
+        half = 1.96 * float(np.std(self.by_unit, ddof=1)) / len(self.by_unit) ** 0.5
+        return round(float(np.mean(self.by_unit)) - half, 2), round(float(np.mean(self.by_unit)) + half, 2)
+
 
 def detect(units: list[Unit], drift: str, strength: float, runs: int, seed: int) -> Found:
     """`runs` streams, as many of each unit: BEFORE procedures in control, then the drift. Streams with a false alarm before it are
     drawn anew."""
-    found = Found([], [], [])
+    found = Found([], [], [], [])
     for i, unit in enumerate(units):
         rng = np.random.default_rng((seed, i))
         _detect(found, unit, rng, drift, strength, runs // len(units) + (i < runs % len(units)))
@@ -184,6 +194,7 @@ def _detect(found: Found, unit: Unit, rng: np.random.Generator, drift: str, stre
             break
     found.delays += [LONGEST] * len(going)
     found.missed += len(going)
+    found.by_unit.append(float(np.mean(found.delays[-runs:])))
 
 
 def _attribute(found: Found, unit: Unit, drift: str, numbers: Array, chart: int) -> None:

@@ -36,7 +36,7 @@ SHRINK = 0.05
 SAMPLES = 600
 """Of one procedure: a minute."""
 POOL = 20_000
-LEARNED_AT = 2.0
+LEARNED_AT = 1.5
 """SD: whoever makes a signature degrades pictures clearly."""
 
 
@@ -83,7 +83,7 @@ class Population:
             upto = self._shifted(drift, strength)
             return np.asarray(self._pool[np.searchsorted(upto, rng.uniform(size=count))])
         effects = self.scaled(drift, strength)
-        return self._clipped(self.draw(rng, count) + effects[rng.integers(len(effects) // 2, len(effects), count)])
+        return self._clipped(self.draw(rng, count) + effects[rng.integers(0, len(effects), count)])
 
     @lru_cache(maxsize=64)  # noqa: B019  # as `scaled`
     def _shifted(self, drift: str, strength: float) -> Array:
@@ -95,13 +95,13 @@ class Population:
 
     def degraded(self, rng: np.random.Generator, count: int, drift: str) -> Array:
         """(count, signals): as `drifted`, strongly, of the effects that signatures are learned from."""
-        effects = self.scaled(drift, LEARNED_AT)
-        return self._clipped(self.draw(rng, count) + effects[rng.integers(0, len(effects) // 2, count)])
+        effects = self.scaled(drift, LEARNED_AT, half=0)
+        return self._clipped(self.draw(rng, count) + effects[rng.integers(0, len(effects), count)])
 
     @lru_cache(maxsize=64)  # noqa: B019  # a handful of populations lives as long as the program
-    def scaled(self, drift: str, strength: float) -> Array:
-        """(48, signals): the effects of a drift at that strength."""
-        effects, low, high = self.effects[drift], 0.0, 100.0
+    def scaled(self, drift: str, strength: float, half: int = 1) -> Array:
+        """(24, signals): half of the effects of a drift, scaled to that strength."""
+        effects, low, high = np.array_split(self.effects[drift], 2)[half], 0.0, 100.0
         for _ in range(30):
             middle = (low + high) / 2
             low, high = (middle, high) if self._moved(middle * effects) < strength else (low, middle)

@@ -1,13 +1,13 @@
 """What drifted: which explanation is most likely, of the procedures since the drift began.
 
     a signature       all signals moved along one known direction, by some amount
+    one signal        it moved: one of the instrument alone; one of the case mix, and all others as they follow it in the reference
     the case mix      its signals moved, anyhow; all others only as they follow these in the reference
     the instrument    all signals moved, anyhow: a camera that blurs also misleads the model that the case mix is measured with
 
-The more an explanation leaves open the better it always fits; each number that it leaves open costs as in Schwarz (1978).
+The more an explanation leaves open the better it always fits: each number that it leaves open costs it COST.
 """
 
-import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,6 +17,8 @@ from inframe.monitor.reference import Reference
 from inframe.monitor.signals import Kind, signal_of
 
 NAMED = 3
+COST = 3.0
+"""Of each number left open, in the chi-squared that it brings: some more than 1, what chance brings."""
 
 Array = NDArray[np.float64]
 
@@ -56,12 +58,18 @@ def _likeliest(reference: Reference, shift: Array, procedures: int) -> tuple[Kin
     count = procedures * known / (procedures + known)  # the reference's own mean is not known better than that
     r = reference.correlation + 1e-3 * np.eye(len(shift))
     case = np.array([i for i, name in enumerate(reference.names) if signal_of(name).kind is Kind.CASE], np.int64)
-    cost = math.log(max(procedures, 3))
-    found = [(count * _squared(shift, r) - cost * len(shift), Kind.INSTRUMENT, "")]
+    found = [(count * _squared(shift, r) - COST * len(shift), Kind.INSTRUMENT, "")]
     if len(case):
-        found.append((count * _squared(shift[case], r[np.ix_(case, case)]) - cost * len(case), Kind.CASE, ""))
+        found.append((count * _squared(shift[case], r[np.ix_(case, case)]) - COST * len(case), Kind.CASE, ""))
+    inverse = np.linalg.inv(r)
+    alone = (inverse @ shift) ** 2 / np.diag(inverse)
+    for i, name in enumerate(reference.names):
+        kind = signal_of(name).kind
+        if kind in (Kind.INSTRUMENT, Kind.CASE):  # which one is left open too
+            gain = alone[i] if kind is Kind.INSTRUMENT else shift[i] ** 2
+            found.append((count * float(gain) - 2 * COST, kind, ""))
     for one, far in zip(reference.file.signatures, reference.signatures @ shift, strict=True):
-        found.append((count * max(0.0, float(far)) ** 2 - cost, one.kind, one.name))
+        found.append((count * max(0.0, float(far)) ** 2 - COST, one.kind, one.name))
     _, kind, name = max(found, key=lambda one: one[0])
     return kind, name
 

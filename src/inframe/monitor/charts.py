@@ -50,10 +50,9 @@ def ewma_run_length(limit: float, weight: float, shift: float = 0.0, cells: int 
 
 
 @cache
-def cusum_limit(run_length: float, reference: int | None = None) -> float:
-    """The limit of a two-sided CUSUM with that run length, numbers being standardised by a reference of so many procedures;
-    None: known without error."""
-    return _solved(lambda limit: 1.0 / rate(limit, reference), run_length, 1.0, 40.0)
+def cusum_limit(run_length: float, reference: int | None = None, *, sure: bool = False) -> float:
+    """The limit of a two-sided CUSUM with that run length; see `rate`."""
+    return _solved(lambda limit: 1.0 / rate(limit, reference, sure=sure), run_length, 1.0, 40.0)
 
 
 @cache
@@ -62,22 +61,23 @@ def ewma_limit(run_length: float, weight: float) -> float:
     return _solved(lambda limit: ewma_run_length(limit, weight), run_length, 0.5, 8.0)
 
 
-def rate(limit: float, reference: int | None = None) -> float:
-    """False alarms a procedure of a two-sided CUSUM, averaged over what a reference of so many procedures leaves unknown: of the
-    Markov chain at a few limits, and along a line of logarithms between them, on which it nearly lies."""
-    return float(np.exp(np.interp(limit, _LIMITS, _log_rates(reference))))
+def rate(limit: float, reference: int | None = None, *, sure: bool = False) -> float:
+    """False alarms a procedure of a two-sided CUSUM of numbers that are standardised by a reference of so many procedures (None:
+    known without error), averaged over what these leave unknown; `sure`: as if its mean and SD were the true ones. Of the Markov
+    chain at some limits, and along a line of logarithms between them, on which it nearly lies."""
+    return float(np.exp(np.interp(limit, _LIMITS, _log_rates(reference, sure))))
 
 
 _LIMITS = np.arange(0.25, 24.1, 0.5)
 
 
 @cache
-def _log_rates(reference: int | None) -> Array:
+def _log_rates(reference: int | None, sure: bool) -> Array:  # cached by it
     if reference is None:
         return np.log([2.0 / cusum_run_length(float(limit)) for limit in _LIMITS])
     farthest, total = -normal.inverse(1.0 / (reference + 1)), np.zeros(len(_LIMITS))
-    for node, weight in _gauss(5):
-        for scale_node, scale_weight in _gauss(3):
+    for node, weight in _gauss(1 if sure else 5):
+        for scale_node, scale_weight in _gauss(1 if sure else 3):
             shift, scale = node / math.sqrt(reference), math.exp(scale_node / math.sqrt(2.0 * reference))
             lengths = [cusum_run_length(float(limit), shift, scale, farthest, 60) for limit in _LIMITS]
             total += weight * scale_weight * 2.0 / np.array(lengths)

@@ -16,7 +16,7 @@ Quantiles of the adjusted ones and of signatures are of procedures that the weig
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -29,7 +29,7 @@ from inframe.core.part import Fraction, Part
 from inframe.monitor import normal
 from inframe.monitor.sharing import limits, overlap, shares
 from inframe.monitor.signals import Kind, signal_of
-from inframe.monitor.signatures import Direction, Known, along, directed, matched, watched
+from inframe.monitor.signatures import Direction, Known, along, directed, watched, weights_of
 
 MIN_PROCEDURES = 50
 _LOWER = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
@@ -87,7 +87,7 @@ class ReferenceFile(Part):
     correlation: tuple[tuple[float, ...], ...] = Field(description="of the plain numbers")
     signatures: tuple[Signature, ...] = Field((), max_length=32)
     overlap: float = Field(
-        gt=0, le=1, description="false alarms of all charts together, as a part of the sum of those of each"
+        gt=0, description="false alarms of all charts together, as a part of the sum of those of each"
     )
     calibration: Calibration | None = None
 
@@ -200,8 +200,8 @@ def lock(
     watch: Sequence[str] = (),
 ) -> ReferenceFile:
     """The reference of these procedures, (m, signals) with NaN where one has no value, with signatures of what is known and of
-    the signals to watch. `blocks`: by signal the ends of what its half seconds had, all but 0.1 % on each side. Signals of the machine,
-    those that some procedure lacks and those that hardly differ are left out. Raises ConfigError for too few."""
+    the signals to watch. `blocks`: by signal the ends of what its half seconds had, all but 0.1 % on each side. Signals of the
+    machine, those that some procedure lacks and those that hardly differ are left out. Raises ConfigError for too few."""
     if len(procedures) < MIN_PROCEDURES:
         raise ConfigError("reference", "procedures", len(procedures), f"at least {MIN_PROCEDURES}")
     kept = [i for i, name in enumerate(names) if _is_charted(name, procedures[:, i])]
@@ -215,10 +215,11 @@ def lock(
     adjusted = _quantiles(left)
     correlation = np.corrcoef(plain.T).reshape(len(kept), len(kept))
     directions = [directed(one.name, one.kind, plain, scores.of(one.procedures[:, kept])) for one in known]
-    for signal in (names[i] for i in kept):
-        if signal in watch:
-            at = [names[i] for i in kept].index(signal)
-            directions += watched(signal, signal_of(signal).kind, correlation, at)
+    charted = [names[i] for i in kept]
+    for signal in watch:
+        if signal not in charted:
+            raise ConfigError("reference", "watch", signal, f"a charted signal: {', '.join(charted)}")
+        directions += watched(signal, signal_of(signal).kind, correlation, charted.index(signal))
     signatures, signed = _signatures(plain, directions)
     numbers = np.concatenate([plain, _Scores(adjusted.tolist(), m).of(left), signed], axis=1)
     signals = [
@@ -250,12 +251,17 @@ def encoded(file: ReferenceFile) -> bytes:
 def _signatures(plain: Array, directions: Sequence[Direction]) -> tuple[tuple[Signature, ...], Array]:
     """What the file has of these directions, and (m, signatures) the normal scores of the reference's own procedures."""
     far = along(plain, directions)
-    weights = [matched(plain, one.shift) for one in directions]
+    weights = [weights_of(plain, one) for one in directions]
     parts = shares([one.strength for one in directions], len(plain))
     quantiles = _quantiles(far) if directions else np.zeros((0, len(PROBABILITIES)))
     signatures = tuple(
         Signature(
-            name=one.name, kind=one.kind, shift=_rounded(one.shift), weights=_rounded(w), quantiles=_rounded(q), share=part
+            name=one.name,
+            kind=one.kind,
+            shift=_rounded(one.shift),
+            weights=_rounded(w),
+            quantiles=_rounded(q),
+            share=part,
         )
         for one, w, q, part in zip(directions, weights, quantiles, parts, strict=True)
     )

@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from inframe.monitor.charts import SLACK, cusum_limit, rate
 
-GENERAL = 0.2
+GENERAL = 0.15
 RUN_LENGTH = 500.0
 """For which budgets are shared: with others the same shares are hardly less equal."""
 _OVERSHOOT = 1.166
@@ -42,15 +42,15 @@ def shares(strengths: Sequence[float], procedures: int) -> tuple[float, ...]:
 
 def _rate(delay: float, strength: float, procedures: int) -> float:
     """False alarms a procedure of a one-sided chart that finds a shift of `strength` SD after `delay` procedures."""
-    drift = max(strength, 0.9) - SLACK
+    drift = max(strength, 1.0) - SLACK  # its signal that moves most would tell 1 SD by itself
     return rate(max(0.5, delay * drift + 0.5 / drift - _OVERSHOOT), procedures) / 2.0
 
 
-def limits(signals: int, parts: Sequence[float], run_length: float, procedures: int | None) -> Array:
-    """(charts,): of the plain and the adjusted number of each signal, two-sided, then of the signatures, one-sided. Without overlap:
-    give the run length times it."""
-    general = cusum_limit(run_length * 2 * signals / (1.0 - math.fsum(parts)), procedures)
-    directed = [cusum_limit(run_length / part / 2.0, procedures) for part in parts]
+def limits(signals: int, parts: Sequence[float], run_length: float, procedures: int, *, sure: bool = False) -> Array:
+    """(charts,): of the plain and the adjusted number of each signal, two-sided, then of the signatures, one-sided. Overlap
+    is not in it: give the run length times it. `sure`: see `charts.rate`."""
+    general = cusum_limit(run_length * 2 * signals / (1.0 - math.fsum(parts)), procedures, sure=sure)
+    directed = [cusum_limit(run_length / part / 2.0, procedures, sure=sure) for part in parts]
     return np.array([*[general] * (2 * signals), *directed])
 
 
@@ -58,7 +58,7 @@ def overlap(numbers: Array, parts: Sequence[float], procedures: int = 240_000, c
     """What the charts of (m, charts) numbers raise together, as a part of the sum of what the Markov chain says of each: whole
     procedures of the reference are drawn again and again, with all that charts have in common and all that is not normal."""
     directed = len(parts)
-    limit = limits((numbers.shape[1] - directed) // 2, parts, RUN_LENGTH, None)
+    limit = limits((numbers.shape[1] - directed) // 2, parts, RUN_LENGTH, len(numbers), sure=True)
     two_sided = numbers.shape[1] - directed
     rng = np.random.default_rng(1)
     up, down, alarms = np.zeros((chains, numbers.shape[1])), np.zeros((chains, two_sided)), 0
@@ -69,4 +69,4 @@ def overlap(numbers: Array, parts: Sequence[float], procedures: int = 240_000, c
         above = (up > limit).any(axis=1) | (down > limit[:two_sided]).any(axis=1)
         alarms += int(np.count_nonzero(above))
         up[above] = down[above] = 0.0
-    return min(1.0, alarms / (procedures // chains * chains) * RUN_LENGTH)
+    return alarms / (procedures // chains * chains) * RUN_LENGTH

@@ -19,6 +19,8 @@ from numpy.typing import NDArray
 from inframe.monitor.signals import Kind
 
 FOLDS = 10
+ALIKE = 0.95
+"""The drift that comes is not quite the one that was learned: so much of a signature's strength is counted on."""
 
 Array = NDArray[np.float64]
 
@@ -43,6 +45,8 @@ class Direction:
     """(signals,): of their normal scores, at a drift of 1 SD."""
     strength: float
     """How far a drift of 1 SD moves the signature's own number, in SD."""
+    weights: Array | None = None
+    """Where they are known; else those of a matched filter."""
 
 
 def directed(name: str, kind: Kind, plain: Array, degraded: Array) -> Direction:
@@ -54,13 +58,13 @@ def directed(name: str, kind: Kind, plain: Array, degraded: Array) -> Direction:
     for k in set(fold.tolist()):
         weights = matched(plain, degraded[fold != k].mean(axis=0))
         far += float((degraded[fold == k] @ weights).sum())
-    return Direction(name, kind, moved / most, far / len(degraded) / most)
+    return Direction(name, kind, moved / most, ALIKE * far / len(degraded) / most)
 
 
 def watched(name: str, kind: Kind, correlation: Array, signal: int) -> tuple[Direction, Direction]:
     """More and less of a signal; the others follow as they do in the reference."""
-    column = correlation[:, signal]
-    return Direction(f"more {name}", kind, column, 1.0), Direction(f"less {name}", kind, -column, 1.0)
+    column, own = correlation[:, signal], np.eye(len(correlation))[signal]
+    return Direction(f"more {name}", kind, column, 1.0, own), Direction(f"less {name}", kind, -column, 1.0, -own)
 
 
 def matched(plain: Array, shift: Array) -> Array:
@@ -76,5 +80,10 @@ def along(plain: Array, directions: Sequence[Direction]) -> Array:
     fold = np.arange(len(plain)) % FOLDS
     for k in range(FOLDS):
         for j, one in enumerate(directions):
-            found[fold == k, j] = plain[fold == k] @ matched(plain[fold != k], one.shift)
+            found[fold == k, j] = plain[fold == k] @ weights_of(plain[fold != k], one)
     return found
+
+
+def weights_of(plain: Array, direction: Direction) -> Array:
+    """By which a direction is told best from chance, as (m, signals) normal scores are."""
+    return matched(plain, direction.shift) if direction.weights is None else direction.weights
