@@ -47,6 +47,8 @@ class Direction:
     """How far a drift of 1 SD moves the signature's own number, in SD."""
     weights: Array | None = None
     """Where they are known; else those of a matched filter."""
+    drawn: float = 1.0
+    """So many SD the signal that moves most had moved where the direction was learned."""
 
 
 def directed(name: str, kind: Kind, plain: Array, degraded: Array) -> Direction:
@@ -58,7 +60,7 @@ def directed(name: str, kind: Kind, plain: Array, degraded: Array) -> Direction:
     for k in set(fold.tolist()):
         weights = matched(plain, degraded[fold != k].mean(axis=0))
         far += float((degraded[fold == k] @ weights).sum())
-    return Direction(name, kind, moved / most, ALIKE * far / len(degraded) / most)
+    return Direction(name, kind, moved / most, ALIKE * far / len(degraded) / most, drawn=most)
 
 
 def watched(name: str, kind: Kind, correlation: Array, signal: int) -> tuple[Direction, Direction]:
@@ -75,12 +77,16 @@ def matched(plain: Array, shift: Array) -> Array:
 
 
 def along(plain: Array, directions: Sequence[Direction]) -> Array:
-    """(m, directions): how far each procedure lies along them, by weights that have not seen it."""
+    """(m, directions): how far each procedure lies along them, by weights that have not seen it. Nor has the direction: it leads
+    away from the mean of the reference's procedures, and so a little towards all that are still to come."""
     found = np.zeros((len(plain), len(directions)))
     fold = np.arange(len(plain)) % FOLDS
     for k in range(FOLDS):
+        others = plain[fold != k]
         for j, one in enumerate(directions):
-            found[fold == k, j] = plain[fold == k] @ weights_of(plain[fold != k], one)
+            shift = one.shift - others.mean(axis=0) / one.drawn
+            weights = matched(others, shift) if one.weights is None else one.weights
+            found[fold == k, j] = plain[fold == k] @ weights
     return found
 
 
