@@ -3,13 +3,17 @@ FOLDER/anatomy.inframe. For demonstration and test only."""
 
 import argparse
 import shutil
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
+import av
+import numpy as np
 import yaml
 
 from inframe.bundle import making
 from inframe.core.yamlfile import read_device
+from inframe.golden import write_golden
 from inframe.reference_device import device_file
 
 
@@ -27,6 +31,7 @@ def recipe() -> dict[str, Any]:
         "models": {"anatomy": part | {"file": "anatomy.onnx"}},
         "compatibility": {"inframe": "0.1", "engines": {"onnxruntime": "1.20"}},
         "card": {"task": "segmentation", "users": ["tests"], "limitations": ["all"]},
+        "golden": [{"model": "anatomy", "frames": "frames.npy", "outputs": "answers.npz", "absolute": 0.01}],
         "training": {"data": [{"name": "simulator", "sha256": "0" * 64}], "code": "reference/train.py"},
     }
 
@@ -37,7 +42,11 @@ def main() -> None:
     folder = parser.parse_args().out
     folder.mkdir(parents=True)
     shutil.copy(device_file().parent / "anatomy.onnx", folder)
+    with av.open(str(device_file().with_name("procedure.mp4"))) as video:
+        frames = [picture.to_ndarray(format="rgb24") for picture in islice(video.decode(video=0), 2)]
+    np.save(folder / "frames.npy", np.stack(frames))
     (folder / "bundle.yaml").write_text(yaml.safe_dump(recipe(), sort_keys=False), "utf-8")
+    write_golden(folder / "bundle.yaml")
     file = folder / "anatomy.inframe"
     _, header, members = making.pack(folder / "bundle.yaml", None)
     making.put(file, [header, *members], replacing=False)

@@ -28,14 +28,13 @@ def stored(folder: Path, cases: CaseSet, at_least: float, sha256: str = "", **ch
 
 
 def test_a_bundle_keeps_its_promise_or_is_refused(tmp_path: Path, cases: CaseSet) -> None:
-    for number, (at_least, changes, expected) in enumerate(
-        (
-            (0.8, {}, None),
-            (0.8, {"green": -12.0}, "dice of anatomy: found 0."),
-            (0.8, {"sha256": "0" * 64}, "acceptance.data: found cases "),
-            (0.999, {}, "expected at least 0.999"),
-        )
-    ):
+    rows: tuple[tuple[float, dict[str, Any], str | None], ...] = (
+        (0.8, {}, None),
+        (0.8, {"green": -12.0}, "dice of anatomy: found 0."),
+        (0.8, {"sha256": "0" * 64}, "acceptance.data: found cases "),
+        (0.999, {}, "expected at least 0.999"),
+    )
+    for number, (at_least, changes, expected) in enumerate(rows):
         (tmp_path / str(number)).mkdir()
         passed, reason = promised._asked(**stored(tmp_path / str(number), cases, at_least, **changes))
         assert passed is (expected is None), reason
