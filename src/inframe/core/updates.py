@@ -43,7 +43,7 @@ class UpdateConfig(Part):
     )
     plans: tuple[str, ...] = Field(
         (),
-        description="files of change control plans (`inframe pccp`): a release that changes anything else is refused",
+        description="files of change control plans (see `inframe pccp check`): a release that changes anything else is refused",
     )
     evidence: str | None = Field(
         None, description="folder of what shows that a plan's demands are met: DIGEST.result.json and DIGEST.lock.json"
