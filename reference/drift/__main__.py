@@ -50,11 +50,11 @@ FULL = Size(24, 10_000, 1500, 500, 240, 3, 60)
 def benchmark(size: Size) -> dict[str, Any]:
     """All figures. Seeds are other ones than those on which anything was chosen (7000 to 7999)."""
     population = Population()
-    made = [score.Unit.of(population, 6000 + i) for i in range(size.units)]
-    counts = [score.in_control(unit, 16_000 + i, size.in_control) for i, unit in enumerate(made)]
+    made = [score.Unit.of(population, 4000 + i) for i in range(size.units)]
+    counts = [score.in_control(unit, 14_000 + i, size.in_control) for i, unit in enumerate(made)]
     print(f"in control: {run_length(counts)}", flush=True)
-    few = [score.Unit.of(Population(by_samples=True), 6300 + i) for i in range(max(2, size.units // 2))]
-    long = [score.in_control(unit, 16_300 + i, size.by_samples, 5) for i, unit in enumerate(few)]
+    few = [score.Unit.of(Population(by_samples=True), 4300 + i) for i in range(max(2, size.units // 2))]
+    long = [score.in_control(unit, 14_300 + i, size.by_samples, 5) for i, unit in enumerate(few)]
     print(f"in control, of autocorrelated samples: {run_length(long)}", flush=True)
     real = score.sampled(made[0], 9, size.sampled)
     print(f"sample by sample: {real}", flush=True)
@@ -97,11 +97,11 @@ def run_length(counts: list[tuple[int, int]]) -> dict[str, Any]:
 
 def drifts(population: Population, made: list[score.Unit], drift: str, seed: int, size: Size) -> dict[str, Any]:
     """One drift: at three strengths; on signals' own scales; and where the reference has no signature of it."""
-    found = {f"{s:g}": score.detect(made, drift, s, size.runs, 6000 + seed).as_json() for s in STRENGTHS}
+    found = {f"{s:g}": score.detect(made, drift, s, size.runs, 4000 + seed).as_json() for s in STRENGTHS}
     plainly = [score.Unit(Population(plainly=True), unit.reference, unit.limits) for unit in made]
-    found["1, signals' own scales"] = score.detect(plainly, drift, 1.0, size.runs, 6001 + seed).as_json()
-    others = [score.Unit.of(population, 6600 + i, drift) for i in range(size.others)]
-    found["1, not expected"] = score.detect(others, drift, 1.0, size.runs, 6002 + seed).as_json()
+    found["1, signals' own scales"] = score.detect(plainly, drift, 1.0, size.runs, 4001 + seed).as_json()
+    others = [score.Unit.of(population, 4600 + i, drift) for i in range(size.others)]
+    found["1, not expected"] = score.detect(others, drift, 1.0, size.runs, 4002 + seed).as_json()
     for name, one in found.items():
         print(drift, name, one, flush=True)
     return found

@@ -19,7 +19,7 @@ from numpy.typing import NDArray
 from inframe.monitor.signals import Kind
 
 FOLDS = 10
-ALIKE = 0.95
+ALIKE = 0.85
 """The drift that comes is not quite the one that was learned: so much of a signature's strength is counted on."""
 
 Array = NDArray[np.float64]
