@@ -1,7 +1,7 @@
 """Frames a second of a revalidation, and of a plain batched loop over the same engine.
 
     python -m reference.bundled --out out/speed                              (once)
-    python -m reference.cases --out out/speed/cases --procedures 4           (once)
+    python -m reference.cases --out out/speed/cases --procedures 4           (once, a minute)
     python -m scripts.revalidation_speed out/speed/anatomy.inframe out/speed/cases [--protocol PROTOCOL]
 
 The plain loop reads pictures in batches of 16, preprocesses them, runs the engine and decodes: no rules, no gate, no metrics. Both
