@@ -1,6 +1,8 @@
 """Frames a second of a revalidation, and of a plain batched loop over the same engine.
 
-    python -m scripts.revalidation_speed BUNDLE CASES [--protocol PROTOCOL]
+    python -m reference.bundled --out out/speed                              (once)
+    python -m reference.cases --out out/speed/cases --procedures 4           (once, a minute)
+    python -m scripts.revalidation_speed out/speed/anatomy.inframe out/speed/cases [--protocol PROTOCOL]
 
 The plain loop reads pictures in batches of 16, preprocesses them, runs the engine and decodes: no rules, no gate, no metrics. Both
 take turns over all cases in one process, after a round that does not count; compared is the median over the rounds. Then the same
@@ -13,7 +15,7 @@ import time
 from collections.abc import Callable
 from itertools import islice
 from pathlib import Path
-from statistics import median
+from statistics import mean, median, stdev
 
 import cv2
 
@@ -27,6 +29,9 @@ from inframe.revalidation.pictures import pictures
 from inframe.revalidation.pool import measure_here
 
 BATCH = 16
+BAR = 0.9
+SCALED = 3
+"""Rounds of one and two workers."""
 
 
 def plain(case: CaseFolder, models: list[Model]) -> int:
@@ -85,9 +90,12 @@ def main() -> None:
         },
         options.rounds,
     )
-    for workers in (1, 2):
-        speed = timed(lambda: sum(tally.frames for _, tally in measure_here(jobs, workers)))  # noqa: B023  # called at once
-        sys.stdout.write(f"{workers} worker processes, their start included: {speed:.1f} frames/s\n")
+    scaling: list[float] = []
+    for _ in range(SCALED):
+        one, two = (timed(lambda: sum(tally.frames for _, tally in measure_here(jobs, workers))) for workers in (1, 2))  # noqa: B023  # called at once
+        sys.stdout.write(f"worker processes, their start included: one {one:.1f}, two {two:.1f} frames/s\n")
+        scaling.append(two / one)
+    sys.stdout.write(f"two workers / one: {median(scaling):.2f} (rounds {min(scaling):.2f} to {max(scaling):.2f})\n")
 
 
 def compare(ways: dict[str, Callable[[], int]], rounds: int) -> None:
@@ -101,7 +109,12 @@ def compare(ways: dict[str, Callable[[], int]], rounds: int) -> None:
     for name, some in speeds.items():
         sys.stdout.write(f"{name}: {median(some):.1f} frames/s (rounds: {', '.join(f'{one:.1f}' for one in some)})\n")
     pairs = [b / a for a, b in zip(*speeds.values(), strict=True)]
-    sys.stdout.write(f"revalidation / plain: {median(pairs):.3f}, median of the rounds\n")
+    half = 2.776 * stdev(pairs) / len(pairs) ** 0.5 if len(pairs) == 5 else float("nan")  # Student's t
+    low, high = mean(pairs) - half, mean(pairs) + half
+    said = "met" if low >= BAR else "NOT MET" if high < BAR else "not settled"
+    sys.stdout.write(
+        f"revalidation / plain: {mean(pairs):.3f} ({low:.3f} to {high:.3f}), median {median(pairs):.3f}, bar {BAR}: {said}\n"
+    )
 
 
 if __name__ == "__main__":

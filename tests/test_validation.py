@@ -1,7 +1,9 @@
 """The checkpoints one by one: what each takes and what each refuses, with the reason that it gives."""
 
+import hashlib
 import io
 import os
+import shutil
 import subprocess
 from collections.abc import Iterator
 from dataclasses import replace
@@ -20,9 +22,12 @@ from inframe.core.types import Heat, Masks, Scores
 from inframe.machine.child import ChildContext, Stop
 from inframe.updatable import updatable
 from inframe.update.checkpoints import Outcome
+from inframe.update.slots import STORE
+from inframe.update.states import Installed, Release
 from inframe.validating import Examination
 from tests import lives
 from tests.lives import Life
+from tests.revalidation import made as revalidation_made
 
 
 class Table:
@@ -150,8 +155,39 @@ def test_where_there_are_no_cases_it_is_refused_or_left_to_those_who_sign(table:
         ({"cases": None, "acceptance": "signers"}, True, "not checked here: `acceptance: signers`"),
     ):
         examination.target = replace(target, config=target.config.model_copy(update=config))
-        outcome = examination._acceptance()
+        outcome = examination._acceptance(Release("none", ()))
         assert (outcome.passed, outcome.reason[: len(said)]) == (passed, said)
+
+
+def test_cases_of_a_revalidation_are_asked_as_a_revalidation_does(table: Table, tmp_path: Path) -> None:
+    """In a process of its own; this bundle names other cases."""
+    examination = table.examine("revalidated")
+    file = table.life.folder / "revalidated" / "anatomy.inframe"
+    digest = hashlib.sha256(file.read_bytes()).hexdigest()
+    found = revalidation_made.cases(tmp_path / "cases", count=1)
+    examination.target = replace(
+        examination.target, config=examination.target.config.model_copy(update={"cases": str(tmp_path / "cases")})
+    )
+    store = examination.target.folder / STORE
+    store.mkdir(parents=True, exist_ok=True)
+    shutil.copy(file, store / digest)
+    outcome = examination._acceptance(Release("r", (Installed("anatomy", digest, 1, file.stat().st_size),)))
+    assert not outcome.passed
+    assert outcome.reason.startswith(f"anatomy: acceptance.data: found cases {found.digest}, expected ")
+
+
+def test_a_device_with_plans_asks_before_anything_is_run(table: Table, tmp_path: Path) -> None:
+    examination = table.examine("unplanned")
+    examination.first = False
+    plan = tmp_path / "pccp.yaml"
+    plan.write_text("plan: none")
+    config = examination.target.config.model_copy(update={"plans": (str(plan),)})
+    examination.target = replace(examination.target, config=config)
+    names = [one.name for one in examination.checkpoints()]
+    assert names[:3] == ["compatibility", "plan", "golden"]
+    outcome = examination.checkpoints()[1].run(Release("r", ()))
+    assert not outcome.passed
+    assert outcome.reason.startswith(f"{plan}: ")
 
 
 def test_the_digest_of_the_cases_is_what_coreutils_say(table: Table, tmp_path: Path) -> None:

@@ -4,7 +4,7 @@ CPU time is the kernel's, in ns. A busy machine inflates all of them: compare th
 import signal
 import tempfile
 from pathlib import Path
-from statistics import median
+from statistics import mean, stdev
 from typing import Any
 
 import yaml
@@ -72,16 +72,39 @@ def measure(seconds: float, *, monitored: bool) -> dict[str, Any]:
             return report
 
 
-def cost(seconds: float = 30, rounds: int = 3) -> dict[str, Any]:
-    """Rounds of both, and the difference of their medians."""
+BAR_US, BAR_PERCENT, BAR_MB = 20.0, 3.0, 60.0
+
+
+def cost(seconds: float = 15, rounds: int = 5) -> dict[str, Any]:
+    """Rounds of both, one after the other, and what each round differs by; prints each figure with its bar."""
     both: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
     for _ in range(rounds):
         for monitored in (False, True):
             both[monitored].append(measure(seconds, monitored=monitored))
             print("with" if monitored else "without", both[monitored][-1], flush=True)
-    middle = {monitored: {one: median(row[one] for row in rows) for one in PATH} for monitored, rows in both.items()}
-    return {
-        "without": both[False],
-        "with": both[True],
-        "more_us": {one: middle[True][one] - middle[False][one] for one in PATH},
-    }
+    pairs = list(zip(both[False], both[True], strict=True))
+    more = {one: _interval([with_[one] - without[one] for without, with_ in pairs]) for one in PATH}
+    for one, figures in more.items():
+        _say(f"{one}: more us a frame with the monitor", figures, BAR_US)
+    for name, what, bar in (
+        ("monitor_percent", "monitor: % of a core at 30 fps", BAR_PERCENT),
+        ("Rss", "monitor: MB resident", BAR_MB),
+        ("Pss", "monitor: MB, shared pages in part", BAR_MB),
+    ):
+        _say(what, _interval([row[name] for row in both[True]]), bar)
+    return {"without": both[False], "with": both[True], "more_us": more}
+
+
+def _interval(values: list[float]) -> tuple[float, float, float]:
+    """The mean and its 95 % interval, by Student's t for five rounds."""
+    half = STUDENT * stdev(values) / len(values) ** 0.5
+    return round(mean(values), 2), round(mean(values) - half, 2), round(mean(values) + half, 2)
+
+
+STUDENT = 2.776
+
+
+def _say(what: str, figures: tuple[float, float, float], bar: float) -> None:
+    middle, low, high = figures
+    said = "met" if high <= bar else "NOT MET" if low > bar else "not settled"
+    print(f"{what}: {middle} ({low} to {high}), bar {bar:g}: {said}")

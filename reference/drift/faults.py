@@ -73,8 +73,8 @@ COLOURS = ("red", "blue", "saturation")
 BRIGHTNESS = ("luma", "contrast", "glare")
 AREAS = tuple(f"anatomy.area.{label}" for label in ("instrument shaft", "instrument tip"))
 
-LEARNED = ("blur", "smoke", "colour cast", "gain")
-"""Of these the reference has signatures; the others come as they may."""
+WATCHED = ("anatomy.area.gallbladder",)
+"""What the reference device's rule protects."""
 
 DRIFTS: dict[str, Drift] = {
     "blur": Drift("instrument", ("sharpness", "change"), _blur),

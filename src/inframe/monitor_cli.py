@@ -1,12 +1,15 @@
 """`inframe monitor`: what the monitor of a device has kept."""
 
 from pathlib import Path
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
 from inframe.core.errors import ConfigError
 from inframe.terminal import JsonFile, out, write_file, write_json
+
+if TYPE_CHECKING:
+    from inframe.monitor.signals import Kind
 
 monitor = typer.Typer(
     name="monitor",
@@ -68,21 +71,41 @@ def lock(
             help="Also a device whose procedures were run degraded in a known way (repeatable).",
         ),
     ] = None,
+    cases: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--cases",
+            metavar="NAME=DEVICE",
+            help="Also a device whose procedures are another case mix that is to be expected (repeatable).",
+        ),
+    ] = None,
+    watch: Annotated[
+        list[str] | None,
+        typer.Option(
+            "--watch", metavar="SIGNAL", help="A signal of which more or less is to be told soon (repeatable)."
+        ),
+    ] = None,
     json_file: JsonFile = None,
 ) -> None:
     """Make the reference of a bundle from this device's procedures: its recipe names the file, and signing locks it."""
     from inframe.monitor.reference import encoded
+    from inframe.monitor.signals import Kind
     from inframe.monitored import reference_of
 
-    pairs = [one.partition("=") for one in degraded or []]
-    for name, _, path in pairs:
-        if not (name and path):
-            raise ConfigError("inframe monitor lock", "--degraded", name, "NAME=DEVICE")
-    reference = reference_of(device, {name: Path(path) for name, _, path in pairs})
+    found = [*_pairs("--degraded", degraded, Kind.INSTRUMENT), *_pairs("--cases", cases, Kind.CASE)]
+    reference = reference_of(device, found, watch or [])
     write_file(file, "--out", encoded(reference))
     out.print(
         f"{file}: {len(reference.signals)} signals of {reference.procedures} procedures, "
-        f"as good as {reference.effective_charts:.1f} independent charts",
+        f"{len(reference.signatures)} signatures",
         markup=False,
     )
     write_json(json_file, {"signals": [one.name for one in reference.signals], "procedures": reference.procedures})
+
+
+def _pairs(option: str, said: list[str] | None, kind: "Kind") -> "list[tuple[str, Kind, Path]]":
+    pairs = [one.partition("=") for one in said or []]
+    for name, _, path in pairs:
+        if not (name and path):
+            raise ConfigError("inframe monitor lock", option, name, "NAME=DEVICE")
+    return [(name, kind, Path(path)) for name, _, path in pairs]

@@ -1,6 +1,6 @@
 """What the monitor of a device has kept: for people, for other sites, and as the reference of a bundle."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,8 @@ from inframe.core.yamlfile import read_device
 from inframe.monitor.export import encoded, exported, merged, read_export
 from inframe.monitor.performance import estimate
 from inframe.monitor.reference import MIN_PROCEDURES, ReferenceFile, lock
-from inframe.monitor.signals import signal_of
+from inframe.monitor.signals import Kind, signal_of
+from inframe.monitor.signatures import Known
 from inframe.monitor.state import unsealed
 from inframe.monitor.summary import quantile, together
 from inframe.trail.files import Disk
@@ -64,15 +65,16 @@ def stratum_told(content: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def _charts(one: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any]:
-    """How far each signal is, and which are above the limit: its plain chart or its adjusted one, up or down."""
-    n, limit = len(one["signals"]), one["limit"]
-    tops = np.maximum(np.array(one["up"]), np.array(one["down"]))
+    """How far each signal is, and how high its chart is, 1 at the limit: its plain one or its adjusted one, up or down."""
+    n = len(one["signals"])
+    tops = np.maximum(np.array(one["up"]), np.array(one["down"])) / np.array(one["limits"])
     raised = np.array(one["raised_up"]) | np.array(one["raised_down"])
     names = [*one["signals"], *one["signals"], *(f"like {name}" for name in one["signatures"])]
     height = {name: float(max(tops[i], tops[n + i])) for i, name in enumerate(one["signals"])}
-    height |= {f"like {name}": float(tops[2 * n + i]) for i, name in enumerate(one["signatures"])}
+    of_signature = {f"like {name}": 2 * n + i for i, name in enumerate(one["signatures"])}
+    height |= {name: float(tops[i]) for name, i in of_signature.items()}
     now = {name: one["ewma"][i] for i, name in enumerate(one["signals"])}
-    now |= {f"like {name}": one["ewma"][2 * n + i] for i, name in enumerate(one["signatures"])}
+    now |= {name: one["ewma"][i] for name, i in of_signature.items()}
     above = sorted({name for name, is_raised in zip(names, raised, strict=True) if is_raised})
     calibration = one["calibration"]
     at = (
@@ -82,7 +84,7 @@ def _charts(one: Mapping[str, Any], content: Mapping[str, Any]) -> dict[str, Any
     )
     confidences = [row[at] for row in content["recent"]] if at is not None else []
     return {
-        "limit": round(limit, 3),
+        "limits": {name: round(one["limits"][i], 3) for name, i in {"signals": 0, **of_signature}.items()},
         "e_value": one["e_value"],
         "above": above,
         "now": {name: round(value, 2) for name, value in now.items()},
@@ -115,14 +117,14 @@ def show_status(out: Console, report: Mapping[str, Any]) -> None:
 
 
 def _table(model: str, charts: Mapping[str, Any], signals: Mapping[str, Any]) -> Table:
-    table = Table(title=f"model {model}: limit {charts['limit']}, e-value {charts['e_value']:.3g}")
+    table = Table(title=f"model {model}: charts alarm at 100 %, e-value {charts['e_value']:.3g}")
     for column in ("signal", "kind", "median", "now, SD", "chart"):
         table.add_column(column, justify="left" if column in ("signal", "kind") else "right")
     for name, height in sorted(charts["height"].items(), key=lambda item: -item[1]):
         mark = "  DRIFT" if name in charts["above"] else ""
         median = signals.get(name, {}).get("median", "-")
         kind = "signature" if name.startswith("like ") else signal_of(name).kind.value
-        table.add_row(name, kind, str(median), f"{charts['now'][name]:+.2f}", f"{height}{mark}")
+        table.add_row(name, kind, str(median), f"{charts['now'][name]:+.2f}", f"{100 * height:.0f} %{mark}")
     return table
 
 
@@ -144,9 +146,10 @@ def merge_of(paths: list[Path]) -> tuple[bytes, dict[str, Any]]:
     return encoded(content), content
 
 
-def reference_of(path: Path, degraded: Mapping[str, Path]) -> ReferenceFile:
-    """The reference that this device's newest procedures make, with the signatures of known degradations: by name the file of a
-    device whose procedures were run so. Raises ConfigError unless exactly one stratum has enough."""
+def reference_of(path: Path, known: Sequence[tuple[str, Kind, Path]] = (), watch: Sequence[str] = ()) -> ReferenceFile:
+    """The reference that this device's newest procedures make, with the signatures of known drifts (the name, of which kind it is,
+    and the file of a device whose procedures were run so) and of the signals to watch. Raises ConfigError unless exactly one
+    stratum has enough, and for a signal that is not charted."""
     content, config = _enough(path, MIN_PROCEDURES)
     names = tuple(content["names"])
     blocks = {}
@@ -156,14 +159,14 @@ def reference_of(path: Path, degraded: Mapping[str, Path]) -> ReferenceFile:
             quantile(tally[3], signal.low, signal.high, TAIL),
             quantile(tally[3], signal.low, signal.high, 1 - TAIL),
         )
-    moved = {}
-    for what, file in degraded.items():
+    moved = []
+    for what, kind, file in known:
         other, _ = _enough(file, MIN_DEGRADED)
         if tuple(other["names"]) != names:
             raise ConfigError(file, "models, rules", "other signals", f"those of {path}")
-        moved[what] = np.array(other["recent"], np.float64)
+        moved.append(Known(what, kind, np.array(other["recent"], np.float64)))
     procedures = np.array(content["recent"], np.float64)  # None becomes NaN
-    return lock(names, procedures, blocks, config.modality or None, moved)
+    return lock(names, procedures, blocks, config.modality or None, moved, watch)
 
 
 def _enough(path: Path, least: int) -> tuple[dict[str, Any], MonitorConfig]:

@@ -2,6 +2,7 @@
 what. Each runs in a process of its own (`validation`); here is the parent's side.
 
     compatibility   signatures, versions, engine; it fits the device file and what the running device was set up for
+    plan            what it changes is within a change control plan, and what that demands was shown; where the device has plans
     golden          what it answers to the golden frames
     acceptance      what it makes of the locked cases
     latency         how long its runs take, with a worker's cores and priority, under load
@@ -20,6 +21,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
 
+from inframe import planned
 from inframe.bench.load import ALL, Load
 from inframe.core.config import Device
 from inframe.core.errors import InframeError, UpdateError
@@ -29,8 +31,9 @@ from inframe.machine.partition import Partition
 from inframe.machine.supervise import Process, ProcessSpec, exit_reason
 from inframe.pipeline.bundled import open_bundle_of
 from inframe.resolve import resolve
+from inframe.revalidation.cases import MANIFEST
 from inframe.table import layout_of, partition_of
-from inframe.updatable import Updatable
+from inframe.updatable import Updatable, status_of
 from inframe.update.checkpoints import Checkpoint, Outcome
 from inframe.update.slots import STORE
 from inframe.update.states import Release
@@ -57,8 +60,9 @@ class Examination:
         """In order."""
         return [
             Checkpoint("compatibility", self._compatible),
+            *([Checkpoint("plan", self._planned)] if self.target.config.plans and not self.first else []),
             Checkpoint("golden", lambda _: self._apart("golden")),
-            Checkpoint("acceptance", lambda _: self._acceptance()),
+            Checkpoint("acceptance", self._acceptance),
             Checkpoint("latency", lambda _: self._per_worker("latency")),
             Checkpoint("memory", lambda _: self._per_worker("memory")),
         ]
@@ -79,6 +83,23 @@ class Examination:
         who = self.proposed.signed_by or "nobody: UNSIGNED"
         return Outcome(True, f"models {', '.join(self.proposed.models)}, signed by {who}")
 
+    def _planned(self, release: Release) -> Outcome:
+        config, base = self.target.config, self.target.base
+        active = status_of(self.target).active
+        evidence = base / config.evidence if config.evidence is not None else None
+        try:
+            plans = planned.plans_of([base / file for file in config.plans])
+            why = planned.why_not(plans, self._files(active), self._files(release), evidence, self.target.policy)
+        except InframeError as error:
+            return Outcome(False, str(error))
+        return (
+            Outcome(False, why) if why is not None else Outcome(True, planned.said(list(self._files(release)), plans))
+        )
+
+    def _files(self, release: Release | None) -> dict[str, Path]:
+        bundles = release.bundles if release is not None else ()
+        return {one.name: self.target.folder / STORE / one.digest for one in bundles}
+
     def _device(self) -> Device:
         return resolve(self.target.device, self.target.path)
 
@@ -97,14 +118,20 @@ class Examination:
 
     # --- the others
 
-    def _acceptance(self) -> Outcome:
+    def _acceptance(self, release: Release) -> Outcome:
         config = self.target.config
         if config.acceptance == "signers":
             return Outcome(True, "not checked here: `acceptance: signers` leaves it to those who sign")
         if config.cases is None:
             found = "no locked cases on this device (update.cases)"
             return Outcome(False, f"found {found}, expected those of the bundle, or `acceptance: signers`")
-        return self._apart("acceptance", cases=str(self.target.base / config.cases))
+        cases = self.target.base / config.cases
+        if (cases / MANIFEST).exists():
+            bundles, store = {one.name: one.digest for one in release.bundles}, str(self.target.folder / STORE)
+            return self._apart(
+                "acceptance", main="inframe.promised:main", cases=str(cases), bundles=bundles, store=store
+            )
+        return self._apart("acceptance", cases=str(cases))
 
     def _per_worker(self, name: str) -> Outcome:
         """The models of one worker share its process, its cores and its memory."""
@@ -141,6 +168,7 @@ class Examination:
         models: list[str] | None = None,
         partition: Partition | None = None,
         started: Callable[[], None] = lambda: None,
+        main: str = "inframe.validation:main",
         **args: object,
     ) -> Outcome:
         """Run one in a process of its own."""
@@ -156,7 +184,7 @@ class Examination:
                 until_started.callback(os.close, theirs)  # then its end is seen in the pipe
                 spec = ProcessSpec(
                     "checkpoint",
-                    "inframe.validation:main",
+                    main,
                     partition or Partition(memory_limit_mb=proposed.device.worker_memory_mb),
                     args={**common, "threads": threads, **args},
                     fds={**proposed.sealed, "answer": theirs, "go": go_in},

@@ -57,7 +57,7 @@ def reference() -> Reference:
     n = len(rows)
     eye = tuple(tuple(float(i == j) for j in range(n)) for i in range(n))
     rows = [row.model_copy(update={"weights": (0.0,) * n}) for row in rows]
-    return Reference(ReferenceFile(procedures=100, signals=tuple(rows), correlation=eye, effective_charts=1))
+    return Reference(ReferenceFile(procedures=100, signals=tuple(rows), correlation=eye, overlap=1))
 
 
 @pytest.mark.parametrize("how", [row.name for row in ACUTE])

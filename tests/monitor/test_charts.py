@@ -6,7 +6,8 @@ import numpy as np
 import pytest
 
 from inframe.monitor import charts, normal
-from inframe.monitor.charts import Charts, cusum_limit, cusum_run_length, effective_number, ewma_limit, rate
+from inframe.monitor.charts import Charts, cusum_limit, cusum_run_length, ewma_limit, rate
+from inframe.monitor.sharing import GENERAL, limits, overlap, shares
 
 
 def simulated(limit: float, shift: float, scale: float = 1.0, runs: int = 8_000) -> float:
@@ -62,14 +63,38 @@ def test_limits_allow_for_what_a_small_reference_does_not_know() -> None:
     assert limit > cusum_limit(200.0) - 0.2, "its outermost numbers are nearer, its errors larger"
 
 
-def test_effective_number() -> None:
-    assert effective_number(np.eye(5)) == pytest.approx(5, rel=0.15)
-    assert effective_number(np.ones((5, 5))) == pytest.approx(1, rel=0.15)
-    assert 1.5 < effective_number(0.1 * np.eye(4) + 0.9) < 3.5
+def test_what_charts_have_in_common_is_not_paid_for_twice() -> None:
+    """Of a signal there are a plain and an adjusted number: four signals are eight charts."""
+    rng = np.random.default_rng(6)
+    apart, one = rng.standard_normal((400, 8)), rng.standard_normal((400, 1))
+    assert 0.6 < overlap(apart, ()) < 1.6, "400 drawn procedures have means of their own"
+    assert overlap(np.repeat(one, 8, axis=1), ()) < 0.3 * overlap(apart, ())
+
+
+def test_the_budget_is_shared_so_that_each_expected_drift_is_found_equally_soon() -> None:
+    parts = shares([1.0, 1.0, 1.6], 300)
+    assert math.fsum(parts) == pytest.approx(1 - GENERAL)
+    assert parts[0] == parts[1] > 10 * parts[2]
+    assert shares([], 300) == ()
+    found = limits(4, parts, 500, 300)
+    assert len(found) == 2 * 4 + 3
+    delays = [cusum_run_length(float(h), d) for h, d in zip(found[-3:], (1.0, 1.0, 1.6), strict=True)]
+    assert max(delays) - min(delays) < 0.5
+    rates = [rate(float(h), 300) for h in found]
+    assert sum(rates[:8]) + sum(rates[8:]) / 2 == pytest.approx(1 / 500, rel=0.02)
+    assert limits(4, (), 500, 300)[0] < found[0]
+
+
+def test_a_directed_chart_looks_upward_only() -> None:
+    one = Charts(np.array([4.0, 4.0]), directed=1)
+    for _ in range(9):
+        one.add(np.array([-1.5, -1.5]))
+    assert one.alarms() == [(0, -1, 9)]
+    assert one.down[1] == 0.0
 
 
 def test_a_chart_sums_up_and_down_and_says_since_when() -> None:
-    one = Charts(3, limit=4.0)
+    one = Charts(np.full(3, 4.0))
     for _ in range(5):
         one.add(np.array([0.0, 0.0, np.nan]))
     for _ in range(6):
@@ -89,7 +114,7 @@ def test_a_chart_sums_up_and_down_and_says_since_when() -> None:
 
 def test_a_restored_chart_goes_on_as_if_it_had_never_stopped() -> None:
     rng = np.random.default_rng(3)
-    one, other = Charts(4, 5.0), Charts(4, 5.0)
+    one, other = Charts(np.full(4, 5.0)), Charts(np.full(4, 5.0))
     for z in rng.standard_normal((10, 4)):
         one.add(z)
     other.restore(one.as_json())  # type: ignore[arg-type]
@@ -104,7 +129,7 @@ def test_the_e_detector_keeps_its_promise_where_charts_are_the_same() -> None:
     """Four charts of the very same number: the mean time to exceed A is at least A."""
     rng, times = np.random.default_rng(4), []
     for _ in range(60):
-        one, t = Charts(4, 99.0), 0
+        one, t = Charts(np.full(4, 99.0)), 0
         while one.e_value() < 50 and t < 2000:
             t += 1
             one.add(np.full(4, rng.standard_normal()))
@@ -112,13 +137,13 @@ def test_the_e_detector_keeps_its_promise_where_charts_are_the_same() -> None:
     assert float(np.mean(times)) >= 50
     unsure = []
     for _ in range(30):  # as far from the reference as 100 procedures may leave it
-        one, t = Charts(4, 99.0, 100), 0
+        one, t = Charts(np.full(4, 99.0), reference=100), 0
         while one.e_value() < 50 and t < 300:
             t += 1
             one.add(np.full(4, 0.15 + 1.1 * rng.standard_normal()))
         unsure.append(t)
     assert float(np.mean(unsure)) >= 50
-    shifted, t = Charts(4, 99.0), 0
+    shifted, t = Charts(np.full(4, 99.0)), 0
     while shifted.e_value() < 50:
         t += 1
         shifted.add(np.full(4, 1.0))

@@ -8,6 +8,8 @@ from numpy.typing import NDArray
 
 from inframe.core.errors import ConfigError
 from inframe.monitor.reference import PROBABILITIES, Reference, encoded, lock, parse
+from inframe.monitor.signals import Kind
+from inframe.monitor.signatures import Known
 from inframe.monitor.state import State, watch
 from inframe.monitor.summary import Scales
 from tests.monitor import monitor_made as made
@@ -86,8 +88,8 @@ def test_a_signature_tells_what_moves_many_signals_a_little() -> None:
         return moved
 
     values = made.procedures(np.random.default_rng(1), 300)
-    degraded = {"haze": blurred(made.procedures(rng, 30), 1.0)}
-    one = Reference(lock(made.NAMES, values, dict.fromkeys(made.NAMES, (0.0, 1.0)), degraded=degraded))
+    known = [Known("haze", Kind.INSTRUMENT, blurred(made.procedures(rng, 60), 1.0))]
+    one = Reference(lock(made.NAMES, values, dict.fromkeys(made.NAMES, (0.0, 1.0)), known=known))
     assert one.chart_name(one.charts - 1) == "haze"
     columns = [made.NAMES.index(name) for name in one.names]
     quiet = one.numbers(made.procedures(rng, 3000)[:, columns])[:, -1]
@@ -101,7 +103,27 @@ def test_a_signature_tells_what_moves_many_signals_a_little() -> None:
         state = State(made.STRATUM, Scales(made.NAMES), watch({"m": one}, 500))
         said += made.operate(state, blurred(made.procedures(rng, 60), 1.0))
     assert sum(text.startswith("instrument: instrument: ") for text in said) == 6
-    assert sum("like haze: " in text for text in said) >= 3, "chance shows one signal more than the others at times"
+    assert sum("like haze: " in text for text in said) >= 5
+
+
+def test_a_signal_to_watch_has_charts_of_its_own_and_more_of_the_budget() -> None:
+    values = made.procedures(np.random.default_rng(1), 300)
+    ends = dict.fromkeys(made.NAMES, (0.0, 1.0))
+    one, none = Reference(lock(made.NAMES, values, ends, watch=["m.area.organ"])), made.reference()
+    assert [s.name for s in one.file.signatures] == ["more m.area.organ", "less m.area.organ"]
+    organ, n = one.names.index("m.area.organ"), len(one.names)
+    columns = [made.NAMES.index(name) for name in one.names]
+    z = one.numbers(made.procedures(np.random.default_rng(9), 100)[:, columns])
+    assert z[:, 2 * n] == pytest.approx(z[:, organ], abs=0.05)
+    assert z[:, 2 * n + 1] == pytest.approx(-z[:, organ], abs=0.15)
+    found = one.limits(500)
+    assert found[2 * n] < none.limits(500)[organ] - 1 < found[organ]
+    more = made.procedures(np.random.default_rng(10), 60)
+    more[:, made.CASE] += 0.1
+    more[:, made.RED] += 0.3 * 0.1
+    state = State(made.STRATUM, Scales(made.NAMES), watch({"m": one}, 500))
+    (said,) = made.operate(state, more)
+    assert said.startswith("case mix: case mix: like more m.area.organ: m.area.organ +")
 
 
 def test_attribution_tells_a_changed_camera_from_other_patients() -> None:

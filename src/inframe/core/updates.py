@@ -41,6 +41,13 @@ class UpdateConfig(Part):
         description="here: a release must reach its criteria on the locked cases in `cases`; signers: whoever signs it has seen "
         "to that, and this device does not",
     )
+    plans: tuple[str, ...] = Field(
+        (),
+        description="files of change control plans (see `inframe pccp check`): a release that changes anything else is refused",
+    )
+    evidence: str | None = Field(
+        None, description="folder of what shows that a plan's demands are met: DIGEST.result.json and DIGEST.lock.json"
+    )
     shadow: bool = Field(True, description="a release runs unseen beside the active one before its trial")
     trial: TrialConfig = TrialConfig()
     counter: TrailCounter | None = Field(

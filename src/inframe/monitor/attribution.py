@@ -1,6 +1,11 @@
-"""What drifted. A shift of what is in the pictures (case mix) also shifts how they look: more bowel is more yellow. Hence what the
-signals of the case mix explain is taken from those of the instrument, and only what is left over speaks for a changed
-instrument. The reverse can't be done: a camera that blurs also misleads the model that the case mix is measured with.
+"""What drifted: which explanation is most likely, of the procedures since the drift began.
+
+    a signature       all signals moved along one known direction, by some amount
+    one signal        it moved: one of the instrument alone; one of the case mix, and all others as they follow it in the reference
+    the case mix      its signals moved, anyhow; all others only as they follow these in the reference
+    the instrument    all signals moved, anyhow: a camera that blurs also misleads the model that the case mix is measured with
+
+The more an explanation leaves open the better it always fits: each number that it leaves open costs it COST.
 """
 
 from dataclasses import dataclass
@@ -8,13 +13,12 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from inframe.monitor import normal
 from inframe.monitor.reference import Reference
 from inframe.monitor.signals import Kind, signal_of
 
-SURE = 0.999
-"""A group of signals has shifted where chance alone shifts it so far in one of a thousand cases."""
 NAMED = 3
+COST = 3.0
+"""Of each number left open, in the chi-squared that it brings: some more than 1, what chance brings."""
 
 Array = NDArray[np.float64]
 
@@ -27,7 +31,7 @@ class Cause:
     signals: tuple[tuple[str, float], ...]
     """The signals that moved most, with how far, in SD of what the other signals leave unexplained."""
     signature: str = ""
-    """The known degradation along which procedures moved farther than in any one signal, if there is one."""
+    """The signature that explains it best, if one does."""
 
     def text(self) -> str:
         """One line."""
@@ -40,35 +44,36 @@ def cause(reference: Reference, numbers: Array, alarm: int) -> Cause:
     n = len(reference.names)
     shift, adjusted = (np.nan_to_num(part).mean(axis=0) for part in (numbers[:, :n], numbers[:, n : 2 * n]))
     kinds = [signal_of(name).kind for name in reference.names]
-    own = {kind: np.array([i for i, one in enumerate(kinds) if one is kind], np.int64) for kind in Kind}
-    of_signal = alarm < 2 * n
-    kind = _kind(reference, shift, len(numbers), own, kinds[alarm % n] if of_signal else Kind.INSTRUMENT)
+    kind, signature = _likeliest(reference, shift, len(numbers))
     far = np.where(np.abs(adjusted) > np.abs(shift), adjusted, shift)
     order = sorted((i for i in range(n) if kinds[i] is kind), key=lambda i: -abs(far[i]))
-    if of_signal and kinds[alarm % n] is kind:
+    if alarm < 2 * n and kinds[alarm % n] is kind:
         order = [alarm % n, *(i for i in order if i != alarm % n)]
-    moved = tuple((reference.names[i], float(far[i])) for i in order[:NAMED])
-    along = np.nan_to_num(numbers[:, 2 * n :]).mean(axis=0)
-    is_like = kind is Kind.INSTRUMENT and len(along) > 0 and along.max() > np.abs(far).max()
-    return Cause(kind, moved, reference.chart_name(2 * n + int(along.argmax())) if is_like else "")
+    return Cause(kind, tuple((reference.names[i], float(far[i])) for i in order[:NAMED]), signature)
 
 
-def _kind(reference: Reference, shift: Array, count: int, own: dict[Kind, NDArray[np.int64]], alarm: Kind) -> Kind:
-    instrument, case = own[Kind.INSTRUMENT], own[Kind.CASE]
+def _likeliest(reference: Reference, shift: Array, procedures: int) -> tuple[Kind, str]:
+    """The explanation with the highest score: twice the gain in log-likelihood, less what it leaves open."""
+    known = reference.file.procedures
+    count = procedures * known / (procedures + known)  # the reference's own mean is not known better than that
     r = reference.correlation + 1e-3 * np.eye(len(shift))
-    if len(instrument):
-        moved, spread = shift[instrument], r[np.ix_(instrument, instrument)]
-        if len(case):
-            across = np.linalg.solve(r[np.ix_(case, case)], r[np.ix_(case, instrument)]).T
-            moved = moved - across @ shift[case]
-            spread = spread - across @ r[np.ix_(case, instrument)]
-        if _is_far(moved, spread, count):
-            return Kind.INSTRUMENT
-    if len(case) and _is_far(shift[case], r[np.ix_(case, case)], count):
-        return Kind.CASE
-    return alarm
+    case = np.array([i for i, name in enumerate(reference.names) if signal_of(name).kind is Kind.CASE], np.int64)
+    found = [(count * _squared(shift, r) - COST * len(shift), Kind.INSTRUMENT, "")]
+    if len(case):
+        found.append((count * _squared(shift[case], r[np.ix_(case, case)]) - COST * len(case), Kind.CASE, ""))
+    inverse = np.linalg.inv(r)
+    alone = (inverse @ shift) ** 2 / np.diag(inverse)
+    for i, name in enumerate(reference.names):
+        kind = signal_of(name).kind
+        if kind in (Kind.INSTRUMENT, Kind.CASE):  # which one is left open too
+            gain = alone[i] if kind is Kind.INSTRUMENT else shift[i] ** 2
+            found.append((count * float(gain) - 2 * COST, kind, ""))
+    for one, far in zip(reference.file.signatures, reference.signatures @ shift, strict=True):
+        found.append((count * max(0.0, float(far)) ** 2 - COST, one.kind, one.name))
+    _, kind, name = max(found, key=lambda one: one[0])
+    return kind, name
 
 
-def _is_far(moved: Array, spread: Array, count: int) -> bool:
-    """Hotelling's T-squared of the mean of `count` procedures."""
-    return bool(count * moved @ np.linalg.solve(spread, moved) > normal.chi_squared(len(moved), SURE))
+def _squared(shift: Array, spread: Array) -> float:
+    """The squared distance in SD (Mahalanobis)."""
+    return float(shift @ np.linalg.solve(spread, shift))

@@ -50,10 +50,9 @@ def ewma_run_length(limit: float, weight: float, shift: float = 0.0, cells: int 
 
 
 @cache
-def cusum_limit(run_length: float, reference: int | None = None) -> float:
-    """The limit of a two-sided CUSUM with that run length, numbers being standardised by a reference of so many procedures;
-    None: known without error."""
-    return _solved(lambda limit: 1.0 / rate(limit, reference), run_length, 1.0, 40.0)
+def cusum_limit(run_length: float, reference: int | None = None, *, sure: bool = False) -> float:
+    """The limit of a two-sided CUSUM with that run length; see `rate`."""
+    return _solved(lambda limit: 1.0 / rate(limit, reference, sure=sure), run_length, 1.0, 40.0)
 
 
 @cache
@@ -62,16 +61,27 @@ def ewma_limit(run_length: float, weight: float) -> float:
     return _solved(lambda limit: ewma_run_length(limit, weight), run_length, 0.5, 8.0)
 
 
-def rate(limit: float, reference: int | None = None) -> float:
-    """False alarms a procedure of a two-sided CUSUM, averaged over what a reference of so many procedures leaves unknown."""
+def rate(limit: float, reference: int | None = None, *, sure: bool = False) -> float:
+    """False alarms a procedure of a two-sided CUSUM of numbers that are standardised by a reference of so many procedures (None:
+    known without error), averaged over what these leave unknown; `sure`: as if its mean and SD were the true ones. Of the Markov
+    chain at some limits, and along a line of logarithms between them, on which it nearly lies."""
+    return float(np.exp(np.interp(limit, _LIMITS, _log_rates(reference, sure))))
+
+
+_LIMITS = np.arange(0.25, 24.1, 0.5)
+
+
+@cache
+def _log_rates(reference: int | None, sure: bool) -> Array:  # cached by it
     if reference is None:
-        return 2.0 / cusum_run_length(limit)
-    total, farthest = 0.0, -normal.inverse(1.0 / (reference + 1))
-    for node, weight in _gauss(5):
-        for scale_node, scale_weight in _gauss(3):
+        return np.log([2.0 / cusum_run_length(float(limit)) for limit in _LIMITS])
+    farthest, total = -normal.inverse(1.0 / (reference + 1)), np.zeros(len(_LIMITS))
+    for node, weight in _gauss(1 if sure else 5):
+        for scale_node, scale_weight in _gauss(1 if sure else 3):
             shift, scale = node / math.sqrt(reference), math.exp(scale_node / math.sqrt(2.0 * reference))
-            total += weight * scale_weight * 2.0 / cusum_run_length(limit, shift, scale, farthest, 60)
-    return total
+            lengths = [cusum_run_length(float(limit), shift, scale, farthest, 60) for limit in _LIMITS]
+            total += weight * scale_weight * 2.0 / np.array(lengths)
+    return np.log(total)
 
 
 def _gauss(count: int) -> list[tuple[float, float]]:
@@ -88,27 +98,8 @@ def _solved(length: Callable[[float], float], wanted: float, low: float, high: f
     return (low + high) / 2
 
 
-def effective_number(correlation: Array, procedures: int = 120_000, chains: int = 400) -> float:
-    """How many independent charts raise as many false alarms as charts of numbers with this correlation do together: simulated at a
-    limit at which they raise some hundreds, compared with what the Markov chain says of one. 1 for n times the same."""
-    n = len(correlation)
-    values, vectors = np.linalg.eigh(correlation)
-    root = vectors * np.sqrt(np.clip(values, 0.0, None))
-    limit = cusum_limit(200.0 * max(1.0, n / 2))
-    rng = np.random.default_rng(1)
-    up, down, alarms = np.zeros((chains, n)), np.zeros((chains, n)), 0
-    for _ in range(procedures // chains):
-        z = rng.standard_normal((chains, n)) @ root.T
-        np.maximum(up + z - SLACK, 0.0, out=up)
-        np.maximum(down - z - SLACK, 0.0, out=down)
-        above = (up > limit).any(axis=1) | (down > limit).any(axis=1)
-        alarms += int(np.count_nonzero(above))
-        up[above] = down[above] = 0.0
-    return min(float(n), max(1.0, alarms / (procedures // chains * chains) / rate(limit)))
-
-
 class Charts:
-    """Two-sided CUSUMs of n numbers a procedure, with one limit, which shares the alarm budget over them equally."""
+    """CUSUMs of n numbers a procedure, each with its limit: two-sided ones, and behind them those that look upward only."""
 
     EWMA_WEIGHT = 0.2
     """Of the newest procedure, in the estimate of how far a number is from the reference now."""
@@ -120,9 +111,11 @@ class Charts:
     """An alarm stands until its chart has come down to this part of the limit. When none stands any more all charts begin anew,
     from 0: else one that wavers about its limit, and those that move with it, would tell of the same thing a dozen times."""
 
-    def __init__(self, count: int, limit: float, reference: int | None = None) -> None:
-        """`reference`: the procedures by which numbers are standardised; None: known without error."""
-        self.limit = limit
+    def __init__(self, limits: Array, directed: int = 0, reference: int | None = None) -> None:
+        """`limits`: (count,). `directed`: so many of the last look upward only. `reference`: the procedures by which numbers are
+        standardised; None: known without error."""
+        count = len(limits)
+        self.limits, self._two_sided = limits, np.arange(count) < count - directed
         self._unsure = 0.0 if reference is None else 2.0 / math.sqrt(reference)
         self._spread = 1.0 if reference is None else 1.0 + 2.0 * math.sqrt(2.0 / reference)
         self.up, self.down = np.zeros(count), np.zeros(count)
@@ -137,13 +130,14 @@ class Charts:
         """One procedure: (count,), NaN where it has no number; such a chart stays as it is."""
         known = ~np.isnan(z)
         z = np.where(known, z, 0.0)
-        top, stood = self.limit + self.BEYOND, bool(self.raised_up.any() or self.raised_down.any())
+        top, stood = self.limits + self.BEYOND, bool(self.raised_up.any() or self.raised_down.any())
         for sums, since, raised, sign in self._sides():
+            moves = known if sign > 0 else known & self._two_sided
             new = np.clip(sums + sign * z - SLACK, 0.0, top)
-            stands = raised & ~(known & (new <= self.ENDS * self.limit))
-            raised[:] = stands | known & (new > self.limit)
-            since[:] = np.where(known, np.where(new > 0, since + 1, 0), since)
-            sums[:] = np.where(known, new, sums)
+            stands = raised & ~(moves & (new <= self.ENDS * self.limits))
+            raised[:] = stands | moves & (new > self.limits)
+            since[:] = np.where(moves, np.where(new > 0, since + 1, 0), since)
+            sums[:] = np.where(moves, new, sums)
         if stood and not (self.raised_up.any() or self.raised_down.any()):
             for sums, since, _, _ in self._sides():
                 sums[:], since[:] = 0.0, 0
@@ -153,9 +147,9 @@ class Charts:
         self.evidence = np.minimum(np.where(known, grown, self.evidence), 300.0)
 
     def alarms(self) -> list[tuple[int, int, int]]:
-        """The charts whose alarm stands: (which, +1 or -1, procedures since it began), the highest first."""
+        """The charts whose alarm stands: (which, +1 or -1, procedures since it began), the highest above its limit first."""
         found = [
-            (float(sums[i]), int(i), sign, int(since[i]))
+            (float(sums[i] - self.limits[i]), int(i), sign, int(since[i]))
             for sums, since, raised, sign in self._sides()
             for i in np.flatnonzero(raised)
         ]

@@ -7,18 +7,16 @@ A procedure's value of a signal becomes a number in two ways, each normally dist
     adjusted   the normal score of what the other signals of the procedure do not explain (regression-adjusted variables, Hawkins
                1993): a shift of one signal alone is many SD of that, however widely procedures differ
 
-A third kind is looked for on purpose. Where the reference's procedures were also run degraded in a known way (out of focus, with
-smoke), the way in which all signals moved together is that degradation's signature, and
+A third kind is looked for on purpose, see `signatures`:
 
-    signature   is the normal score of how far a procedure lies that way, signals weighted as tells it best (a matched filter;
-                Healy 1987)
+    signature   the normal score of how far a procedure lies in the direction in which an expected drift moves all signals
 
 Quantiles of the adjusted ones and of signatures are of procedures that the weights did not see, as those to come are.
 """
 
 import json
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Annotated, Literal
 
@@ -29,8 +27,9 @@ from pydantic import Field
 from inframe.core.errors import ConfigError
 from inframe.core.part import Fraction, Part
 from inframe.monitor import normal
-from inframe.monitor.charts import effective_number
+from inframe.monitor.sharing import limits, overlap, shares
 from inframe.monitor.signals import Kind, signal_of
+from inframe.monitor.signatures import Direction, Known, along, directed, watched, weights_of
 
 MIN_PROCEDURES = 50
 _LOWER = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
@@ -38,7 +37,6 @@ PROBABILITIES = (*_LOWER, 0.5, *(1 - p for p in reversed(_LOWER)))
 SCORES = np.array([normal.inverse(p) for p in PROBABILITIES])
 """A number never goes beyond the outermost: one odd procedure is no drift, and how far the tails of a distribution reach is what
 a reference knows least of."""
-FOLDS = 10
 MOST_TIES = 0.8
 """A signal that has one value in more of the reference's procedures is not charted."""
 BLOCK_TAIL = 0.001
@@ -61,11 +59,14 @@ class ReferenceSignal(Part):
 
 
 class Signature(Part):
-    """How a known degradation moves the signals."""
+    """How an expected drift moves the signals."""
 
-    name: str = Field(min_length=1, max_length=32)
+    name: str = Field(min_length=1, max_length=96)
+    kind: Kind = Field(description="who is to look when it comes")
+    shift: tuple[float, ...] = Field(description="of each signal's normal score, at a drift of 1 SD")
     weights: tuple[float, ...] = Field(description="of each signal's normal score")
     quantiles: Quantiles = Field(description="of the reference's procedures, at PROBABILITIES")
+    share: float = Field(gt=0, lt=1, description="of the alarm budget")
 
 
 class Calibration(Part):
@@ -79,13 +80,15 @@ class Calibration(Part):
 class ReferenceFile(Part):
     """The member's content."""
 
-    format: Literal[1] = 1
+    format: Literal[2] = 2
     procedures: int = Field(ge=MIN_PROCEDURES)
     modality: str | None = Field(None, description="of the pictures; null: any")
     signals: tuple[ReferenceSignal, ...] = Field(min_length=1, max_length=256)
     correlation: tuple[tuple[float, ...], ...] = Field(description="of the plain numbers")
     signatures: tuple[Signature, ...] = Field((), max_length=32)
-    effective_charts: float = Field(ge=1, description="as many independent charts would raise as many false alarms")
+    overlap: float = Field(
+        gt=0, description="false alarms of all charts together, as a part of the sum of those of each"
+    )
     calibration: Calibration | None = None
 
 
@@ -98,6 +101,9 @@ class Reference:
     correlation: Array = field(init=False)
     weights: Array = field(init=False)
     signatures: Array = field(init=False)
+    _of_signals: "_Scores" = field(init=False)
+    _of_adjusted: "_Scores" = field(init=False)
+    _of_signatures: "_Scores" = field(init=False)
 
     def __post_init__(self) -> None:
         n = len(self.file.signals)
@@ -106,6 +112,10 @@ class Reference:
         put(self, "correlation", np.array(self.file.correlation, np.float64))
         put(self, "weights", np.array([one.weights for one in self.file.signals], np.float64))
         put(self, "signatures", np.array([one.weights for one in self.file.signatures], np.float64).reshape(-1, n))
+        m = self.file.procedures
+        put(self, "_of_signals", _Scores([one.quantiles for one in self.file.signals], m))
+        put(self, "_of_adjusted", _Scores([one.adjusted for one in self.file.signals], m))
+        put(self, "_of_signatures", _Scores([one.quantiles for one in self.file.signatures], m))
         if self.correlation.shape != (n, n) or self.weights.shape != (n, n):
             raise ConfigError(
                 "reference", "correlation", self.correlation.shape, f"{n} rows of {n}, as there are signals"
@@ -116,6 +126,11 @@ class Reference:
         """How many numbers a procedure has: of each signal the plain one, then of each the adjusted one, then the signatures."""
         return 2 * len(self.names) + len(self.signatures)
 
+    def limits(self, run_length: float) -> Array:
+        """(charts,): with which all together raise one false alarm in so many procedures."""
+        parts = [one.share for one in self.file.signatures]
+        return limits(len(self.names), parts, run_length * self.file.overlap, self.file.procedures)
+
     def chart_name(self, chart: int) -> str:
         """What a number is of: a signal, or a signature."""
         n = len(self.names)
@@ -123,31 +138,39 @@ class Reference:
 
     def plain(self, values: Array) -> Array:
         """(…, signals) normal scores of procedures' values, in the order of `names`; NaN stays NaN."""
-        return _scores(values, [one.quantiles for one in self.file.signals], self.file.procedures)
+        return self._of_signals.of(values)
 
     def adjusted(self, plain: Array) -> Array:
         """(…, signals); a signal that is missing explains nothing of the others, and has no number itself."""
         left = plain - np.nan_to_num(plain) @ self.weights.T
-        return _scores(left, [one.adjusted for one in self.file.signals], self.file.procedures)
+        return self._of_adjusted.of(left)
 
     def numbers(self, values: Array) -> Array:
         """(…, charts): what the charts get of procedures."""
         plain = self.plain(values)
-        along = np.nan_to_num(plain) @ self.signatures.T
-        signed = _scores(along, [one.quantiles for one in self.file.signatures], self.file.procedures)
+        far = np.nan_to_num(plain) @ self.signatures.T
+        signed = self._of_signatures.of(far)
         return np.concatenate([plain, self.adjusted(plain), signed], axis=-1)
 
 
-def _scores(values: Array, quantiles: Sequence[Sequence[float]], procedures: int) -> Array:
+class _Scores:
     """Normal scores: between a signal's quantiles along a line; where several are equal, the mean of the scores between them, so
     that they are 0 on average whatever the distribution. The outermost of m procedures are where one in m + 1 lies beyond."""
-    farthest = -normal.inverse(1.0 / (procedures + 1))
-    found = np.empty(values.shape)
-    for j, row in enumerate(quantiles):
-        known, first, counts = np.unique(row, return_index=True, return_counts=True)
-        scores = [_middle(int(i), int(i + n - 1)) for i, n in zip(first, counts, strict=True)]
-        found[..., j] = np.interp(values[..., j], known, np.clip(scores, -farthest, farthest))
-    return np.where(np.isnan(values), np.nan, found)
+
+    def __init__(self, quantiles: Sequence[Sequence[float]], procedures: int) -> None:
+        farthest = -normal.inverse(1.0 / (procedures + 1))
+        self._lines: list[tuple[Array, Array]] = []
+        for row in quantiles:
+            known, first, counts = np.unique(row, return_index=True, return_counts=True)
+            scores = [_middle(int(i), int(i + n - 1)) for i, n in zip(first, counts, strict=True)]
+            self._lines.append((known, np.clip(scores, -farthest, farthest)))
+
+    def of(self, values: Array) -> Array:
+        """(…, signals); NaN stays NaN."""
+        found = np.empty(values.shape)
+        for j, (known, scores) in enumerate(self._lines):
+            found[..., j] = np.interp(values[..., j], known, scores)
+        return np.where(np.isnan(values), np.nan, found)
 
 
 def _middle(first: int, last: int) -> float:
@@ -173,11 +196,12 @@ def lock(
     procedures: Array,
     blocks: dict[str, tuple[float, float]],
     modality: str | None = None,
-    degraded: Mapping[str, Array] | None = None,
+    known: Sequence[Known] = (),
+    watch: Sequence[str] = (),
 ) -> ReferenceFile:
-    """The reference of these procedures, (m, signals) with NaN where one has no value, and of some that were run degraded, by name
-    (k, signals). `blocks`: by signal the ends of what its half seconds had, all but 0.1 % on each side. Signals of the machine,
-    those that some procedure lacks and those that hardly differ are left out. Raises ConfigError for too few."""
+    """The reference of these procedures, (m, signals) with NaN where one has no value, with signatures of what is known and of
+    the signals to watch. `blocks`: by signal the ends of what its half seconds had, all but 0.1 % on each side. Signals of the
+    machine, those that some procedure lacks and those that hardly differ are left out. Raises ConfigError for too few."""
     if len(procedures) < MIN_PROCEDURES:
         raise ConfigError("reference", "procedures", len(procedures), f"at least {MIN_PROCEDURES}")
     kept = [i for i, name in enumerate(names) if _is_charted(name, procedures[:, i])]
@@ -185,13 +209,19 @@ def lock(
         raise ConfigError("reference", "signals", "none that differs between procedures", "at least one")
     values = procedures[:, kept]
     quantiles, m = _quantiles(values), len(values)
-    plain = _scores(values, quantiles.tolist(), m)
+    scores = _Scores(quantiles.tolist(), m)
+    plain = scores.of(values)
     weights, left = _regressions(plain)
     adjusted = _quantiles(left)
-    moved = {name: _scores(v[:, kept], quantiles.tolist(), m).mean(axis=0) for name, v in (degraded or {}).items()}
-    signatures, along = _signatures(plain, moved)
-    signed = _scores(along, [one.quantiles for one in signatures], m)
-    both = np.concatenate([plain, _scores(left, adjusted.tolist(), m), signed], axis=1)
+    correlation = np.corrcoef(plain.T).reshape(len(kept), len(kept))
+    directions = [directed(one.name, one.kind, plain, scores.of(one.procedures[:, kept])) for one in known]
+    charted = [names[i] for i in kept]
+    for signal in watch:
+        if signal not in charted:
+            raise ConfigError("reference", "watch", signal, f"a charted signal: {', '.join(charted)}")
+        directions += watched(signal, signal_of(signal).kind, correlation, charted.index(signal))
+    signatures, signed = _signatures(plain, directions)
+    numbers = np.concatenate([plain, _Scores(adjusted.tolist(), m).of(left), signed], axis=1)
     signals = [
         ReferenceSignal(
             name=names[i],
@@ -203,14 +233,13 @@ def lock(
         )
         for j, i in enumerate(kept)
     ]
-    correlation = np.corrcoef(plain.T).reshape(len(kept), len(kept))
     return ReferenceFile(
         procedures=len(procedures),
         modality=modality,
         signals=tuple(signals),
         signatures=signatures,
         correlation=tuple(_rounded(row) for row in correlation),
-        effective_charts=effective_number(np.corrcoef(both.T)),
+        overlap=overlap(numbers, [one.share for one in signatures]),
     )
 
 
@@ -219,27 +248,24 @@ def encoded(file: ReferenceFile) -> bytes:
     return json.dumps(file.model_dump(mode="json"), sort_keys=True, indent=1).encode() + b"\n"
 
 
-def _signatures(plain: Array, moved: Mapping[str, Array]) -> tuple[tuple[Signature, ...], Array]:
-    """The signatures of these shifts, and (m, signatures) how far each procedure lies along them by weights that have
-    not seen it."""
-    along = np.zeros((len(plain), len(moved)))
-    fold = np.arange(len(plain)) % FOLDS
-    for k in range(FOLDS):
-        for j, shift in enumerate(moved.values()):
-            along[fold == k, j] = plain[fold == k] @ _matched(plain[fold != k], shift)
-    rows = zip(moved.items(), _quantiles(along) if moved else [], strict=True)
-    signatures = [
-        Signature(name=name, weights=_rounded(_matched(plain, shift)), quantiles=_rounded(row))
-        for (name, shift), row in rows
-    ]
-    return tuple(signatures), along
-
-
-def _matched(plain: Array, shift: Array) -> Array:
-    """The weights by which that shift is told best from chance."""
-    m, n = plain.shape
-    weights = np.linalg.solve(plain.T @ plain / m + n / m * np.eye(n), shift)
-    return np.asarray(weights / math.sqrt(max(float(shift @ weights), 1e-12)))
+def _signatures(plain: Array, directions: Sequence[Direction]) -> tuple[tuple[Signature, ...], Array]:
+    """What the file has of these directions, and (m, signatures) the normal scores of the reference's own procedures."""
+    far = along(plain, directions)
+    weights = [weights_of(plain, one) for one in directions]
+    parts = shares([one.strength for one in directions], len(plain))
+    quantiles = _quantiles(far) if directions else np.zeros((0, len(PROBABILITIES)))
+    signatures = tuple(
+        Signature(
+            name=one.name,
+            kind=one.kind,
+            shift=_rounded(one.shift),
+            weights=_rounded(w),
+            quantiles=_rounded(q),
+            share=part,
+        )
+        for one, w, q, part in zip(directions, weights, quantiles, parts, strict=True)
+    )
+    return signatures, _Scores(quantiles.tolist(), len(plain)).of(far)
 
 
 def _quantiles(values: Array) -> Array:

@@ -17,7 +17,7 @@ from numpy.typing import NDArray
 
 from inframe.core.errors import DeviceFault
 from inframe.monitor.attribution import cause
-from inframe.monitor.charts import Charts, cusum_limit
+from inframe.monitor.charts import Charts
 from inframe.monitor.reference import Reference
 from inframe.monitor.summary import Scales, Summary, Tally
 from inframe.trail.files import Files, make_folders, put
@@ -75,7 +75,7 @@ class Watched:
             **self.charts.as_json(),
             "signals": self.reference.names,
             "signatures": [one.name for one in self.reference.file.signatures],
-            "limit": self.charts.limit,
+            "limits": [round(float(limit), 6) for limit in self.charts.limits],
             "e_value": self.charts.e_value(),
             "calibration": calibration.model_dump() if calibration is not None else None,
         }
@@ -90,11 +90,9 @@ class Watched:
 
 def watch(references: dict[str, Reference], run_length: float) -> dict[str, Watched]:
     """Charts for each model's reference, with limits so that all together raise a false alarm in `run_length` procedures."""
-    total = sum(one.file.effective_charts for one in references.values())
+    each = run_length * len(references)
     return {
-        model: Watched(
-            one, Charts(one.charts, cusum_limit(run_length * total, one.file.procedures), one.file.procedures)
-        )
+        model: Watched(one, Charts(one.limits(each), len(one.file.signatures), one.file.procedures))
         for model, one in references.items()
     }
 
