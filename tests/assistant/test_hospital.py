@@ -80,6 +80,9 @@ def answering(answer: bytes | Callable[[socket.socket], None]) -> Iterator[Serve
                     answer(connection)
                 else:
                     connection.sendall(answer)
+                    connection.shutdown(socket.SHUT_WR)
+                    while connection.recv(1 << 16):  # closed with something unread, it would be a reset
+                        pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve)

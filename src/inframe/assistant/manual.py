@@ -19,7 +19,7 @@ QUOTES, LONGEST = 3, 700
 ENOUGH = 0.6
 """A passage must hold words that make up so much of the question's weight, or it is no answer."""
 ALERTS_PAGE = "rules-and-alerts.md"
-_WORD = re.compile(r"[a-z0-9]+")
+_WORD, _OWN = re.compile(r"[a-z0-9]+"), re.compile(r"['\u2019]s\b")
 _STOP = frozenset(
     re.findall(
         r"\w+",
@@ -85,7 +85,7 @@ def split(page: str, text: str) -> Iterator[Passage]:
 
 def words(text: str) -> list[str]:
     """The words that count, without their endings."""
-    return [_stem(word) for word in _WORD.findall(text.lower()) if word not in _STOP]
+    return [_stem(word) for word in _WORD.findall(_OWN.sub("", text.lower())) if word not in _STOP]
 
 
 def _stem(word: str) -> str:

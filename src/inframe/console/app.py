@@ -87,7 +87,8 @@ async def _serve(desk: Desk, socket: WebSocket, client: Client) -> None:
         ended = await asyncio.gather(*tasks, return_exceptions=True)  # a client that went away is no event
     code = next((one for one in ended if isinstance(one, int)), NOT_ASKED)
     with suppress(RuntimeError, WebSocketDisconnect, TimeoutError):  # it may be gone already
-        await asyncio.wait_for(socket.close(code), LOOK_S)
+        async with asyncio.timeout(LOOK_S):
+            await socket.close(code)
 
 
 async def _hear(socket: WebSocket) -> int:
@@ -97,12 +98,17 @@ async def _hear(socket: WebSocket) -> int:
 
 
 async def _send(desk: Desk, socket: WebSocket, client: Client) -> int:
-    """Returns the code with which to close."""
+    """Returns the code with which to close.
+
+    Not `asyncio.wait_for`: Python 3.11's forgets that it was cancelled where what it waits for ends in that moment, and a client that
+    was to be shown out stayed (40 s, until the keepalive).
+    """
     while True:
         with suppress(TimeoutError):
-            await asyncio.wait_for(client.news.wait(), LOOK_S)
+            async with asyncio.timeout(LOOK_S):
+                await client.news.wait()
         if desk.guard.who(socket) is None:
             return LOGGED_OUT
         while (data := client.take(desk.live)) is not None:
-            sending = socket.send_bytes(data) if isinstance(data, bytes) else socket.send_text(data)
-            await asyncio.wait_for(sending, STALLED_S)
+            async with asyncio.timeout(STALLED_S):
+                await (socket.send_bytes(data) if isinstance(data, bytes) else socket.send_text(data))

@@ -1,7 +1,9 @@
 """When to look at what the display has recorded: right behind each decision, when the frame path rests until the next frame.
 
 Hashing or encoding while a model runs would take cache and memory bandwidth from it, and so, in small, would each waking to see
-whether it has ended. So whoever looks sleeps until the next decision is due, a period behind the last: it wakes once a frame.
+whether it has ended. So whoever looks sleeps until the next decision is surely there, a little more than a period behind the last: it
+wakes once a frame. A little more, as a timer that goes off while the display draws holds it up: on the core that they share, the two
+that keep the record cost each frame 96 µs so.
 """
 
 from collections.abc import Callable
@@ -11,8 +13,9 @@ from inframe.pipeline.record import RecordReader
 
 GLANCE_S = 0.002
 """A decision that is due and not there is looked for so often."""
-LONGEST = 1.25
-"""So many periods behind the last look comes the next, decision or none: a ring keeps a frame for three."""
+AFTER, LONGEST = 1.1, 1.3
+"""So many periods behind the last decision comes the next look; and behind the last look, decision or none: a ring keeps a frame for
+three."""
 
 
 def rest(records: RecordReader, period_s: float, clock: Clock, stop: Callable[[float], bool]) -> bool:
@@ -20,7 +23,7 @@ def rest(records: RecordReader, period_s: float, clock: Clock, stop: Callable[[f
     stop, and says whether it is; then this says False."""
     began = clock.now()
     until = began + int(LONGEST * period_s * NS_PER_S)
-    due = records.shown_ns + int(period_s * NS_PER_S)
+    due = records.shown_ns + int(AFTER * period_s * NS_PER_S)
     pause_s = GLANCE_S
     if began < due < until:
         pause_s = max((due - began) / NS_PER_S, GLANCE_S)
