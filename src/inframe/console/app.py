@@ -100,8 +100,8 @@ async def _hear(socket: WebSocket) -> int:
 async def _send(desk: Desk, socket: WebSocket, client: Client) -> int:
     """Returns the code with which to close.
 
-    Not `asyncio.wait_for`: Python 3.11's forgets that it was cancelled where what it waits for ends in that moment, and a client that
-    was to be shown out stayed (40 s, until the keepalive).
+    Not `asyncio.wait_for`: Python 3.11's forgets that it was cancelled where what it waits for ends in that moment, and a
+    client that was to be shown out stayed (40 s, until the keepalive).
     """
     while True:
         with suppress(TimeoutError):

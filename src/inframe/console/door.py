@@ -30,6 +30,9 @@ BODY_S = 5.0
 """A body that takes longer to come is not waited for."""
 MOST_PER_S, MOST_AT_ONCE = 40, 120
 """Requests of one address; a page that opens takes about twenty at once."""
+REFUSED_PER_S, REFUSED_AT_ONCE, LATE_S = 10, 60, 0.25
+"""Refusals of one address that are answered at once; the others that much later. Whoever floods waits, instead of keeping
+busy the core that the display draws on."""
 POLICY = (
     "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' blob:; connect-src 'self'; "
     "base-uri 'none'; form-action 'none'; frame-ancestors 'none'"
@@ -56,7 +59,7 @@ class Door:
         self._origins = {origin.partition("//")[2]: origin for origin in config.origins(port)}
         """By the `Host` that goes with it."""
         self._headers = HEADERS | ({"Strict-Transport-Security": "max-age=31536000"} if config.tls else {})
-        self._rate = Rate(MOST_PER_S, MOST_AT_ONCE)
+        self._rate, self._refusals = Rate(MOST_PER_S, MOST_AT_ONCE), Rate(REFUSED_PER_S, REFUSED_AT_ONCE)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """See ASGI."""
@@ -74,6 +77,8 @@ class Door:
         try:
             self._check(scope)
         except Refused as refused:
+            if not self._refusals.allows(_address(scope), self._clock.now()):
+                await asyncio.sleep(LATE_S)
             await _refuse(scope, receive, with_headers, refused)
             return
         await self._app(scope, receive, with_headers)
@@ -90,9 +95,12 @@ class Door:
         changes = scope["type"] == "websocket" or scope["method"] not in ("GET", "HEAD")
         if changes and headers.getlist("origin") != [self._origins[hosts[0]]]:
             raise Refused(403, "Origin: expected this page")
-        address = scope["client"][0] if scope.get("client") else ""
-        if not self._rate.allows(address, self._clock.now()):
+        if not self._rate.allows(_address(scope), self._clock.now()):
             raise Refused(429, "too many requests", retry_s=1)
+
+
+def _address(scope: Scope) -> str:
+    return str(scope["client"][0]) if scope.get("client") else ""
 
 
 async def _refuse(scope: Scope, receive: Receive, send: Send, refused: Refused) -> None:

@@ -1,9 +1,9 @@
 """When to look at what the display has recorded: right behind each decision, when the frame path rests until the next frame.
 
 Hashing or encoding while a model runs would take cache and memory bandwidth from it, and so, in small, would each waking to see
-whether it has ended. So whoever looks sleeps until the next decision is surely there, a little more than a period behind the last: it
-wakes once a frame. A little more, as a timer that goes off while the display draws holds it up: on the core that they share, the two
-that keep the record cost each frame 96 µs so.
+whether it has ended. So whoever looks sleeps until the next decision is surely there, a little more than a period behind the
+last: it wakes once a frame. A little more, as a timer that goes off while the display draws holds it up: on the core that
+they share, the two that keep the record cost each frame 96 µs so.
 """
 
 from collections.abc import Callable
@@ -14,8 +14,8 @@ from inframe.pipeline.record import RecordReader
 GLANCE_S = 0.002
 """A decision that is due and not there is looked for so often."""
 AFTER, LONGEST = 1.1, 1.3
-"""So many periods behind the last decision comes the next look; and behind the last look, decision or none: a ring keeps a frame for
-three."""
+"""So many periods behind the last decision comes the next look; and behind the last look, decision or none: a ring keeps a
+frame for three."""
 
 
 def rest(records: RecordReader, period_s: float, clock: Clock, stop: Callable[[float], bool]) -> bool:
