@@ -5,7 +5,7 @@ import subprocess
 import sys
 import threading
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 
 import pytest
 
@@ -79,10 +79,11 @@ def answering(answer: bytes | Callable[[socket.socket], None]) -> Iterator[Serve
                 if callable(answer):
                     answer(connection)
                 else:
-                    connection.sendall(answer)
-                    connection.shutdown(socket.SHUT_WR)
-                    while connection.recv(1 << 16):  # closed with something unread, it would be a reset
-                        pass
+                    with suppress(OSError):  # who has heard enough is gone
+                        connection.sendall(answer)
+                        connection.shutdown(socket.SHUT_WR)
+                        while connection.recv(1 << 16):  # closed with something unread, it would be a reset
+                            pass
 
     with socket.create_server(("127.0.0.1", 0)) as listener:
         thread = threading.Thread(target=serve)

@@ -4,7 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field
 
 from inframe.core.clock import ManualClock
-from inframe.pipeline.rest import AFTER, GLANCE_S, LONGEST, rest
+from inframe.core.config import FileStream
+from inframe.pipeline.rest import AFTER, GLANCE_S, LONGEST, period_of, rest
 from tests.pipeline.records import PERIOD_NS, Records
 
 PERIOD_S = PERIOD_NS / 1e9
@@ -69,6 +70,15 @@ def test_without_a_decision_it_looks_all_the_same() -> None:
         assert follower.rest()
         assert follower.records.take() == []
         assert 0 <= follower.clock.now() - began - int(LONGEST * PERIOD_NS) < GLANCE_NS
+
+
+def test_a_file_that_is_read_as_fast_as_it_can_be_is_glanced_at() -> None:
+    stream = FileStream(camera="file", path="x", width=64, height=64, fps=30, pace="fast")
+    assert period_of(stream) == 0
+    assert period_of(stream.model_copy(update={"pace": "realtime"})) == 1 / 30
+    follower = Follower(0)
+    assert rest(follower.records.reader, 0.0, follower.clock, follower.wait)
+    assert follower.clock.now() == PERIOD_NS + GLANCE_NS
 
 
 def test_it_ends_when_told_to() -> None:

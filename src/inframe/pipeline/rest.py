@@ -9,6 +9,7 @@ they share, the two that keep the record cost each frame 96 µs so.
 from collections.abc import Callable
 
 from inframe.core.clock import NS_PER_S, Clock
+from inframe.core.config import FileStream, Stream
 from inframe.pipeline.record import RecordReader
 
 GLANCE_S = 0.002
@@ -16,6 +17,11 @@ GLANCE_S = 0.002
 AFTER, LONGEST = 1.1, 1.3
 """So many periods behind the last decision comes the next look; and behind the last look, decision or none: a ring keeps a
 frame for three."""
+
+
+def period_of(stream: Stream) -> float:
+    """How far apart decisions are, s; 0 of a file that is read as fast as it can be: who follows that only glances."""
+    return 0.0 if isinstance(stream, FileStream) and stream.pace == "fast" else 1 / stream.fps
 
 
 def rest(records: RecordReader, period_s: float, clock: Clock, stop: Callable[[float], bool]) -> bool:

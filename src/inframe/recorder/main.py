@@ -16,7 +16,7 @@ from inframe.pipeline.board import Board, Count
 from inframe.pipeline.happened import MODEL_LOADED, Happened, HappenedReader
 from inframe.pipeline.places import places_of, readers
 from inframe.pipeline.record import RecordReader, Shown, fields_of
-from inframe.pipeline.rest import rest
+from inframe.pipeline.rest import period_of, rest
 from inframe.pipeline.ring import RingReader
 from inframe.recorder.batch import Identities, Second, settings_of
 from inframe.recorder.digests import Digests
@@ -54,10 +54,10 @@ def main(ctx: ChildContext) -> None:
     recorder = Recorder(device, ctx.fds, board, ctx.name, store, (procedure, salt), now, clock)
     store.start()
     start.ready(ctx, recorder.row, clock)
-    period_s = min(1 / device.streams[device.display].fps, MAX_PERIOD_S)
-    while rest(recorder.records, period_s, clock, ctx.stop.wait):
+    stream = device.streams[device.display]
+    while rest(recorder.records, min(period_of(stream), MAX_PERIOD_S), clock, ctx.stop.wait):
         recorder.step()
-    recorder.last_looks(period_s / 2)
+    recorder.last_looks(min(1 / stream.fps, MAX_PERIOD_S) / 2)
     recorder.close()
     store.stop(CLOSE_S)
 

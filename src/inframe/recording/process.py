@@ -16,7 +16,7 @@ from inframe.machine.child import ChildContext
 from inframe.pipeline import places, start
 from inframe.pipeline.board import Board, Count, Row
 from inframe.pipeline.record import RecordReader, fields_of
-from inframe.pipeline.rest import rest
+from inframe.pipeline.rest import period_of, rest
 from inframe.pipeline.ring import RingReader
 from inframe.pipeline.samplering import SampleReader
 from inframe.pipeline.watched import WatchedReader
@@ -49,7 +49,7 @@ def main(ctx: ChildContext) -> None:
     thread = Thread(target=keeper.run, daemon=True)
     thread.start()
     start.ready(ctx, row, clock)
-    while rest(tap.records, 1 / stream.fps, clock, ctx.stop.wait):
+    while rest(tap.records, period_of(stream), clock, ctx.stop.wait):
         _look(tap, keeper, row, clock)
     _look(tap, keeper, row, clock)
     events.put(None)
