@@ -28,7 +28,7 @@ export async function drift() {
 }
 
 function row(now, model, one, name, height) {
-  return [name in now.recent ? pick(name) : name, number(now.signals[name]?.median, 3), number(one.now[name], 2), meter(height, one.limit), text(one.above.includes(name) ? "drift.above" : "drift.below")];
+  return [name in now.recent ? pick(name) : name, number(now.signals[name]?.median, 3), number(one.now[name], 2), meter(height), text(one.above.includes(name) ? "drift.above" : "drift.below")];
 }
 
 function pick(name) {
@@ -38,8 +38,8 @@ function pick(name) {
 }
 
 // The chart's height as a share of its limit, in numbers too
-function meter(height, limit) {
-  return make("span", [bar(Math.min(1, height / limit)), document.createTextNode(`${number(height, 1)} / ${number(limit, 1)}`)], { class: "meter" });
+function meter(height) {
+  return make("span", [bar(Math.min(1, height)), document.createTextNode(`${number(100 * height, 0)} %`)], { class: "meter" });
 }
 
 function draw(now) {
