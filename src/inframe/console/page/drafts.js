@@ -32,7 +32,7 @@ async function write(kind) {
 }
 
 function sentence(one) {
-  return make("li", [make("span", `${one.text} `), ...one.cites.map(id => make("code", id, { class: "quiet" }))]);
+  return make("li", [make("span", `${one.text} `), ...one.cites.map(id => make("code", `${id} `, { class: "quiet" }))]);
 }
 
 async function sign() {
