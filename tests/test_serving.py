@@ -35,14 +35,15 @@ class Held:
     """Writes one piece each time that it is let; remembers whether it was closed."""
 
     go: threading.Semaphore = field(default_factory=lambda: threading.Semaphore(0))
+    over: bool = False
+    """Nothing more is written: pytest's process waits at its end for whoever still is."""
     began: threading.Event = field(default_factory=threading.Event)
     closed: threading.Event = field(default_factory=threading.Event)
 
     def write(self, prompt: str, grammar: str | None, most: int) -> Iterator[str]:
         self.began.set()
         try:
-            while True:
-                self.go.acquire()
+            while self.go.acquire() and not self.over:
                 yield "piece "
         finally:
             self.closed.set()
@@ -91,6 +92,9 @@ def served(folder: Path, writer: Any = None, facts: Callable[[], Procedure | Non
         finally:
             over.set()
             thread.join()
+            if isinstance(writer, Held):
+                writer.over = True
+                writer.go.release()
 
 
 def events(response: http.client.HTTPResponse) -> list[dict[str, Any]]:

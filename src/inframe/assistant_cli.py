@@ -171,8 +171,7 @@ def serve(
     from inframe import assisting, serving
 
     with assisting.writers(model, policy, server, server_model) as writer:
-        _say(f"{at}: open to this user alone")
-        serving.serve_trail(path, key, at, writer)
+        serving.serve_trail(path, key, at, writer, lambda: _say(f"{at}: open to this user alone"))
 
 
 @assistant.command()

@@ -14,7 +14,7 @@ from typing import Any
 
 import uvicorn
 from starlette.applications import Starlette
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import JSONResponse, Response, StreamingResponse
 from starlette.routing import Route
 
@@ -26,7 +26,9 @@ from inframe.assistant.hospital import InTurn, Server
 from inframe.assistant.openai import Asked, Bad
 from inframe.assistant.talk import Elsewhere
 from inframe.clerk import Clerk, Page, pieces_of
-from inframe.console.serve import BoundedHttp
+from inframe.console.door import read_bytes
+from inframe.console.refused import Refused
+from inframe.console.serve import QUIET, BoundedHttp
 from inframe.core.assist import AssistantConfig
 from inframe.core.clock import MonotonicClock
 from inframe.core.config import Device
@@ -37,7 +39,6 @@ from inframe.pipeline import start
 from inframe.pipeline.board import Board, Count
 from inframe.trail.home import Home
 
-BODY_S = 5.0
 BEAT_S = 0.5
 LARGEST_DRAFT = 1 << 20
 
@@ -82,18 +83,10 @@ def make_app(clerk: Clerk) -> Starlette:
 
 
 async def _body(request: Request, largest: int) -> bytes:
-    data = bytearray()
     try:
-        async with asyncio.timeout(BODY_S):
-            async for chunk in request.stream():
-                data += chunk
-                if len(data) > largest:
-                    raise Bad(413, f"body: expected at most {largest} bytes")
-    except TimeoutError:
-        raise Bad(408, "body: expected sooner") from None
-    except ClientDisconnect:
-        raise Bad(400, "body: expected whole") from None
-    return bytes(data)
+        return await read_bytes(request, largest)
+    except Refused as error:
+        raise Bad(error.status, error.why) from None
 
 
 async def _answer(clerk: Clerk, request: Request, *, is_chat: bool) -> Response:
@@ -174,15 +167,7 @@ def make_server(clerk: Clerk) -> uvicorn.Server:
         make_app(clerk),
         http=LocalHttp,
         ws="none",
-        loop="asyncio",
-        lifespan="off",
-        log_config=None,
-        log_level="critical",
-        access_log=False,
-        server_header=False,
-        date_header=False,
-        proxy_headers=False,
-        timeout_graceful_shutdown=1,
+        **QUIET,
         h11_max_incomplete_event_size=16 << 10,
     )
     return Unheeding(config)
@@ -257,8 +242,9 @@ def _box(ctx: ChildContext) -> Writer | None:
     return Elsewhere(ctx.fds["requests"], ctx.fds["answers.read"])
 
 
-def serve_trail(path: Path, key: str | None, at: Path, writer: Writer | None) -> None:
-    """`inframe assistant serve`: the newest procedure of a trail, until SIGINT or SIGTERM. Raises ConfigError."""
+def serve_trail(path: Path, key: str | None, at: Path, writer: Writer | None, opened: Callable[[], None]) -> None:
+    """`inframe assistant serve`: the newest procedure of a trail, until SIGINT or SIGTERM. `opened` is called once it can be
+    asked. Raises ConfigError."""
     stopped = threading.Event()
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGHUP):
         signal.signal(number, lambda _number, _frame: stopped.set())
@@ -268,5 +254,6 @@ def serve_trail(path: Path, key: str | None, at: Path, writer: Writer | None) ->
 
     audit.find_log(path, key)  # what is wrong is said at once
     with listen(at) as listener:
+        opened()
         asyncio.run(serve(Clerk(facts, writer), listener, stopped.is_set))
     at.unlink(missing_ok=True)

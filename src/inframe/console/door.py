@@ -151,23 +151,29 @@ class Guard:
             raise Refused(403, f"{CSRF_HEADER}: expected the session's own")
 
 
-async def read_body(request: Request, kind: type[T]) -> T:
-    """The JSON of a request. Raises Refused for what is too long, too slow or not of this kind."""
-    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
-        raise Refused(415, "Content-Type: expected application/json")
+async def read_bytes(request: Request, largest: int) -> bytes:
+    """The body. Raises Refused for what is too long or too slow."""
     data = bytearray()
     try:
         async with asyncio.timeout(BODY_S):
             async for chunk in request.stream():
                 data += chunk
-                if len(data) > LARGEST_BODY:
-                    raise Refused(413, f"body: expected at most {LARGEST_BODY} bytes")
+                if len(data) > largest:
+                    raise Refused(413, f"body: expected at most {largest} bytes")
     except TimeoutError:
         raise Refused(408, "body: expected sooner") from None
     except ClientDisconnect:
         raise Refused(400, "body: expected whole") from None
+    return bytes(data)
+
+
+async def read_body(request: Request, kind: type[T]) -> T:
+    """The JSON of a request. Raises Refused for what is too long, too slow or not of this kind."""
+    if request.headers.get("content-type", "").partition(";")[0].strip() != "application/json":
+        raise Refused(415, "Content-Type: expected application/json")
+    data = await read_bytes(request, LARGEST_BODY)
     try:
-        return kind.model_validate_json(bytes(data))
+        return kind.model_validate_json(data)
     except ValidationError as error:
         raise Refused(422, _said(error)) from None
 

@@ -20,6 +20,18 @@ LARGEST_MESSAGE = 1024
 LINGER_S = 2.0
 """What a connection has not taken so long after its end is thrown away."""
 KEEP_ALIVE_S = 15
+QUIET: dict[str, Any] = {
+    "loop": "asyncio",
+    "lifespan": "off",
+    "log_config": None,
+    "log_level": "critical",
+    "access_log": False,
+    "server_header": False,
+    "date_header": False,
+    "proxy_headers": False,
+    "timeout_graceful_shutdown": 1,
+}
+"""A uvicorn that says nothing of itself."""
 
 
 class BoundedHttp(H11Protocol):
@@ -85,16 +97,8 @@ def make_server(app: ASGIApp, config: WebScreen) -> uvicorn.Server:
             app,
             http=BoundedHttp,
             ws=BoundedSocket,
-            loop="asyncio",
-            lifespan="off",
-            log_config=None,
-            log_level="critical",
-            access_log=False,
-            server_header=False,
-            date_header=False,
-            proxy_headers=False,
+            **QUIET,
             timeout_keep_alive=KEEP_ALIVE_S,
-            timeout_graceful_shutdown=1,
             h11_max_incomplete_event_size=LARGEST_HEAD,
             ws_max_size=LARGEST_MESSAGE,
             ws_per_message_deflate=False,
