@@ -64,6 +64,33 @@ def test_an_overlay_that_can_not_be_drawn_costs_the_overlay_and_not_the_picture(
     assert failures == [1]
 
 
+def test_what_was_drawn_is_drawn_once_more_where_nobody_sees_it() -> None:
+    memory = ring.create("screen", 4, 16 * 16 * 3)
+    overlay: Any = Fragile()
+    incoming: Any = Steady()
+    failures: list[int] = []
+    surface = RingSurface(
+        overlay, RingWriter(memory, ()), (16, 16), incoming, ManualClock(), lambda: failures.append(1)
+    )
+    pixels, screen = np.full((16, 16, 3), 7, np.uint8), RingReader(memory)
+    frames = [Frame("endoscope", seq, 5 * seq, 50 * seq, pixels) for seq in (1, 2, 3)]
+    surface.redraw(frames[0])
+    assert overlay.drawn == []  # nothing yet
+    surface.show(frames[0], Decision(Verdict.HOLD, Mode.NOMINAL, (), (), ()), Controls())
+    surface.lay(frames[1])
+    before = [payload.copy() for payload in screen.payloads]
+    surface.redraw(frames[1])
+    assert overlay.drawn == [Verdict.HOLD, Verdict.HOLD]
+    header = screen.latest()
+    assert header is not None
+    assert header.tag == 1
+    assert all((a == b).all() for a, b in zip(before, screen.payloads, strict=True))
+    surface.show(frames[1], Decision(Verdict.SHOW, Mode.NOMINAL, (), (), (SHOWN,)), Controls())
+    surface.redraw(frames[2])  # what could not be drawn is not tried again
+    assert failures == [1]
+    assert overlay.drawn[2:] == [Verdict.SHOW, Verdict.WITHHOLD]
+
+
 @pytest.mark.parametrize(
     ("said", "seq", "expected"),
     [

@@ -5,7 +5,7 @@ import itertools
 import math
 import os
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import pytest
@@ -73,6 +73,10 @@ class World:
     given: dict[int, int] = field(default_factory=dict)
     idled: int = 0
     frozen_ns: float = math.inf
+    rehearsal_ns: Callable[[int], int] | None = None
+    """How long a rehearsal beside the frame of this number takes; None: the core is not the display's own."""
+    rehearsed: dict[int, int] = field(default_factory=dict)
+    """When each frame's rehearsal ended, ns after its capture."""
     _events: list[tuple[int, int, Callable[[], None], bool]] = field(default_factory=list)
     _order: Iterator[int] = field(default_factory=itertools.count)
 
@@ -115,6 +119,12 @@ class World:
 
     def lay(self, frame: Frame) -> None:
         self.laid.append((frame.seq, self.clock.now() - frame.captured_ns))
+
+    def redraw(self, frame: Frame) -> None:
+        assert frame.seq not in self.rehearsed
+        assert self.rehearsal_ns is not None
+        self.clock.advance(self.rehearsal_ns(frame.seq))
+        self.rehearsed[frame.seq] = self.clock.now() - frame.captured_ns
 
     def show(self, frame: Frame | NoSignal, decision: Decision, controls: Controls) -> int:
         self.clock.advance(self.draw_ns)
@@ -167,6 +177,7 @@ class World:
             self.wait,
             loop.awaited(self.device.models, self.device.deadline_ns),
             lambda _model: self.clock.now() >= self.up_ns,
+            self.redraw if self.rehearsal_ns is not None else None,
         )
         loop.run(incoming, models, self.plan, self, self, self, self)
 
@@ -217,6 +228,48 @@ def test_on_its_own_core_the_display_lays_each_frame_while_the_model_runs() -> N
     world.run(steady(world, 20))
     assert world.laid[1:] == [(seq, SOON) for seq in range(2, 21)]
     assert {latency for _, _, latency in world.shown[1:]} == {9 * NS_PER_MS + world.draw_ns}
+
+
+def test_on_its_own_core_the_display_rehearses_before_each_result_and_delays_none() -> None:
+    world = World(device(), look_ns=SOON, rehearsal_ns=lambda _seq: NS_PER_MS)
+    world.run(steady(world, 20))
+    early = 9 * NS_PER_MS - loop.REHEARSED_NS
+    late = {
+        2: NS_PER_MS,
+        3: NS_PER_MS // 2 // loop.FORGET,
+    }  # how long it takes is found out, and what that delayed forgotten
+    assert world.rehearsed == {seq: early + late.get(seq, 0) for seq in range(2, 21)}
+    assert {latency for _, _, latency in world.shown[2:]} == {9 * NS_PER_MS + world.draw_ns}
+
+
+def test_a_rehearsal_changes_no_decision() -> None:
+    shown = []
+    for rehearsal_ns in (None, lambda _seq: NS_PER_MS // 4):
+        world = World(device(), look_ns=SOON, rehearsal_ns=rehearsal_ns)
+        world.result(steady(world, 20) - 5 * NS_PER_MS, 20, 0, MissedReason.FAILED)
+        world.run(steady(world, 10, 32 * NS_PER_MS, first=21))
+        shown.append(
+            [(seq, replace(decision, shown=()), [r.seq for r in decision.shown]) for seq, decision, _ in world.shown]
+        )
+    assert len(shown[0]) >= 25
+    assert shown[0] == shown[1]
+
+
+def test_results_that_come_early_are_shown_at_once_and_rehearsed_for_from_then_on() -> None:
+    world = World(device(), look_ns=SOON, rehearsal_ns=lambda _seq: NS_PER_MS // 4)
+    steady(world, 10)
+    world.run(steady(world, 10, 6 * NS_PER_MS, first=11))
+    assert {latency for _, _, latency in world.shown[10:]} == {6 * NS_PER_MS + world.draw_ns}
+    assert 11 not in world.rehearsed
+    assert {world.rehearsed[seq] for seq in range(12, 21)} == {6 * NS_PER_MS - loop.REHEARSED_NS}
+
+
+def test_a_rehearsal_that_once_took_longer_than_there_is_time_is_left_out_and_tried_again() -> None:
+    world = World(device(), look_ns=SOON, rehearsal_ns=lambda seq: 20 * NS_PER_MS if seq == 2 else NS_PER_MS)
+    world.run(steady(world, 60))
+    assert 3 not in world.rehearsed
+    assert set(range(30, 61)) <= world.rehearsed.keys()
+    assert {latency for _, _, latency in world.shown[2:]} == {9 * NS_PER_MS + world.draw_ns}
 
 
 @pytest.mark.parametrize("look_ns", [None, LOOK, SOON])

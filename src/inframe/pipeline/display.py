@@ -93,6 +93,8 @@ def main(ctx: ChildContext) -> None:
             stood_in=lambda: journal.row.add(Count.STOOD_IN),
             unsigned=surface.overlay.say_unsigned,
         )
+    if ctx.args["own_core"]:
+        results.redraw = surface.redraw
     sensors = _sensors(ctx, device)
     start.ready(ctx, journal.row, clock, gc_off=True)
     loop.run(incoming, results, plan, status, surface, journal, journal, sensors)
@@ -200,9 +202,12 @@ class RingSurface:
     views: list[Pixels] = field(init=False)
     _laid: int = 0
     """The frame that the slot begun holds already."""
+    _drawn: tuple[Decision, Controls, int, int] | None = None
+    """What was drawn last: the decision, the controls, and the moments of drawing and capture."""
 
     def __post_init__(self) -> None:
         self.views = _views(self.writer.payloads, self.size)
+        self._scratch = np.empty((self.size[1], self.size[0], 3), np.uint8)
 
     def lay(self, frame: Frame) -> None:
         """See loop.Surface."""
@@ -227,23 +232,31 @@ class RingSurface:
         self.writer.begin()  # the next one: now it delays nobody
         return now
 
+    def redraw(self, frame: Frame) -> None:
+        """What was drawn last, onto this frame and where nobody sees it: see loop.ModelResults."""
+        if self._drawn is not None:
+            decision, controls, now_ns, captured_ns = self._drawn
+            self.overlay.draw_over(self._scratch, frame.pixels, decision, controls, now_ns, captured_ns)
+            self.writer.rehearse()
+
     def _draw(self, into: Pixels, frame: Frame, decision: Decision, controls: Controls) -> Verdict:
         """Returns what was really drawn."""
         if self._laid != frame.seq:
             self.lay(frame)
-        self._laid = 0
+        self._laid, self._drawn, now = 0, None, self.clock.now()
         try:
-            self.overlay.draw_over(into, frame.pixels, decision, controls, self.clock.now(), frame.captured_ns)
+            self.overlay.draw_over(into, frame.pixels, decision, controls, now, frame.captured_ns)
         except Exception:  # noqa: BLE001  # whatever slipped through every check of a result costs its overlay, never the picture
             self.failed()
             plain = replace(decision, verdict=Verdict.WITHHOLD, findings=(), shown=(), age_ns=0)
             self.overlay.draw(into, frame.pixels, plain, controls, self.clock.now())
             return Verdict.WITHHOLD
+        self._drawn = decision, controls, now, frame.captured_ns
         return decision.verdict
 
     def warm_up(self) -> None:
         """Touch every slot once, so that no page is touched for the first time at a deadline."""
-        for view in self.views:
+        for view in (*self.views, self._scratch):
             view.fill(0)
 
 

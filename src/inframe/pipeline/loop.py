@@ -6,6 +6,7 @@ import math
 import zlib
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
+from functools import partial
 from typing import Literal, Protocol
 
 from inframe.core.budgets import DRAW_NS, NO_SIGNAL_REDRAW_NS, START_NS
@@ -39,6 +40,10 @@ LAY_NS = NS_PER_MS // 2
 """On a core of its own the display looks for a frame so long after it should have come."""
 LOOK_NS = 4 * NS_PER_MS
 """A frame that is late is looked for this often."""
+REHEARSED_NS = NS_PER_MS // 2
+"""So long before results are expected the display has rehearsed what it does with them."""
+FORGET = 16
+"""What is expected is the least of late: anything longer moves it by this part of the difference."""
 
 Wait = Callable[[int], bool]
 """Sleep until woken (True) or until the moment given, ns (False)."""
@@ -134,11 +139,13 @@ def run(
             results = models.await_for(frame, until_ns=frame.deadline_ns - DRAW_NS)
         samples = sensors.at(frame.captured_ns if isinstance(frame, Frame) else frame.now_ns)
         controls = status.controls()
-        decision, state = decide(plan, frame, results, status.faults(), controls, state, samples)
+        deciding = partial(decide, plan, frame, results, status.faults(), controls, state, samples)
+        decision, state = deciding()
         shown_ns = surface.show(frame, decision, controls)
         journal.note(frame, results, decision, shown_ns)
         island.beat(frame, decision)
         incoming.remember(frame)
+        models.last_decided = deciding
 
 
 @dataclass
@@ -298,6 +305,14 @@ class ModelResults:
     """The models that the picture waits for; see `awaited`."""
     is_up: Callable[[str], bool] = lambda _model: True
     """Whether the model's worker has been set up."""
+    redraw: Callable[[Frame], None] | None = None
+    """Draws the last decision onto a frame where nobody sees it. None: nothing is rehearsed, as a model may have the core."""
+    last_decided: Callable[[], object] = field(default=bool, init=False)
+    """The last decision, to be made once more."""
+    _lag_ns: int = field(default=0, init=False)
+    """How long after a frame's capture all are expected to have spoken; 0: not known yet."""
+    _rehearsal_ns: int = field(default=0, init=False)
+    """How long a rehearsal is expected to take."""
     _known: dict[str, Result | Missed] = field(default_factory=dict)
     _told: dict[str, int] = field(default_factory=dict)
     _every: dict[str, int] = field(init=False)
@@ -318,12 +333,35 @@ class ModelResults:
             for name, is_due in asked.items()
             if self._lacks(name, seq) and is_due and name in awaited and (name in self._known or self.is_up(name))
         ]
+        is_awaited = bool(missing)
+        if missing and self.redraw is not None:
+            missing = self._rehearse(frame, missing, self.redraw)
         while missing and self.wait(until_ns):
             missing = [name for name in missing if self._lacks(name, seq)]
+        if is_awaited and not missing:
+            self._lag_ns = _expected(self._lag_ns, self.clock.now() - frame.captured_ns)
         if len(asked) > 1:  # what came while the others were waited for
             for name in asked:
                 self._lacks(name, seq)
         return {name: self._said(name, seq, is_due) for name, is_due in asked.items()}
+
+    def _rehearse(self, frame: Frame, missing: list[str], redraw: Callable[[Frame], None]) -> list[str]:
+        """Shortly before all are expected to have spoken: do with the last frame's results what will be done with this one's. What
+        has not run for ten milliseconds has left the caches, the more so if another process had the core meanwhile. Returns who
+        is missing still."""
+        begin_ns = frame.captured_ns + self._lag_ns - REHEARSED_NS - self._rehearsal_ns
+        if self.clock.now() >= begin_ns:  # no time; what once took too long is tried again some day
+            self._rehearsal_ns -= self._rehearsal_ns // FORGET
+        while missing and self.clock.now() < begin_ns:
+            if not self.wait(begin_ns):
+                for name, known in self._known.items():
+                    results_ring.read_newest(self.rings[name], name, len(self.plan.labels[name]), known.seq)
+                self.last_decided()
+                redraw(frame)
+                self._rehearsal_ns = _expected(self._rehearsal_ns, self.clock.now() - begin_ns)
+                begin_ns = 0
+            missing = [name for name in missing if self._lacks(name, frame.seq)]
+        return missing
 
     def _said(self, name: str, seq: int, is_due: bool) -> Result | Missed:
         known = self._known.get(name)
@@ -346,3 +384,8 @@ class ModelResults:
             return True
         self._known[name] = newest
         return newest.seq < seq
+
+
+def _expected(before_ns: int, now_ns: int) -> int:
+    """What was expected before (0: nothing), and what it has been now."""
+    return before_ns + (now_ns - before_ns) // FORGET if 0 < before_ns < now_ns else now_ns
