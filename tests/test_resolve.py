@@ -186,6 +186,18 @@ def test_a_cameras_host_is_looked_up_once_and_is_all_that_its_process_may_reach(
 
 
 @pytest.mark.usefixtures("names")
+def test_a_server_of_pictures_is_looked_up_once_and_is_all_that_its_process_may_reach() -> None:
+    def room(host: str) -> Device:
+        one = {"camera": "igtl", "host": host, "name": "Image", **SIZE}
+        return Device.model_validate({"device": "test", "streams": {"room": one}, "display": "room"})
+
+    stream = resolve(room("camera.local"), Path("device.yaml")).streams["room"]
+    assert addresses(stream) == {("192.0.2.7", 18944)}
+    with pytest.raises(ConfigError, match=r"streams.room.host: found other.local, expected a host that can be looked"):
+        resolve(room("other.local"), Path("device.yaml"))
+
+
+@pytest.mark.usefixtures("names")
 @pytest.mark.parametrize(
     ("url", "said"),
     [

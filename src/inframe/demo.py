@@ -134,8 +134,9 @@ def _show(
             summary = run(device, path, seconds, tick)
     out.print(closing_table(summary))
     _notes(out, summary)
-    if not summary.frames and summary.notes and not summary.stopped:
-        raise DeviceFault(f"{summary.notes[-1][0]}: no frame came: {summary.notes[-1][2]}")
+    causes = [f": {process}: {why}" for process, what, why in summary.notes if not what.startswith("not granted")]
+    if not summary.frames and not summary.stopped:
+        raise DeviceFault(f"{device.display}: no frame came{causes[-1] if causes else ''}")
     return summary
 
 

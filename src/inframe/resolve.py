@@ -12,6 +12,7 @@ from inframe.core.config import (
     BundleConfig,
     Device,
     FileScreen,
+    IgtlStream,
     ModelConfig,
     RecordingConfig,
     RtspStream,
@@ -201,6 +202,8 @@ def _resolve_monitor(path: Path, base: Path, device: Device, models: Mapping[str
 def _resolve_stream(path: Path, base: Path, name: str, stream: Stream) -> Stream:
     if isinstance(stream, RtspStream):
         return stream.model_copy(update={"url": _numeric(path, name, stream.url)})
+    if isinstance(stream, IgtlStream):
+        return stream.model_copy(update={"host": _looked_up(path, f"streams.{name}.host", stream.host, stream.port)})
     if stream.camera != "file":
         return stream
     return stream.model_copy(update={"path": _file(path, base, f"streams.{name}.path", stream.path)})
@@ -208,19 +211,22 @@ def _resolve_stream(path: Path, base: Path, name: str, stream: Stream) -> Stream
 
 def _resolve_sensor(path: Path, base: Path, name: str, sensor: Sensor) -> Sensor:
     if isinstance(sensor, IgtlSensor | LslSensor):
-        try:
-            *_, address = socket.getaddrinfo(sensor.host, sensor.port, type=socket.SOCK_STREAM)[0]
-        except (OSError, ValueError) as error:
-            reason = getattr(error, "strerror", None) or error
-            raise ConfigError(
-                path, f"sensors.{name}.host", sensor.host, f"a host that can be looked up ({reason})"
-            ) from None
-        return sensor.model_copy(update={"host": str(address[0])})
+        return sensor.model_copy(update={"host": _looked_up(path, f"sensors.{name}.host", sensor.host, sensor.port)})
     if isinstance(sensor, BagSensor) and (base / sensor.path).is_dir():
         return sensor.model_copy(update={"path": str(base / sensor.path)})
     if not isinstance(sensor, CsvSensor | WfdbSensor | BagSensor):
         return sensor
     return sensor.model_copy(update={"path": _file(path, base, f"sensors.{name}.path", sensor.path)})
+
+
+def _looked_up(path: Path, field: str, host: str, port: int) -> str:
+    """The address of a host: in the parent, once, since the process that connects may ask nobody."""
+    try:
+        *_, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except (OSError, ValueError) as error:
+        reason = getattr(error, "strerror", None) or error
+        raise ConfigError(path, field, host, f"a host that can be looked up ({reason})") from None
+    return str(address[0])
 
 
 def _file(path: Path, base: Path, field: str, found: str) -> str:
@@ -312,7 +318,7 @@ def _numeric(path: Path, name: str, url: str) -> str:
 
 def addresses(stream: Stream | Sensor) -> frozenset[tuple[str, int]]:
     """Where a resolved camera or sensor on the network may be reached; empty for those that are not on the network."""
-    if isinstance(stream, IgtlSensor | LslSensor):
+    if isinstance(stream, IgtlSensor | LslSensor | IgtlStream):
         return frozenset({(stream.host, stream.port)})
     if not isinstance(stream, RtspStream):
         return frozenset()

@@ -9,7 +9,8 @@ from inframe.chaos.campaign import PERIOD_NS
 from inframe.chaos.sensors import MAX_AGE_MS, STREAM, Seen, Tracker, broken_bars, seen, truth_mm
 from inframe.core.clock import NS_PER_MS
 from inframe.core.samples import Absent, Aligned, Quality
-from inframe.drivers.sensors.igtl import Messages, pose
+from inframe.drivers.igtl import Messages
+from inframe.drivers.sensors.igtl import pose
 from inframe.pipeline.record import Shown
 from tests.chaos.test_judge import STRUCK, fault, record
 
@@ -59,7 +60,7 @@ def test_every_bar_that_is_broken_is_named(records: list[Shown], said: list[str]
 
 def test_the_tracker_tells_the_truth_and_lies_when_told_to() -> None:
     with Tracker() as tracker, socket.create_connection(("127.0.0.1", tracker.port)) as client:
-        messages = Messages()
+        messages = Messages(1 << 16)
 
         def next_one() -> tuple[float, int]:
             while not (found := messages.feed(client.recv(4096))):

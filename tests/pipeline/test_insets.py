@@ -8,8 +8,11 @@ import pytest
 
 from inframe.core.clock import NS_PER_MS
 from inframe.core.config import Device
+from inframe.core.types import Controls, Decision, Masks, Mode, Result, Steps, Verdict
 from inframe.pipeline import ring
 from inframe.pipeline.insets import Insets
+from inframe.pipeline.overlay import Overlay
+from inframe.pipeline.palette import Look
 from inframe.pipeline.ring import Header, RingReader, RingWriter
 from inframe.pipeline.surroundings import Aside
 from inframe.pipeline.text import Lettering
@@ -57,6 +60,28 @@ def test_a_picture_in_the_picture_is_where_the_device_file_says() -> None:
     assert np.array_equal(into[y + 1 : y + height - 1, x + 1 : x + width - 1], probe.picture[1:-1, 1:-1])
     into[y : y + height, x : x + width] = 50
     assert (into == 50).all(), "and nowhere else"
+
+
+@pytest.mark.parametrize(("region", "named"), [((0.7, 0.6, 0.25, 0.3), False), ((0.1, 0.3, 0.3, 0.4), True)])
+def test_a_region_under_another_picture_has_no_name_half_hidden_by_it(
+    region: tuple[float, float, float, float], named: bool
+) -> None:
+    probe = Probe(PLACED)
+    probe.captured(1000)
+    looks = {"m": Look(("background", "liver"), (None, (200, 40, 40)), 1.0)}
+    overlay = Overlay("test", looks, *WHOLE, scored=False, insets=lambda _: probe.insets)
+    x, y, width, height = (round(share * side) for share, side in zip(region, (*WHOLE, *WHOLE), strict=True))
+    classes = np.zeros((WHOLE[1], WHOLE[0]), np.uint8)
+    classes[y : y + height, x : x + width] = 1
+    shown = (Result("m", 1, 1000, Masks(classes), Steps(0, 0, 0, 0)),)
+    stamped: list[int] = []
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("inframe.pipeline.overlay.stamp", lambda _into, _plate, left, _top: stamped.append(left))
+        into = probe.under.copy()
+        overlay.draw_over(
+            into, probe.under, Decision(Verdict.SHOW, Mode.NOMINAL, (), (), shown), Controls(), 1000, 1000
+        )
+    assert bool(stamped) is named
 
 
 def test_a_registered_one_lies_where_opencv_warps_it() -> None:

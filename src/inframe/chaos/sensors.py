@@ -18,7 +18,7 @@ from inframe.chaos.faults import Fault, Mend
 from inframe.chaos.stage import FPS, Stage
 from inframe.core.clock import NS_PER_MS, NS_PER_S
 from inframe.core.samples import Aligned, Quality
-from inframe.drivers.sensors.igtl import crc64
+from inframe.drivers.igtl import crc64
 from inframe.pipeline.record import Shown
 
 STREAM, PROBE = "tracker", "Probe"

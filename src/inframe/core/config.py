@@ -16,6 +16,7 @@ from inframe.core.inputs import MAX_INPUTS, Input, Preprocess
 from inframe.core.inset import Inset, check_insets
 from inframe.core.part import (
     FUNCTION,
+    HOST,
     RTSP,
     Colour,
     Core,
@@ -77,6 +78,16 @@ class V4l2Stream(StreamBase):
     input_format: Literal["mjpeg", "yuyv422", "uyvy422", "nv12", "rgb24", "h264"] | None = None
 
 
+class IgtlStream(StreamBase):
+    """Pictures of an OpenIGTLink server: IMAGE messages of one device, such as ultrasound. Its host is the only address that its
+    capture process may reach."""
+
+    camera: Literal["igtl"]
+    host: str = Field(pattern=HOST)
+    port: int = Field(18944, ge=1, le=65535)
+    name: str = Field(min_length=1, max_length=20, description="the device's name in each message")
+
+
 class SyntheticStream(StreamBase):
     """A test camera that codes the frame number into the picture."""
 
@@ -84,7 +95,7 @@ class SyntheticStream(StreamBase):
     frames: int | None = Field(None, ge=1, description="stop after so many; null: go on for ever")
 
 
-Stream = Annotated[FileStream | RtspStream | V4l2Stream | SyntheticStream, Field(discriminator="camera")]
+Stream = Annotated[FileStream | RtspStream | V4l2Stream | IgtlStream | SyntheticStream, Field(discriminator="camera")]
 
 
 # --- models ----------------------------------------------------------------------------------------------------------

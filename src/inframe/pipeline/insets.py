@@ -28,6 +28,8 @@ class Insets:
         """`asides`: the streams, by name."""
         shown, self._asides, self._letters = device.streams[device.display], asides, lettering
         self._drawn: dict[str, tuple[Inset, _Placed | _Registered]] = {}
+        self.covered: list[Rect] = []
+        """What nothing else in the picture can be seen through."""
         for name, inset in device.overlay.insets.items():
             stream = device.streams[inset.stream]
             own, whole = (stream.width, stream.height), (shown.width, shown.height)
@@ -35,6 +37,8 @@ class Insets:
                 inset,
                 _Registered(inset, own, whole) if inset.at is None else _Placed(inset.at, own, whole),
             )
+
+        self.covered = [drawn.rect for _, drawn in self._drawn.values() if isinstance(drawn, _Placed)]
 
     def draw(self, into: Pixels, at_ns: int) -> list[list[Sprite]]:
         """Into the picture of the frame captured at `at_ns`; returns a line for each that is registered, or that is not there."""
@@ -59,8 +63,9 @@ class _Placed:
         x, y, width, height = (round(share * side) for share, side in zip(at, (*whole, *whole), strict=True))
         scale = min(width / own[0], height / own[1])
         self._size = max(1, round(own[0] * scale)), max(1, round(own[1] * scale))
-        self._at = x + (width - self._size[0]) // 2, y + (height - self._size[1]) // 2
+        x0, y0 = x + (width - self._size[0]) // 2, y + (height - self._size[1]) // 2
         self._made = np.empty((self._size[1], self._size[0], 3), np.uint8)
+        self.rect: Rect = (x0, y0, x0 + self._size[0], y0 + self._size[1])
 
     def make(self, picture: Pixels) -> Pixels:
         """The picture at its size."""
@@ -69,9 +74,9 @@ class _Placed:
 
     def put(self, into: Pixels, made: Pixels) -> None:
         """With a frame of one pixel."""
-        x, y = self._at
-        into[y : y + self._size[1], x : x + self._size[0]] = made
-        cv2.rectangle(into, (x, y), (x + self._size[0] - 1, y + self._size[1] - 1), (255, 255, 255), 1)
+        x0, y0, x1, y1 = self.rect
+        into[y0:y1, x0:x1] = made
+        cv2.rectangle(into, (x0, y0), (x1 - 1, y1 - 1), (255, 255, 255), 1)
 
 
 class _Registered:

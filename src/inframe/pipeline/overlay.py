@@ -271,8 +271,10 @@ class Overlay:
     # --- names -------------------------------------------------------------------------------------------------------
 
     def _names(self, into: Pixels, canvas: _Canvas) -> None:
-        """Names of regions, the smallest region's first; one that would hide another moves up or down."""
+        """Names of regions, the smallest region's first; one that would hide another moves up or down, and one that would lie under
+        another picture is left out."""
         width = self._shape[1]
+        covered = self._insets.covered if self._insets is not None else []
         taken: list[Rect] = [self._furniture.watermark_at(canvas.bottom)]
         for _, key, anchor, plate in sorted(canvas.names, key=lambda name: name[0]):
             x, y = self._steady(key, anchor)
@@ -282,6 +284,8 @@ class Overlay:
                 rect = (x, y + move * plate.height, x + plate.width, y + (move + 1) * plate.height)
                 if not any(_overlap(rect, other) for other in taken):
                     break
+            if any(_overlap(rect, other) for other in covered):
+                continue
             taken.append(rect)
             stamp(into, plate, rect[0], rect[1])
 

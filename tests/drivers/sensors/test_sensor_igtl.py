@@ -17,7 +17,8 @@ from inframe.core.clock import MonotonicClock
 from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.ports import Block
 from inframe.core.sensor import IgtlSensor
-from inframe.drivers.sensors.igtl import POSE, IgtlTracker, Messages, crc64, pose
+from inframe.drivers.igtl import Messages, crc64
+from inframe.drivers.sensors.igtl import LARGEST, POSE, IgtlTracker, pose
 
 CLOCK = MonotonicClock()
 
@@ -81,7 +82,7 @@ def transform(degrees: float = 0.0, at: tuple[float, float, float] = (0, 0, 0)) 
 def test_messages_come_out_whole_however_they_are_cut(version: int) -> None:
     data = packed("TRANSFORM", transform(30, (4, 5, 6)), version=version) + packed("STATUS", b"\0\1", version=version)
     for step in (1, 7, 58, 1000):
-        messages, found = Messages(), []
+        messages, found = Messages(LARGEST), []
         for at in range(0, len(data), step):
             found += messages.feed(data[at : at + step])
         assert [(m.kind, m.device, m.stamp_ns) for m in found] == [(k, "Probe", 10**9) for k in ("TRANSFORM", "STATUS")]
@@ -89,7 +90,7 @@ def test_messages_come_out_whole_however_they_are_cut(version: int) -> None:
 
 
 def test_an_image_is_passed_over() -> None:
-    messages = Messages()
+    messages = Messages(LARGEST)
     large = struct.pack(">H12s20sQQQ", 1, b"IMAGE", b"Probe", 0, 100_000, 0) + bytes(100_000)
     assert messages.feed(large[:50_000]) == []
     assert [m.kind for m in messages.feed(large[50_000:] + packed("STATUS", b"\0\1"))] == ["STATUS"]
@@ -158,7 +159,10 @@ def test_a_status_that_is_not_ok_and_what_is_no_rotation_are_gaps() -> None:
     ("data", "said"),
     [
         (b"HTTP/1.1 400 Bad Request\r\n" + bytes(60), "not OpenIGTLink"),
-        (packed("TRANSFORM", transform())[:-1] + b"\x55", "a TRANSFORM message whose checksum does not fit"),
+        (
+            packed("TRANSFORM", transform())[:-1] + b"\x55",
+            "a message of the type TRANSFORM whose checksum does not fit",
+        ),
         (packed("TRANSFORM", transform())[:40], "closed the connection"),
     ],
 )
@@ -174,7 +178,7 @@ def test_noise_never_crashes() -> None:
         for _ in range(rng.randint(1, 4)):
             data[rng.randrange(len(data))] = rng.randrange(256)
         try:
-            found = Messages().feed(bytes(data))
+            found = Messages(LARGEST).feed(bytes(data))
         except DeviceFault:
             continue
         for message in found:

@@ -3,7 +3,7 @@
 from collections.abc import Callable
 
 from inframe.core.clock import Clock
-from inframe.core.config import FileStream, RtspStream, Stream, SyntheticStream, V4l2Stream
+from inframe.core.config import FileStream, IgtlStream, RtspStream, Stream, SyntheticStream, V4l2Stream
 from inframe.core.ports import Camera
 
 
@@ -29,6 +29,10 @@ def open_camera(stream: Stream, clock: Clock, rehearse: Callable[[], object] = b
             from inframe.drivers.cameras.v4l2 import V4l2Camera
 
             return V4l2Camera(stream, clock)
+        case IgtlStream():
+            from inframe.drivers.cameras.igtl import IgtlCamera
+
+            return IgtlCamera(stream, clock)
         case SyntheticStream():
             from inframe.drivers.cameras.pace import sleep_until
             from inframe.drivers.cameras.synthetic import SyntheticCamera

@@ -1,117 +1,29 @@
-"""OpenIGTLink: poses from a tracking or navigation server (3D Slicer, PLUS). Our own reader of TRANSFORM and STATUS: a library's
-client is a thread that reaches wherever it likes, and one TCP connection to one address is what the system-call filter permits.
+"""OpenIGTLink: poses from a tracking or navigation server (3D Slicer, PLUS), of `drivers/igtl.py`'s messages.
 
-Source: the protocol's specification, version 1 to 3, openigtlink.org (openigtlink/OpenIGTLink, Documents/Protocol).
+    TRANSFORM   12 float32, the columns of [R | t], t in mm
+    STATUS      code u16 …
 
-    header   version u16 | type 12 bytes | device name 20 bytes | time stamp u64 | body's size u64 | CRC-64 u64 | body
-    body     of version 3: u16 size of what precedes the content …; TRANSFORM: 12 float32, the columns of [R | t], t in mm
-
-A TRANSFORM that is no rotation, and a STATUS that is not OK, is a sample without a number: a gap. Big-endian throughout.
+A TRANSFORM that is no rotation, and a STATUS that is not OK, is a sample without a number: a gap.
 """
 
 import math
 import socket
 import struct
-from dataclasses import dataclass
 
-from inframe.core.clock import NS_PER_S, Clock
+from inframe.core.clock import Clock
 from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.ports import Block
 from inframe.core.sensor import IgtlSensor
-from inframe.drivers.sensors.tcp import receive
+from inframe.drivers.igtl import CONNECT_S, Message, Messages
+from inframe.drivers.tcp import receive
 
-_HEADER = struct.Struct(">H12s20sQQQ")
 _MATRIX = struct.Struct(">12f")
 _STATUS_CODE = struct.Struct(">H")
-_EXTENDED = struct.Struct(">HHII")
 STATUS_OK = 1
-MAX_BODY = 64 << 20
-CONNECT_S = 1.0
+LARGEST = 1 << 16
+"""Bytes of a message: a larger one is no pose."""
 POSE = ("x", "y", "z", "qx", "qy", "qz", "qw")
 """What a channel may be, or have as its `source`: the translation in mm and the rotation as a unit quaternion."""
-_POLYNOMIAL = 0x42F0E1EBA9EA3693  # CRC-64 of ECMA-182
-
-
-def _table() -> tuple[int, ...]:
-    rows = []
-    for byte in range(256):
-        crc = byte << 56
-        for _ in range(8):
-            crc = (crc << 1 ^ _POLYNOMIAL if crc >> 63 else crc << 1) & (1 << 64) - 1
-        rows.append(crc)
-    return tuple(rows)
-
-
-_CRC = _table()
-
-
-def crc64(data: bytes) -> int:
-    """The checksum of a body."""
-    crc = 0
-    for byte in data:
-        crc = _CRC[crc >> 56 ^ byte] ^ crc << 8 & (1 << 64) - 1
-    return crc
-
-
-@dataclass(frozen=True, slots=True)
-class Message:
-    """One message of a server."""
-
-    kind: str
-    device: str
-    stamp_ns: int
-    """The sender's clock; 0: it has none."""
-    content: bytes
-
-
-class Messages:
-    """Bytes in, messages out; no I/O. Raises DeviceFault for what is not OpenIGTLink."""
-
-    def __init__(self) -> None:
-        self._data = bytearray()
-        self._skip = 0
-
-    def feed(self, data: bytes) -> list[Message]:
-        """The messages that are now whole. What is too large to be a pose is passed over."""
-        self._data += data
-        found: list[Message] = []
-        while True:
-            skipped = min(self._skip, len(self._data))
-            del self._data[:skipped]
-            self._skip -= skipped
-            if self._skip or len(self._data) < _HEADER.size:
-                return found
-            version, kind, device, stamp, size, crc = _HEADER.unpack_from(self._data)
-            if not 1 <= version <= 3 or size > MAX_BODY:
-                raise DeviceFault(f"not OpenIGTLink: version {version}, {size} bytes")
-            if size > 1 << 16:
-                self._skip = _HEADER.size + size
-                continue
-            if len(self._data) < _HEADER.size + size:
-                return found
-            body = bytes(self._data[_HEADER.size : _HEADER.size + size])
-            del self._data[: _HEADER.size + size]
-            if crc64(body) != crc:
-                raise DeviceFault(f"a {_text(kind)} message whose checksum does not fit")
-            content = _content(body) if version == 3 else body
-            found.append(Message(_text(kind), _text(device), _nanoseconds(stamp), content))
-
-
-def _content(body: bytes) -> bytes:
-    """Version 3: without the extended header and the metadata behind the content."""
-    if len(body) < _EXTENDED.size:
-        return b""
-    size, head, meta, _ = _EXTENDED.unpack_from(body)
-    return body[size : len(body) - head - meta]
-
-
-def _text(raw: bytes) -> str:
-    return raw.split(b"\0")[0].decode("ascii", "replace")
-
-
-def _nanoseconds(stamp: int) -> int:
-    """Seconds, and 2^-32 of them."""
-    return (stamp >> 32) * NS_PER_S + ((stamp & 0xFFFFFFFF) * NS_PER_S >> 32)
 
 
 def pose(content: bytes) -> tuple[float, ...] | None:
@@ -158,7 +70,7 @@ class IgtlTracker:
             if channel.unit != unit:
                 raise ConfigError("igtl", f"channels.{name}.unit", channel.unit, f"{unit!r}, as OpenIGTLink has it")
         self._order = [POSE.index(name) for name in names]
-        self._messages = Messages()
+        self._messages = Messages(LARGEST)
         try:
             self._socket: socket.socket | None = socket.create_connection((sensor.host, sensor.port), CONNECT_S)
         except OSError as error:

@@ -18,7 +18,7 @@ from inframe.core.clock import NS_PER_S, Clock
 from inframe.core.errors import ConfigError, DeviceFault
 from inframe.core.ports import Block
 from inframe.core.sensor import LslSensor
-from inframe.drivers.sensors.tcp import receive
+from inframe.drivers.tcp import receive
 
 CONNECT_S = 1.0
 MAX_INFO, MAX_HEAD, MAX_CHANNELS = 1 << 20, 1 << 14, 4096
