@@ -12,7 +12,7 @@ from inframe.cli import app
 from inframe.core.errors import ConfigError
 from inframe.core.guidance import Camera
 from inframe.pipeline.project import project, rotate
-from inframe.registration import COLUMNS, Registration, read_points, register
+from inframe.registration import CARRIER, COLUMNS, Registration, read_points, register
 
 CAMERA = Camera(fx=900, fy=910, cx=640, cy=350, distortion=(-0.1, 0.02, 0.001, -0.001, 0), error_px=0.4)
 HALF = math.radians(35) / 2
@@ -31,6 +31,22 @@ def points(count: int = 30, noise_px: float = 0.0, seed: int = 1) -> NDArray[np.
     return np.array(found)
 
 
+def carried(some: NDArray[np.float64], seed: int = 3) -> NDArray[np.float64]:
+    """The same points in a base's axes, in which the arm that holds the camera has another pose for each."""
+    rng, found = np.random.default_rng(seed), []
+    for x, y, z, u, v in some:
+        q, origin = rng.normal(size=4), rng.uniform(-300, 300, 3)
+        a, b, c, d = (float(value) for value in q / np.linalg.norm(q))
+        at = np.add(rotate((a, b, c, d), (x, y, z)), origin)
+        found.append([*at, u, v, *origin, a, b, c, d])
+    return np.array(found)
+
+
+def written(file: Path, some: NDArray[np.float64], columns: tuple[str, ...] = COLUMNS) -> Path:
+    file.write_text("\n".join([",".join(columns), *(",".join(map(str, row)) for row in some.tolist())]) + "\n")
+    return file
+
+
 def fit(some: NDArray[np.float64]) -> Registration:
     return register(CAMERA, some, Path("points.csv"))
 
@@ -40,6 +56,19 @@ def test_known_axes_are_found_again() -> None:
     assert found.rotation == pytest.approx(TURN, abs=1e-4)
     assert found.translation_mm == pytest.approx(SHIFT, abs=0.01)
     assert found.error_px < 0.05
+
+
+def test_hand_and_eye_are_found_while_an_arm_moves_the_camera(tmp_path: Path) -> None:
+    file = written(tmp_path / "points.csv", carried(points()), COLUMNS + CARRIER)
+    found = fit(read_points(file, carried=True))
+    assert found.rotation == pytest.approx(TURN, abs=1e-4)
+    assert found.translation_mm == pytest.approx(SHIFT, abs=0.01)
+    with pytest.raises(ConfigError, match=r"line 1: found x_mm.*qw, expected x_mm,y_mm,z_mm,u_px,v_px"):
+        read_points(file)
+    some = carried(points())
+    some[4, 8:] *= 1.1
+    with pytest.raises(ConfigError, match=r"line 6: found a quaternion of length 1.1, expected 1"):
+        read_points(written(file, some, COLUMNS + CARRIER), carried=True)
 
 
 def test_the_error_that_is_stated_is_that_of_new_points() -> None:
@@ -86,8 +115,7 @@ def test_points_on_one_line_do_not_tell() -> None:
 
 
 def test_the_command_prints_a_part_of_the_device_file(tmp_path: Path) -> None:
-    file, device = tmp_path / "points.csv", tmp_path / "device.yaml"
-    file.write_text("\n".join([",".join(COLUMNS), *(",".join(map(str, row)) for row in points().tolist())]) + "\n")
+    file, device = written(tmp_path / "points.csv", points()), tmp_path / "device.yaml"
     camera = CAMERA.model_dump(mode="json")
     device.write_text(
         f"""

@@ -1,7 +1,9 @@
 """`inframe register`: where a robot's or a tracker's axes are in the camera's, from places of a tip that were seen in the picture.
 
-For each, the sensor's position of the tip and its pixel. Perspective-n-point (Terzakis and Lourakis, ECCV 2020), refined, both
-OpenCV's. The error that is stated is of points that were left out of the fit, one after the other: those in it look too good.
+For each, the sensor's position of the tip and its pixel; where an arm moves the camera, that arm's pose too, and the axes are from
+that arm's: so hand and eye are calibrated by the points themselves. Perspective-n-point (Terzakis and Lourakis, ECCV 2020),
+refined, both OpenCV's. The error that is stated is of points that were left out of the fit, one after the other: those in it look
+too good.
 """
 
 import csv
@@ -18,8 +20,13 @@ from rich.console import Console
 from inframe.core.errors import ConfigError
 from inframe.core.guidance import Camera
 from inframe.core.yamlfile import read_device
+from inframe.pipeline.project import within
 
 COLUMNS = ("x_mm", "y_mm", "z_mm", "u_px", "v_px")
+CARRIER = ("carrier_x_mm", "carrier_y_mm", "carrier_z_mm", "qx", "qy", "qz", "qw")
+"""The pose of the arm that moved the camera, behind COLUMNS."""
+UNIT = 1e-2
+"""So far from 1 a quaternion's length may be."""
 LEAST = 8
 """Points; six unknowns, and enough left to see an error."""
 FLAT = 0.05
@@ -43,27 +50,43 @@ class Registration:
     """The line of the file whose point is farthest off."""
 
 
-def read_points(file: Path) -> Numbers:
-    """(n, 5): see COLUMNS. Raises ConfigError."""
+def read_points(file: Path, *, carried: bool = False) -> Numbers:
+    """(n, 5): see COLUMNS. `carried`: with CARRIER, in whose axes the positions then are. Raises ConfigError."""
+    columns = COLUMNS + CARRIER * carried
     try:
         with file.open(encoding="utf-8-sig", newline="") as opened:
             rows = list(csv.reader(opened))
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(file, "file", getattr(error, "strerror", None) or error, "a readable text file") from None
-    if not rows or tuple(rows[0]) != COLUMNS:
-        raise ConfigError(file, "line 1", ",".join(rows[0]) if rows else "nothing", ",".join(COLUMNS))
-    points = []
-    for number, row in enumerate(rows[1:], 2):
-        try:
-            values = [float(value) for value in row]
-        except ValueError:
-            values = []
-        if len(values) != len(COLUMNS) or not all(map(math.isfinite, values)):
-            raise ConfigError(file, f"line {number}", ",".join(row), f"{len(COLUMNS)} numbers")
-        points.append(values)
+    if not rows or tuple(rows[0]) != columns:
+        raise ConfigError(file, "line 1", ",".join(rows[0]) if rows else "nothing", ",".join(columns))
+    points = [_numbers(file, number, row, len(columns)) for number, row in enumerate(rows[1:], 2)]
     if len(points) < LEAST:
         raise ConfigError(file, "points", len(points), f"{LEAST} or more")
+    if carried:
+        points = [_carried(file, number, values) for number, values in enumerate(points, 2)]
     return np.array(points, np.float64)
+
+
+def _numbers(file: Path, number: int, row: list[str], count: int) -> list[float]:
+    try:
+        values = [float(value) for value in row]
+    except ValueError:
+        values = []
+    if len(values) != count or not all(map(math.isfinite, values)):
+        raise ConfigError(file, f"line {number}", ",".join(row), f"{count} numbers")
+    return values
+
+
+def _carried(file: Path, number: int, values: list[float]) -> list[float]:
+    """Position and pixel, the position in the axes of the arm that moved the camera."""
+    x, y, z, u, v, *origin = values[:8]
+    turn = values[8:]
+    length = math.hypot(*turn)
+    if abs(length - 1) > UNIT:
+        raise ConfigError(file, f"line {number}", f"a quaternion of length {length:.4g}", "1")
+    a, b, c, d = (value / length for value in turn)
+    return [*within((origin[0], origin[1], origin[2]), (a, b, c, d), (x, y, z)), u, v]
 
 
 def register(camera: Camera, points: Numbers, where: Path) -> Registration:
@@ -130,7 +153,7 @@ def register_and_show(out: Console, points: Path, device: Path, tool: str) -> di
     tools = read_device(device).tools
     if tool not in tools:
         raise ConfigError(device, "--tool", tool, f"one of tools: {', '.join(tools) or 'there is none'}")
-    found = register(tools[tool].camera, read_points(points), points)
+    found = register(tools[tool].camera, read_points(points, carried=tools[tool].carrier is not None), points)
     out.print(
         f"{found.points} points; one left out is {found.error_px:.2f} px off (RMS), the most off that of line {found.worst}",
         markup=False,

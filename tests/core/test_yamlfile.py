@@ -57,10 +57,10 @@ def refusal(data: bytes) -> str:
 STREAM_KEYS = "width, height, fps, rotate, stall_ms, frozen_ms, camera, path, pace, loop"
 
 MISTAKES = [
-    ("streams.endoscope.camera", "foo", "found 'foo', expected one of file, rtsp, v4l2, synthetic"),
-    ("streams.endoscope.camera", ABSENT, "found nothing, expected one of file, rtsp, v4l2, synthetic"),
-    ("streams.endoscope.camera", 3, "found 3, expected one of file, rtsp, v4l2, synthetic"),
-    ("streams.endoscope.camera", ["file"], "found a list, expected one of file, rtsp, v4l2, synthetic"),
+    ("streams.endoscope.camera", "foo", "found 'foo', expected one of file, rtsp, v4l2, igtl, synthetic"),
+    ("streams.endoscope.camera", ABSENT, "found nothing, expected one of file, rtsp, v4l2, igtl, synthetic"),
+    ("streams.endoscope.camera", 3, "found 3, expected one of file, rtsp, v4l2, igtl, synthetic"),
+    ("streams.endoscope.camera", ["file"], "found a list, expected one of file, rtsp, v4l2, igtl, synthetic"),
     ("streams.endoscope.fps", 0, "found 0, expected at least 0.1"),
     ("streams.endoscope.fps", 1e-300, "found 1e-300, expected at least 0.1"),
     ("streams.endoscope.fps", 241, "found 241, expected at most 240"),

@@ -53,7 +53,7 @@ NEAR: dict[str, Any] = {
 def device(tool: dict[str, Any] | None = None, **rules: Any) -> Device:
     values = script.device().model_dump(mode="json")
     return Device.model_validate(
-        values | {"sensors": {"pose": POSE}, "tools": {"hook": TOOL | (tool or {})}, "rules": rules}
+        values | {"sensors": {"pose": POSE, "ecm": POSE}, "tools": {"hook": TOOL | (tool or {})}, "rules": rules}
     )
 
 
@@ -90,6 +90,46 @@ def test_a_tip_goes_through_the_tools_axes_the_sensors_and_the_cameras() -> None
     assert tip.error_px == pytest.approx(math.hypot(0.5, 0.4 / (100 / 900)))
     assert tip_of(guide, {"pose": Absent(Quality.STALE)}) is None
     assert rotate((0, 0, 0, 1), (1, 2, 3)) == (1, 2, 3)
+
+
+def test_a_tip_is_where_it_was_while_an_arm_moves_camera_and_tool_alike() -> None:
+    """What is fixed to the camera stays in its picture, however the arm that holds it moves; and the camera's way is seen."""
+    rotation = [0.6 * math.sin(0.3), 0.0, -0.8 * math.sin(0.3), math.cos(0.3)]
+    made = device({"tip_mm": [3, -2, 9], "rotation": rotation, "translation_mm": [4, 5, 120], "carrier": "ecm"})
+    guide, at, turn = guides_of(made.tools, made.sensors)["hook"], (0.01, 0.02, -0.015), (0.5, -0.5, 0.5, 0.5)
+    still = {"pose": Aligned((*at, *turn), 7, 0, 0), "ecm": Aligned((0, 0, 0, 0, 0, 0, 1), 7, 0, 0)}
+    first = tip_of(guide, still)
+    assert first is not None
+    for seed in range(20):
+        rng = np.random.default_rng(seed)
+        q = rng.normal(size=4)
+        q, shift = q / np.linalg.norm(q), rng.uniform(-0.3, 0.3, 3)
+        x, y, z, w = (float(value) for value in q)
+        moved = np.add(rotate((x, y, z, w), at), shift)
+        samples = {
+            "pose": Aligned((*moved, *times((x, y, z, w), turn)), 7, 0, 0),
+            "ecm": Aligned((*shift, x, y, z, w), 7, 0, 0),
+        }
+        tip = tip_of(guide, samples)
+        assert tip is not None
+        assert (tip.x, tip.y, tip.depth_mm) == pytest.approx((first.x, first.y, first.depth_mm), abs=1e-6)
+    nearer = tip_of(guide, still | {"ecm": Aligned((0, 0, 0, *rotation[:3], -rotation[3]), 7, 0, 0)})
+    assert nearer is not None
+    assert abs(nearer.x - first.x) > 1
+    assert tip_of(guide, still | {"ecm": Absent(Quality.STALE)}) is None
+    assert guide.streams == ("pose", "ecm")
+
+
+def times(p: tuple[float, ...], q: tuple[float, ...]) -> tuple[float, ...]:
+    """The quaternion of the turn `q`, and then `p`."""
+    a, b, c, d = p
+    e, f, g, h = q
+    return (
+        d * e + a * h + b * g - c * f,
+        d * f - a * g + b * h + c * e,
+        d * g + a * f - b * e + c * h,
+        d * h - a * e - b * f - c * g,
+    )
 
 
 def measure(unit: str = "px") -> TipDistance:
@@ -197,8 +237,9 @@ def test_only_the_mask_of_the_very_moment_counts() -> None:
 class Run:
     """A tool that moves in front of an organ in the left quarter of the picture."""
 
-    def __init__(self, **rules: Any) -> None:
-        self.device = device(**rules)
+    def __init__(self, tool: dict[str, Any] | None = None, **rules: Any) -> None:
+        self.device = device(tool, **rules)
+        self.held: Aligned | Absent = Aligned((0, 0, 0, 0, 0, 0, 1), 7, 0, 0)
         self.plan = make_plan(self.device, script.labels(self.device))
         self.now, self.seq = 100 * NS_PER_S, 0
         self.state = initial(self.plan, self.now)
@@ -217,7 +258,8 @@ class Run:
         if of_before:
             said = script.result(self.seq - 1, self.now - script.PERIOD_NS, output=Masks(np.ones_like(self.classes)))
         results = {"organs": Missed("organs", self.seq, MissedReason.LATE) if late else said}
-        samples = {"pose": tip_px} if isinstance(tip_px, Absent) else posed((tip_px - 640) / 900 / 10, 0.0, 0.1)
+        pose = {"pose": tip_px} if isinstance(tip_px, Absent) else posed((tip_px - 640) / 900 / 10, 0.0, 0.1)
+        samples = {**pose, "ecm": self.held}
         decision, self.state = decide(self.plan, frame, results, {}, Controls(), self.state, samples)
         return decision
 
@@ -267,6 +309,14 @@ def test_neither_a_late_mask_nor_an_absent_pose_says_where_the_tip_is() -> None:
     assert found(ended.frame(Absent(Quality.STALE))) == {}
 
 
+def test_without_the_pose_of_the_arm_that_holds_the_camera_nobody_knows_where_the_tip_is() -> None:
+    run = Run({"carrier": "ecm"}, near=NEAR)
+    run.frame(330)
+    assert "near" in found(run.frame(330))
+    run.held = Absent(Quality.STALE)
+    assert found(run.frame(330)) == {}
+
+
 @pytest.mark.parametrize("unit", ["width", "mm"])
 def test_other_units(unit: str) -> None:
     run = Run(near=NEAR | {"when": WHEN | {"unit": unit, "below": 50, "release": 50}})
@@ -277,7 +327,8 @@ def test_other_units(unit: str) -> None:
 @pytest.mark.parametrize(
     ("tool", "rule", "said"),
     [
-        ({"sensor": "arm"}, {}, "tools.hook.sensor: found 'arm', expected one of sensors: pose"),
+        ({"sensor": "arm"}, {}, "tools.hook.sensor: found 'arm', expected one of sensors: pose, ecm"),
+        ({"carrier": "arm"}, {}, "tools.hook.carrier: found 'arm', expected one of sensors: pose, ecm"),
         ({"position": ["x", "y", "w"]}, {}, "tools.hook.position: found 'w', expected one of: x, y"),
         ({"position": ["x", "y", "qx"]}, {}, "tools.hook.position: found units , m, expected all in m or all in mm"),
         ({"rotation": [0, 0, 0, 2]}, {}, "rotation: found a quaternion of length 2, expected 1"),

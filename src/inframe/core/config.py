@@ -375,9 +375,11 @@ class Device(Part):
         """The models that run without a signature; of a resolved device."""
         return tuple(name for name in self.models if not (name in self.bundles and self.policy is not None))
 
-    def sensor_of(self, rule: Rule) -> str | None:
-        """The stream of samples that goes into a rule's finding, by itself or by a tool; None: none does."""
-        return self.tools[rule.when.tool].sensor if isinstance(rule.when, TipCondition) else rule.sensor
+    def sensors_of(self, rule: Rule) -> tuple[str, ...]:
+        """The streams of samples that go into a rule's finding, by itself or by a tool."""
+        tool = self.tools[rule.when.tool] if isinstance(rule.when, TipCondition) else None
+        found = (rule.sensor,) if tool is None else (tool.sensor, tool.carrier)
+        return tuple(name for name in found if name is not None)
 
     @property
     def deadline_ns(self) -> int:

@@ -31,6 +31,11 @@ class Tool(Part):
         (0, 0, 0), description="the tip in the tool's own axes; needs the sensor's `rotation`"
     )
     camera: Camera
+    carrier: Name | None = Field(
+        None,
+        description="a sensor with the pose, in the same axes, of the arm that moves the camera: then `rotation` and "
+        "`translation_mm` are from that arm's own axes to the camera's (hand-eye)",
+    )
     rotation: tuple[float, float, float, float] = Field(
         (0, 0, 0, 1), description="from the sensor's axes to the camera's: a unit quaternion, x y z w"
     )

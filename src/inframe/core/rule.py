@@ -195,10 +195,18 @@ def _check_sensor(name: str, stream: str, when: Condition, sensors: Mapping[str,
 
 
 def _check_tool(name: str, tool: Tool, sensors: Mapping[str, SensorBase]) -> None:
-    """That a tool's pose is one. Raises ValueError."""
-    if tool.sensor not in sensors:
-        raise ValueError(f"tools.{name}.sensor: found {tool.sensor!r}, expected one of sensors: {', '.join(sensors)}")
-    sensor = sensors[tool.sensor]
+    """That a tool's pose is one, and its carrier's. Raises ValueError."""
+    sensor = _check_pose(name, "sensor", tool.sensor, tool, sensors)
+    if any(tool.tip_mm) and sensor.rotation is None:
+        raise ValueError(f"tools.{name}.tip_mm: found a tip beside the pose, expected a sensor with rotation")
+    if tool.carrier is not None and _check_pose(name, "carrier", tool.carrier, tool, sensors).rotation is None:
+        raise ValueError(f"tools.{name}.carrier: found {tool.carrier}, expected a sensor with rotation")
+
+
+def _check_pose(name: str, field: str, found: str, tool: Tool, sensors: Mapping[str, SensorBase]) -> SensorBase:
+    if found not in sensors:
+        raise ValueError(f"tools.{name}.{field}: found {found!r}, expected one of sensors: {', '.join(sensors)}")
+    sensor = sensors[found]
     for channel in tool.position:
         if channel not in sensor.channels:
             raise ValueError(f"tools.{name}.position: found {channel!r}, expected one of: {', '.join(sensor.channels)}")
@@ -207,7 +215,6 @@ def _check_tool(name: str, tool: Tool, sensors: Mapping[str, SensorBase]) -> Non
         raise ValueError(
             f"tools.{name}.position: found units {', '.join(sorted(units))}, expected all in m or all in mm"
         )
-    if any(tool.tip_mm) and sensor.rotation is None:
-        raise ValueError(f"tools.{name}.tip_mm: found a tip beside the pose, expected a sensor with rotation")
     if sensor.align.over == "last":
-        raise ValueError(f"tools.{name}.sensor: found {tool.sensor}, a window of samples, expected one with one value")
+        raise ValueError(f"tools.{name}.{field}: found {found}, a window of samples, expected one with one value")
+    return sensor

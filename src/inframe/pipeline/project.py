@@ -30,40 +30,73 @@ class Tip:
 
 
 @dataclass(frozen=True, slots=True)
-class Guide:
-    """One tool, worked out."""
+class Pose:
+    """Which of a stream's values are a position and a rotation."""
 
     stream: str
     position: tuple[int, int, int]
     rotation: tuple[int, ...]
+    """x y z w; empty: the stream has none."""
     scale_mm: float
+
+    def of(self, said: Aligned) -> tuple[Vector, Quaternion]:
+        """The position in mm, and the rotation."""
+        x, y, z = (said.values[i] * self.scale_mm for i in self.position)
+        a, b, c, d = (said.values[i] for i in self.rotation) if self.rotation else (0.0, 0.0, 0.0, 1.0)
+        return (x, y, z), (a, b, c, d)
+
+
+@dataclass(frozen=True, slots=True)
+class Guide:
+    """One tool, worked out."""
+
+    pose: Pose
+    carrier: Pose | None
+    """Of the arm that moves the camera; None: the camera stands still."""
     tool: Tool
+
+    @property
+    def streams(self) -> tuple[str, ...]:
+        """The streams of samples without which its tip is not known."""
+        return (self.pose.stream,) if self.carrier is None else (self.pose.stream, self.carrier.stream)
 
 
 def guides_of(tools: Mapping[str, Tool], sensors: Mapping[str, SensorBase]) -> dict[str, Guide]:
     """The tools of a device file, by name."""
-    found = {}
-    for name, tool in tools.items():
-        sensor = sensors[tool.sensor]
+
+    def pose_of(stream: str, tool: Tool) -> Pose:
+        sensor = sensors[stream]
         order = list(sensor.channels)
         x, y, z = (order.index(channel) for channel in tool.position)
         rotation = tuple(order.index(channel) for channel in sensor.rotation or ())
-        scale = UNITS_MM[sensor.channels[tool.position[0]].unit]
-        found[name] = Guide(tool.sensor, (x, y, z), rotation, scale, tool)
-    return found
+        return Pose(stream, (x, y, z), rotation, UNITS_MM[sensor.channels[tool.position[0]].unit])
+
+    return {
+        name: Guide(pose_of(tool.sensor, tool), pose_of(tool.carrier, tool) if tool.carrier else None, tool)
+        for name, tool in tools.items()
+    }
 
 
 def tip_of(guide: Guide, samples: Samples) -> Tip | None:
-    """The tip at the moment of the samples; None where its sensor has no value, or it is not before the camera."""
-    said = samples.get(guide.stream)
+    """The tip at the moment of the samples; None where a sensor of its has no value, or it is not before the camera."""
+    said, tool = samples.get(guide.pose.stream), guide.tool
     if not isinstance(said, Aligned):
         return None
-    tool, values = guide.tool, said.values
-    at = _scaled([values[i] for i in guide.position], guide.scale_mm)
+    at, turn = guide.pose.of(said)
     if any(tool.tip_mm):
-        a, b, c, d = (values[i] for i in guide.rotation)
-        at = _sum(at, rotate((a, b, c, d), tool.tip_mm))
+        at = _sum(at, rotate(turn, tool.tip_mm))
+    if guide.carrier is not None:
+        held = samples.get(guide.carrier.stream)
+        if not isinstance(held, Aligned):
+            return None
+        at = within(*guide.carrier.of(held), at)
     return project(tool.camera, _sum(rotate(tool.rotation, at), tool.translation_mm), tool.error_mm)
+
+
+def within(origin: Vector, turn: Quaternion, at: Vector) -> Vector:
+    """A point in the axes of something that is at `origin`, turned by `turn`."""
+    x, y, z, w = turn
+    return rotate((-x, -y, -z, w), (at[0] - origin[0], at[1] - origin[1], at[2] - origin[2]))
 
 
 def project(camera: Camera, at_mm: Vector, error_mm: float = 0.0) -> Tip | None:
@@ -89,10 +122,6 @@ def rotate(q: Quaternion, v: Vector) -> Vector:
     a, b, c = v
     tx, ty, tz = 2 * (y * c - z * b), 2 * (z * a - x * c), 2 * (x * b - y * a)
     return (a + w * tx + y * tz - z * ty, b + w * ty + z * tx - x * tz, c + w * tz + x * ty - y * tx)
-
-
-def _scaled(v: list[float], by: float) -> Vector:
-    return v[0] * by, v[1] * by, v[2] * by
 
 
 def _sum(a: Vector, b: Vector) -> Vector:

@@ -39,15 +39,15 @@ class Readings:
     def __init__(self, device: Device, lettering: Lettering) -> None:
         self._letters = lettering
         self._always: dict[str, tuple[Shown, ...]] = {}
-        self._of_rule: dict[str, tuple[str, tuple[Shown, ...]]] = {}
+        self._of_rule: dict[str, dict[str, tuple[Shown, ...]]] = {name: {} for name in device.rules}
         for stream, sensor in device.sensors.items():
             order = {name: Shown(i, name, channel.unit) for i, (name, channel) in enumerate(sensor.channels.items())}
             if sensor.show:
                 self._always[stream] = tuple(order[name] for name in sensor.show)
             for rule_name, rule in device.rules.items():
-                if device.sensor_of(rule) == stream:
+                if stream in device.sensors_of(rule):
                     read = (order[rule.when.channel],) if isinstance(rule.when, SampleCondition) else ()
-                    self._of_rule[rule_name] = stream, read
+                    self._of_rule[rule_name][stream] = read
         self._warm_up(device)
 
     def _warm_up(self, device: Device) -> None:
@@ -55,7 +55,8 @@ class Readings:
         if not device.sensors:
             return
         every = {s: self._always.get(s, ()) for s in device.sensors}
-        every |= {s: (*every[s], *read) for s, read in self._of_rule.values()}
+        for streams in self._of_rule.values():
+            every |= {stream: (*every[stream], *read) for stream, read in streams.items()}
         for stream, shown in every.items():
             width = device.sensors[stream].width
             for why in WHY:
@@ -67,8 +68,7 @@ class Readings:
         """Of what was known when the frame was captured."""
         wanted: dict[str, tuple[Shown, ...]] = dict(self._always)
         for finding in decision.findings:
-            if finding.rule in self._of_rule:
-                stream, read = self._of_rule[finding.rule]
+            for stream, read in self._of_rule.get(finding.rule, {}).items():
                 wanted[stream] = tuple(dict.fromkeys((*wanted.get(stream, ()), *read)))
         rows = [self._row(s, shown, decision.samples[s]) for s, shown in wanted.items() if s in decision.samples]
         if len(rows) > ROWS:

@@ -152,10 +152,10 @@ class Tips:
 
 def _tip(plan: RulePlan, measure: TipDistance, tips: Tips, past: RuleState) -> RuleState:
     """After one more frame: where the tip is by its sensor, and the structure by the model, both at this very moment."""
-    now_ns, said = tips.now_ns, tips.samples.get(measure.guide.stream)
-    if said is None or (past.known_ns is not None and now_ns <= past.known_ns):
+    now_ns, said = tips.now_ns, [tips.samples.get(stream) for stream in measure.guide.streams]
+    if None in said or (past.known_ns is not None and now_ns <= past.known_ns):
         return past
-    if isinstance(said, Absent):
+    if any(isinstance(one, Absent) for one in said):
         return _without(plan, measure.absent, now_ns, past)
     masks = own_result(measure.model, tips.fresh, now_ns)
     past = _unless_stale(plan, now_ns, past)

@@ -141,7 +141,7 @@ class Second:
         device = self.identities.device
         rules = device.rules
         streams = [
-            SensorUse(stream, tuple(name for name, rule in rules.items() if stream == device.sensor_of(rule)))
+            SensorUse(stream, tuple(name for name, rule in rules.items() if stream in device.sensors_of(rule)))
             for stream, _ in self.fields.sensors
         ]
         for model, keys in self.fields.inputs:
