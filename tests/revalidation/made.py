@@ -73,7 +73,7 @@ def bundle(path: Path, counter: int = 7, green: float = 12.0, **changes: Any) ->
         "compatibility": engines,
         "acceptance": None,
     }
-    return write(path, signer("anna"), signer("otto"), model=network(green), **{**fixed, **changes})
+    return write(path, signer("anna"), signer("otto"), **{"model": network(green), **fixed, **changes})
 
 
 def procedure(seed: int) -> tuple[NDArray[np.uint8], NDArray[np.uint8], tuple[int, int]]:

@@ -44,6 +44,16 @@ class LabelMasks(Part):
     every: int = Field(1, ge=1, description="frames 1, 1 + every, 1 + 2 every … have a mask")
 
 
+class LabelBoxes(Part):
+    """What is where, in some frames: JSON with `frames`, of each a list of {"label": …, "box": [x0, y0, x1, y1]}, pixels."""
+
+    file: FileName
+    labels: Labels = Field(
+        description="what is boxed wherever it is: a label of the model that is not here is not judged"
+    )
+    every: int = Field(1, ge=1, description="frames 1, 1 + every, 1 + 2 every … have boxes, be they none")
+
+
 class TrueFinding(Part):
     """Something that was so, and that a rule of this name should find: frames `first` to `last`, counted from 1."""
 
@@ -68,6 +78,7 @@ class Case(Part):
     masks: dict[Name, LabelMasks] = Field(
         {}, description="by the name of the model whose answers they are compared with"
     )
+    boxes: dict[Name, LabelBoxes] = Field({}, description="by the name of the detection model, likewise")
     findings: tuple[TrueFinding, ...] = ()
     judged: tuple[Name, ...] = Field((), description="the rules whose findings are complete: any other one is false")
     attributes: dict[Name, str] = Field({}, description="what subgroups are made of: site, instrument, camera …")
@@ -118,8 +129,12 @@ class CaseFolder:
     def read(self) -> Case:
         """What it is. Raises ConfigError."""
         path = self.folder / CASE
-        case = parse_json(_read(path), path, Case, "case")
-        for field, file in [("pictures", case.pictures), *((f"masks.{n}.file", m.file) for n, m in case.masks.items())]:
+        case = parse_json(read_json(path), path, Case, "case")
+        masks, boxes = (
+            [(f"{kind}.{name}.file", one.file) for name, one in some.items()]
+            for kind, some in (("masks", case.masks), ("boxes", case.boxes))
+        )
+        for field, file in [("pictures", case.pictures), *masks, *boxes]:
             if file not in self.digests:
                 raise ConfigError(path, field, file, f"a file of the case: {', '.join(self.digests)}")
         return case
@@ -142,7 +157,7 @@ class CaseSet:
 def open_set(folder: Path) -> CaseSet:
     """Raises ConfigError."""
     path = folder / MANIFEST
-    data = _read(path)
+    data = read_json(path)
     return CaseSet(
         folder.absolute(), parse_json(data, path, CaseManifest, "manifest of cases"), hashlib.sha256(data).hexdigest()
     )
@@ -196,7 +211,8 @@ def _no_others(folder: Path, digests: dict[str, str]) -> None:
         raise ConfigError(folder, "files", f"{others[0]}, which is not in {MANIFEST}", ", ".join(digests))
 
 
-def _read(path: Path) -> bytes:
+def read_json(path: Path) -> bytes:
+    """The bytes of a JSON file. Raises ConfigError."""
     try:
         with path.open("rb") as file:
             data = file.read(MAX_JSON + 1)

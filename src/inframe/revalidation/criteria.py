@@ -37,6 +37,9 @@ METRICS: dict[str, Metric] = {
     "dice": Metric("overlap: mean over frames, then over cases", "0..1", "high", "mean"),
     "nsd": Metric("share of the outlines within tolerance_px of each other, averaged likewise", "0..1", "high", "mean"),
     "hd95": Metric("95th percentile of the outlines' distances, averaged likewise", "pixels", "low", "size"),
+    "box_sensitivity": Metric("true boxes that the model found", "0..1", "high", "share"),
+    "box_precision": Metric("boxes of the model that are true", "0..1", "high", "share"),
+    "false_boxes": Metric("boxes of the model that are none", "a frame", "low", "rate"),
     "sensitivity": Metric(
         "true findings that the rule found, persistence included", "0..1", "high", "share", of_rules=True
     ),
@@ -44,6 +47,9 @@ METRICS: dict[str, Metric] = {
     "ece": Metric("expected calibration error over all pixels, 15 bins", "0..1", "low", None),
     "latency_p999": Metric("a run of the model, preprocessing to decoding, 99.9th percentile", "ms", "low", None),
 }
+
+
+BOX_METRICS = ("box_sensitivity", "box_precision", "false_boxes")
 
 
 def wrong_with(criterion: Criterion) -> str | None:
@@ -113,6 +119,8 @@ def columns(criterion: Criterion, cases: list[Tally], rules: Mapping[str, Rule])
         pairs = [
             _of_findings(criterion.metric, [one.findings[r] for r in wanted if r in one.findings]) for one in cases
         ]
+    elif criterion.metric in BOX_METRICS:
+        pairs = [_of_boxes(criterion, one) for one in cases]
     else:
         pairs = [_of_masks(criterion, one) for one in cases]
     return np.array([float(a) for a, _ in pairs]), np.array([float(b) for _, b in pairs])
@@ -129,6 +137,20 @@ def _of_findings(metric: str, found: list[Found]) -> tuple[Fraction, Fraction]:
         return Fraction(sum(one.found for one in found)), Fraction(sum(one.true for one in found))
     minutes = Fraction(max((one.judged_ns for one in found), default=0), 60 * NS_PER_S)
     return Fraction(sum(one.false for one in found)), minutes
+
+
+def _of_boxes(criterion: Criterion, case: Tally) -> tuple[Fraction, Fraction]:
+    """Without a label all labels together."""
+    key = f"{criterion.model}/{criterion.label or ''}"
+    some = [
+        one for name, one in case.boxes.items() if name == key or (criterion.label is None and name.startswith(key))
+    ]
+    hits, said = sum(one.found for one in some), sum(one.said for one in some)
+    if criterion.metric == "box_sensitivity":
+        return Fraction(hits), Fraction(sum(one.true for one in some))
+    if criterion.metric == "box_precision":
+        return Fraction(hits), Fraction(said)
+    return Fraction(said - hits), Fraction(max((one.frames for one in some), default=0))
 
 
 def _of_masks(criterion: Criterion, case: Tally) -> tuple[Fraction, Fraction]:

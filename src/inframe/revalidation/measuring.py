@@ -22,14 +22,15 @@ from inframe.core.config import Device, EngineConfig, ModelConfig
 from inframe.core.errors import BundleError, ConfigError
 from inframe.core.part import Name, Part, Sha256
 from inframe.core.rule import Rule
-from inframe.core.types import Controls, Decision, Frame, Masks, Missed, MissedReason, Result, Results
+from inframe.core.types import Boxes, Controls, Decision, Frame, Masks, Missed, MissedReason, Result, Results
 from inframe.pipeline.decide import Plan, State, decide, initial, make_plan
 from inframe.pipeline.gate import looks_at
 from inframe.pipeline.model import Model, load_model
 from inframe.pipeline.preprocess import Preprocessor
 from inframe.recording.about import here
 from inframe.recording.replay import own
-from inframe.revalidation.cases import Case, CaseFolder
+from inframe.revalidation.boxes import BoxScores, boxes_of
+from inframe.revalidation.cases import CASE, Case, CaseFolder
 from inframe.revalidation.confidence import Tap
 from inframe.revalidation.pictures import Picture, pictures
 from inframe.revalidation.scoring import Scores, laid, masks_of
@@ -46,6 +47,7 @@ class Settings(Part):
     rules: dict[Name, Rule] = Field({}, description="as in a device file; their models are the bundle's")
     tolerance_px: float = Field(16, ge=0, description="NSD: pixels of the picture by which an outline may be off")
     sample: int = Field(5, ge=1, description="surfaces and calibration on each n-th frame that has a mask")
+    iou: float = Field(0.5, gt=0, le=1, description="boxes: so much of both together a true one and its finding share")
     worst: int = Field(2, ge=0, le=20, description="so many of each case's worst frames are kept as pictures")
 
 
@@ -130,6 +132,7 @@ class _Run:
         self._clock = MonotonicClock()
         self.latency = {name: Counter() for name in self.models}
         self.scores = {name: self._scores(name) for name in self.models if name in self.case.masks}
+        self.boxes = {name: self._boxes(name) for name in self.models if name in self.case.boxes}
         self.worst = {name: WorstFrames(name, self.settings.worst) for name in self.scores}
         for model in self.models.values():
             model.forget()
@@ -141,6 +144,13 @@ class _Run:
         region = Preprocessor(config.preprocess, stream.width, stream.height).region
         tolerance, sample = self.settings.tolerance_px, self.settings.sample
         return Scores(name, config, region, self.case, data, masks.every, tolerance, sample)
+
+    def _boxes(self, name: str) -> BoxScores:
+        config, labels = self.device.models[name], self.case.boxes[name]
+        if config.decode.kind not in ("detection", "function"):
+            raise ConfigError(self.folder.folder / CASE, f"boxes.{name}", config.decode.kind, "a model of detection")
+        truth = boxes_of(self.folder.folder / labels.file, self.case.stream, self.case.frames, labels)
+        return BoxScores(name, config, self.case.stream, truth, labels, self.settings.iou)
 
     def step(self, picture: Picture) -> None:
         """One frame."""
@@ -185,6 +195,11 @@ class _Run:
             score, true = scores.add(picture.seq, answer, self.taps[name]), scores.true(picture.seq)
             if score is not None and true is not None and answer is not None:
                 self.worst[name].see(score, picture.seq, picture.pixels, true, laid(answer, true.shape))
+        for name, boxes in self.boxes.items():
+            result = results[name]
+            if isinstance(result, Result) or result.reason is not MissedReason.NOT_DUE:
+                said = result.output if isinstance(result, Result) else None
+                boxes.add(picture.seq, said if isinstance(said, Boxes) else None)
 
     def tally(self, bundle: str) -> Tally:
         """What was counted."""
@@ -198,10 +213,12 @@ class _Run:
             bundle=bundle,
             attributes=self.case.attributes,
             frames=self.frames,
-            labelled=sum(one.labelled for one in self.scores.values()),
+            labelled=sum(one.labelled for one in self.scores.values())
+            + sum(one.labelled for one in self.boxes.values()),
             length_ns=round(self.frames * NS_PER_S / self.case.stream.fps),
             means={key: mean for one in self.scores.values() for key, mean in sorted(one.means.items())},
             empty={key: empty for one in self.scores.values() for key, empty in sorted(one.empty.items())},
+            boxes={key: counted for one in self.boxes.values() for key, counted in sorted(one.counts.items())},
             findings=self._findings(),
             bins={name: _rows(one.bins) for name, one in self.scores.items() if one.bins[:, 0].any()},
             latency={name: added([counts]) for name, counts in self.latency.items()},

@@ -12,7 +12,7 @@ from inframe.revalidation.criteria import METRICS, calibration
 from inframe.revalidation.judging import Judged, Verdict
 from inframe.revalidation.protocol import Protocol
 from inframe.revalidation.scoring import BACKGROUND
-from inframe.revalidation.tally import ONE, Mean, Tallies, Tally, added, in_order
+from inframe.revalidation.tally import ONE, Boxed, Mean, Tallies, Tally, added, in_order
 
 SHOWN = 12
 """Worst frames."""
@@ -47,6 +47,7 @@ def html(
         _section("What had to be shown, and was found", _endpoints(verdict)),
         _section("Subgroups", _groups(verdict)) if protocol.subgroups else "",
         _section("Labels", _labels(cases)),
+        _section("Boxes", _boxes(cases)),
         _section("Findings", _findings(cases)),
         _section("Calibration and latency", _models(cases)),
         _section("The worst frames", _worst(cases, labels)),
@@ -189,6 +190,20 @@ def _over(means: list[Mean]) -> float | None:
     """Each procedure counts once."""
     values = [one.total / (one.count * ONE) for one in means if one.count]
     return sum(values) / len(values) if values else None
+
+
+def _boxes(cases: list[Tally]) -> str:
+    rows = []
+    for key in sorted({key for case in cases for key in case.boxes}):
+        one = Boxed()
+        for case in cases:
+            one = one.plus(case.boxes.get(key, Boxed()))
+        shares = [f"{a / b:.3f}" if b else "-" for a, b in ((one.found, one.true), (one.found, one.said))]
+        apiece = f"{(one.said - one.found) / one.frames:.3f}" if one.frames else "-"
+        rows.append([escape(key), *map(str, (one.frames, one.true, one.found, one.said)), *shares, apiece])
+    head = ["model/label", "frames", "true", "found", "said", "sensitivity", "precision", "false a frame"]
+    note = '<p class="note">Of all cases together; an endpoint is judged by case.</p>'
+    return _table(head, rows, range(1, 8)) + note if rows else ""
 
 
 def _findings(cases: list[Tally]) -> str:

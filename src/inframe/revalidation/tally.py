@@ -44,6 +44,24 @@ class Empty(Part):
     found: int = 0
 
 
+class Boxed(Part):
+    """Boxes of one label: frames with a truth, true ones, of these found, and those that the model said."""
+
+    frames: int = 0
+    true: int = 0
+    found: int = 0
+    said: int = 0
+
+    def plus(self, other: "Boxed") -> "Boxed":
+        """Of both."""
+        return Boxed(
+            frames=self.frames + other.frames,
+            true=self.true + other.true,
+            found=self.found + other.found,
+            said=self.said + other.said,
+        )
+
+
 class Found(Part):
     """Findings of one rule against the case's."""
 
@@ -71,10 +89,11 @@ class Tally(Part):
     bundle: Sha256
     attributes: dict[str, str]
     frames: int
-    labelled: int = Field(description="frames with masks that were compared")
+    labelled: int = Field(description="frames with masks or boxes that were compared")
     length_ns: int
     means: dict[str, Mean] = Field({}, description='"metric/model/label" -> of the frames that have a value')
     empty: dict[str, Empty] = Field({}, description='"model/label"')
+    boxes: dict[str, Boxed] = Field({}, description='"model/label"')
     findings: dict[str, Found] = Field({}, description="by rule")
     bins: dict[str, tuple[tuple[int, int, int], ...]] = Field(
         {}, description="by model: of each bin of confidence: pixels, the sum of their confidence, how many are right"
