@@ -46,7 +46,7 @@ class Size:
 
 
 SHORT = Size(4, 4000, 500, 50, 40, 1, 20)
-FULL = Size(48, 5000, 1500, 500, 960, 6, 60)
+FULL = Size(48, 5000, 1500, 500, 1440, 6, 60)
 
 
 def benchmark(size: Size) -> dict[str, Any]:

@@ -87,7 +87,7 @@ def _along(way: Array, grown: Array, shift: Array, count: float, root: Array) ->
     spread = np.linalg.solve(root, np.linalg.solve(root, grown).T)  # where the reference's own is 1
     grown, axes = np.linalg.eigh((spread + spread.T) / 2)
     to, way = (np.linalg.solve(root, one) @ axes for one in (shift, way))
-    turned = TURNED * float(np.mean(way**2)) if grown.any() else 0.0
+    turned = TURNED * float(np.mean(way**2))
     of = 1.0 + STRENGTHS**2 * (np.maximum(grown, 0.0) + count * turned)
     return float((count * (to**2 - (to - STRENGTHS * way) ** 2 / of) - np.log(of)).sum(axis=1).max())
 

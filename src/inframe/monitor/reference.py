@@ -17,7 +17,7 @@ Quantiles of the adjusted ones and of signatures are of procedures that the weig
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -252,27 +252,45 @@ def encoded(file: ReferenceFile) -> bytes:
 
 def _signatures(plain: Array, directions: Sequence[Direction]) -> tuple[tuple[Signature, ...], Array]:
     """What the file has of these directions, and (m, signatures) the normal scores of the reference's own procedures."""
-    far = np.array([one.of(plain) for one in directions]).reshape(-1, len(plain)).T
-    quantiles = _quantiles(far) if directions else np.zeros((0, len(PROBABILITIES)))
-    strengths = []
-    for one, row in zip(directions, quantiles, strict=True):
-        found = float(_Scores([row.tolist()], len(plain)).of(one.of_1_sd(plain)[:, None]).mean())
-        strengths.append(found if one.degraded is None else (found + TYPICAL) / 2)
-    signatures = tuple(
-        _signature(one, one.weights(plain, one.degraded), q, part)
-        for one, q, part in zip(directions, quantiles, shares(strengths, len(plain)), strict=True)
-    )
-    return signatures, _Scores(quantiles.tolist(), len(plain)).of(far)
+    tried = [[_told(plain, replace(one, spreads=spreads)) for spreads in (True, False)] for one in directions]
+    best = [max(one, key=lambda told: told.strength) for one in tried]
+    parts = shares([told.strength for told in best], len(plain))
+    signatures = tuple(_signature(plain, told, part) for told, part in zip(best, parts, strict=True))
+    return signatures, np.array([told.scores for told in best]).reshape(-1, len(plain)).T
 
 
-def _signature(one: Direction, weights: Weights, quantiles: Array, share: float) -> Signature:
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """How well a drift is told along a direction."""
+
+    direction: Direction
+    quantiles: Array
+    scores: Array
+    """(m,): of the reference's procedures."""
+    strength: float
+    """By so many SD a drift of 1 SD moves the signature's number."""
+
+
+def _told(plain: Array, one: Direction) -> _Told:
+    far = one.of(plain)[:, None]
+    quantiles = _quantiles(far)
+    scores, strength = _Scores(quantiles.tolist(), len(plain)), 1.0
+    if one.degraded is not None:
+        found = float(scores.of(one.of_degraded(plain)[:, None]).mean()) / one.drawn
+        strength = (found + TYPICAL) / 2
+    return _Told(one, quantiles[0], scores.of(far)[:, 0], strength)
+
+
+def _signature(plain: Array, told: _Told, share: float) -> Signature:
+    one = told.direction
+    weights = one.weights(plain, one.degraded)
     return Signature(
         name=one.name,
         kind=one.kind,
         shift=_rounded(one.shift),
         weights=_rounded(weights.linear),
         square=tuple(_rounded(row) for row in weights.square) if weights.square.any() else (),
-        quantiles=_rounded(quantiles),
+        quantiles=_rounded(told.quantiles),
         share=share,
     )
 

@@ -19,12 +19,11 @@ from numpy.typing import NDArray
 from inframe.monitor.signals import Kind
 
 FOLDS = 10
-TYPICAL = 1.4
+TYPICAL = 1.3
 """SD by which a drift of 1 SD moves the number of a signature. The drift that comes is not quite the one that was learned: half way
 from here to what was measured is counted on."""
 
 Array = NDArray[np.float64]
-Rows = NDArray[np.intp]
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,6 +60,13 @@ class Direction:
     """(signals,): of their normal scores, at a drift of 1 SD."""
     degraded: Array | None = None
     """(k, signals): scores of the procedures that it was learned from; None: it is of the one signal that moves most."""
+    spreads: bool = True
+    """How procedures spread is weighed as well."""
+
+    @property
+    def drawn(self) -> float:
+        """So many SD the signal that moves most had moved where it was learned."""
+        return 1.0 if self.degraded is None else _most(self.degraded.mean(axis=0))
 
     def weights(self, plain: Array, degraded: Array | None = None) -> Weights:
         """How much likelier a drift of 1 SD is than none (the logarithm, of two normal distributions), as the reference's scores,
@@ -69,29 +75,20 @@ class Direction:
         if degraded is None:
             own = np.eye(n)[int(np.abs(self.shift).argmax())]
             return Weights(own * np.sign(self.shift), np.zeros((n, n)))
-        k, ridge = len(degraded), n / m * np.eye(n)
-        before, moved = plain.T @ plain / m + ridge, degraded.mean(axis=0)
-        drawn = _most(moved)
-        believed = k / (k + n * (n + 1) / 2)  # a spread is so many numbers: k procedures do not know it better
-        after = np.linalg.inv(_between(before, _spread(degraded) + ridge, believed / drawn**2))
-        return Weights(after @ (moved - plain.mean(axis=0)) / drawn, (np.linalg.inv(before) - after) / 2)
+        k, ridge, moved = len(degraded), n / m * np.eye(n), degraded.mean(axis=0)
+        before, there = plain.T @ plain / m + ridge, np.cov(degraded.T).reshape(n, n) + ridge
+        believed = k / (k + n * (n + 1) / 2) if self.spreads else 0.0  # of so many numbers k procedures know that much
+        after = np.linalg.inv(before + min(1.0, believed / self.drawn**2) * (there - before))
+        return Weights(after @ (moved - plain.mean(axis=0)) / self.drawn, (np.linalg.inv(before) - after) / 2)
 
     def of(self, plain: Array) -> Array:
         """(m,): what the reference's procedures say, by weights that have not seen them. Nor has the direction: it leads away from
         the mean of the reference's procedures, and so a little towards all that are still to come."""
-        return _unseen(len(plain), lambda seen, rest: self.weights(plain[seen], self.degraded).of(plain[rest]))
+        return _unseen(plain, lambda seen: self.weights(seen, self.degraded))
 
-    def of_1_sd(self, plain: Array) -> Array:
-        """(k,): the same of procedures after a drift of 1 SD."""
-        degraded = self.degraded
-        if degraded is None:
-            return self.weights(plain).of(plain + self.shift)
-        drawn, ridge = _most(degraded.mean(axis=0)), len(self.shift) / len(plain) * np.eye(len(self.shift))
-        whole = _spread(degraded) + ridge
-        part = _between(plain.T @ plain / len(plain) + ridge, whole, 1.0 / drawn**2)
-        narrower = np.linalg.solve(np.linalg.cholesky(whole).T, np.linalg.cholesky(part).T)
-        moved = self.shift + (degraded - degraded.mean(axis=0)) @ narrower
-        return _unseen(len(degraded), lambda seen, rest: self.weights(plain, degraded[seen]).of(moved[rest]))
+    def of_degraded(self, plain: Array) -> Array:
+        """(k,): what those that it was learned from say, by weights that have not seen them."""
+        return np.zeros(0) if self.degraded is None else _unseen(self.degraded, lambda seen: self.weights(plain, seen))
 
 
 def learned(name: str, kind: Kind, degraded: Array) -> Direction:
@@ -110,18 +107,9 @@ def _most(shift: Array) -> float:
     return max(float(np.abs(shift).max()), 1e-12)
 
 
-def _spread(scores: Array) -> Array:
-    """(signals, signals)."""
-    return np.cov(scores.T).reshape(scores.shape[1], scores.shape[1])
-
-
-def _between(before: Array, after: Array, part: float) -> Array:
-    return before + min(1.0, part) * (after - before)
-
-
-def _unseen(rows: int, of: Callable[[Rows, Rows], Array]) -> Array:
-    """(rows,): tenth by tenth, what `of` the others makes of it; both are which rows."""
-    found, fold = np.zeros(rows), np.arange(rows) % FOLDS
+def _unseen(scores: Array, weights: Callable[[Array], Weights]) -> Array:
+    """(rows,) of (rows, signals): tenth by tenth, by the weights that the others have."""
+    found, fold = np.zeros(len(scores)), np.arange(len(scores)) % FOLDS
     for k in range(FOLDS):
-        found[fold == k] = of(np.flatnonzero(fold != k), np.flatnonzero(fold == k))
+        found[fold == k] = weights(scores[fold != k]).of(scores[fold == k])
     return found
