@@ -1,6 +1,6 @@
 """`python -m reference.drift`: run lengths in control and delays after a drift, of inframe's monitor and of other detectors.
 
-python -m reference.drift [--full] [--json FILE]     the benchmark: half a minute, with --full some 4 (one core)
+python -m reference.drift [--full] [--json FILE]     the benchmark: half a minute, with --full some 6 (one core)
 python -m reference.drift cost [--json FILE]         what the monitor of a running device costs: 4 minutes, a quiet machine
     python -m reference.drift render                     rendered.json anew: some 8 minutes of two cores
 """
