@@ -65,10 +65,14 @@ def test_equal_values_score_zero_on_average_and_missing_ones_stay_missing() -> N
 def test_it_reads_what_it_wrote_and_refuses_what_is_wrong() -> None:
     raw = encoded(made.reference_file())
     assert parse(raw, "x").file == made.reference_file()
+    row = made.reference_file().signals[0].quantiles
+    signature: dict[str, object] = {"name": "haze", "kind": "instrument", "shift": [], "weights": [], "square": [[1.0]]}
+    signature |= {"quantiles": list(row), "share": 0.5}
     for change, said in (
         ({"procedures": 3}, "x: procedures: found 3, expected"),
         ({"more": 1}, "x: more: found an unknown key"),
         ({"correlation": [[1.0]]}, "reference: correlation: found "),
+        ({"signatures": [signature]}, "reference: signatures: haze: square: found "),
     ):
         with pytest.raises(ConfigError, match=said.replace("(", r"\(")):
             parse(json.dumps(json.loads(raw) | change).encode(), "x")
@@ -104,6 +108,47 @@ def test_a_signature_tells_what_moves_many_signals_a_little() -> None:
         said += made.operate(state, blurred(made.procedures(rng, 60), 1.0))
     assert sum(text.startswith("instrument: instrument: ") for text in said) == 6
     assert sum("like haze: " in text for text in said) >= 5
+
+
+def lock_haze(moved: NDArray[np.float64]) -> Reference:
+    values = made.procedures(np.random.default_rng(1), 300)
+    known = [Known("haze", Kind.INSTRUMENT, moved)]
+    return Reference(lock(made.NAMES, values, dict.fromkeys(made.NAMES, (0.0, 1.0)), known=known))
+
+
+def test_a_signature_tells_what_moves_each_procedure_differently() -> None:
+    """Some get darker and some lighter: no mean says so, and the spread does."""
+    rng = np.random.default_rng(11)
+
+    def moved(count: int) -> NDArray[np.float64]:
+        found = made.procedures(rng, count)
+        found[:, made.SHARP] -= 0.6
+        found[:, made.LUMA] += rng.choice([-40.0, 40.0], count)
+        return found
+
+    one = lock_haze(moved(300))
+    columns = [made.NAMES.index(name) for name in one.names]
+    shifted = one.numbers(moved(2000)[:, columns]).mean(axis=0)
+    assert shifted[-1] > np.abs(shifted[:-1]).max() + 0.4
+    quiet = one.numbers(made.procedures(rng, 3000)[:, columns])[:, -1]
+    assert abs(quiet.mean()) < 0.2
+    assert quiet.std() == pytest.approx(1, abs=0.12)
+
+
+def test_a_signature_is_of_the_mean_where_that_tells_more() -> None:
+    """Half of the procedures are blurred by 2 SD and the others not at all: two normal distributions would be far off."""
+    rng = np.random.default_rng(11)
+
+    def moved(count: int) -> NDArray[np.float64]:
+        found = made.procedures(rng, count)
+        found[::2, made.SHARP] -= 1.0
+        return found
+
+    one = lock_haze(moved(300))
+    assert one.file.signatures[0].square == ()
+    columns = [made.NAMES.index(name) for name in one.names]
+    shifted = one.numbers(moved(2000)[:, columns]).mean(axis=0)
+    assert shifted[-1] > -shifted[one.names.index("sharpness")] - 0.15
 
 
 def test_a_signal_to_watch_has_charts_of_its_own_and_more_of_the_budget() -> None:

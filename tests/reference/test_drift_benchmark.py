@@ -78,7 +78,8 @@ def test_false_alarms_are_about_as_declared_and_a_drift_is_found_and_named(unit:
     found = score.detect([unit], "blur", 2.0, 6, 1)
     assert np.mean(found.delays) <= 9
     assert np.mean(found.kinds_right) >= 0.8
-    assert np.mean(score.detect([unit], "new instrument", 1.0, 12, 2).kinds_right) >= 0.75
+    for strength in (1.0, 2.0):  # of a strong one five procedures tell, and each is moved differently
+        assert np.mean(score.detect([unit], "new instrument", strength, 48, 2).kinds_right) >= 0.8
 
 
 def test_every_sample_goes_through_the_code_of_the_device(unit: score.Unit) -> None:

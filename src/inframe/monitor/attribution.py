@@ -1,6 +1,6 @@
 """What drifted: which explanation is most likely, of the procedures since the drift began.
 
-    a signature       all signals moved along one known direction, by some amount
+    a signature       all signals moved along one known direction, by some amount, some procedures more than others
     one signal        it moved: one of the instrument alone; one of the case mix, and all others as they follow it in the reference
     the case mix      its signals moved, anyhow; all others only as they follow these in the reference
     the instrument    all signals moved, anyhow: a camera that blurs also misleads the model that the case mix is measured with
@@ -15,8 +15,13 @@ from numpy.typing import NDArray
 
 from inframe.monitor.reference import Reference
 from inframe.monitor.signals import Kind, signal_of
+from inframe.monitor.signatures import Weights
 
 NAMED = 3
+STRENGTHS = np.arange(1, 41)[:, None] / 10.0
+"""Of a signature, in SD: which are tried."""
+TURNED = 0.4
+"""The drift that comes is not quite the one that was learned: of what it does so much, squared, lies beside the direction."""
 COST = 3.0
 """Of each number left open, in the chi-squared that it brings: some more than 1, what chance brings."""
 
@@ -68,10 +73,30 @@ def _likeliest(reference: Reference, shift: Array, procedures: int) -> tuple[Kin
         if kind in (Kind.INSTRUMENT, Kind.CASE):  # which one is left open too
             gain = alone[i] if kind is Kind.INSTRUMENT else shift[i] ** 2
             found.append((count * float(gain) - 2 * COST, kind, ""))
-    for one, far in zip(reference.file.signatures, reference.signatures @ shift, strict=True):
-        found.append((count * max(0.0, float(far)) ** 2 - COST, one.kind, one.name))
+    root = np.asarray(np.linalg.cholesky(r), np.float64)
+    for one, weights in zip(reference.file.signatures, reference.signatures, strict=True):
+        grown = _grown(reference, weights) if one.square else np.zeros_like(r)
+        found.append((_along(np.array(one.shift), grown, shift, count, root) - COST, one.kind, one.name))
     _, kind, name = max(found, key=lambda one: one[0])
     return kind, name
+
+
+def _along(way: Array, grown: Array, shift: Array, count: float, root: Array) -> float:
+    """Twice the log-likelihood of a shift of some strength along `way`, less that of none. The stronger, the more procedures
+    spread, and the farther the direction may have turned."""
+    spread = np.linalg.solve(root, np.linalg.solve(root, grown).T)  # where the reference's own is 1
+    grown, axes = np.linalg.eigh((spread + spread.T) / 2)
+    to, way = (np.linalg.solve(root, one) @ axes for one in (shift, way))
+    turned = TURNED * float(np.mean(way**2))
+    of = 1.0 + STRENGTHS**2 * (np.maximum(grown, 0.0) + count * turned)
+    return float((count * (to**2 - (to - STRENGTHS * way) ** 2 / of) - np.log(of)).sum(axis=1).max())
+
+
+def _grown(reference: Reference, weights: Weights) -> Array:
+    """(signals, signals): how much more procedures spread after a drift of 1 SD, as the signature's weights have it."""
+    n = len(reference.names)
+    before = reference.correlation + n / reference.file.procedures * np.eye(n)
+    return np.asarray(np.linalg.inv(np.linalg.inv(before) - 2.0 * weights.square) - before)
 
 
 def _squared(shift: Array, spread: Array) -> float:

@@ -17,7 +17,7 @@ Quantiles of the adjusted ones and of signatures are of procedures that the weig
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Annotated, Literal
 
 import numpy as np
@@ -29,7 +29,7 @@ from inframe.core.part import Fraction, Part
 from inframe.monitor import normal
 from inframe.monitor.sharing import limits, overlap, shares
 from inframe.monitor.signals import Kind, signal_of
-from inframe.monitor.signatures import Direction, Known, along, directed, watched, weights_of
+from inframe.monitor.signatures import TYPICAL, Direction, Known, Weights, learned, watched
 
 MIN_PROCEDURES = 50
 _LOWER = (0.002, 0.005, 0.01, 0.02, 0.03, 0.05, 0.075, 0.1, 0.15, 0.2, 0.25, 0.3, 0.35, 0.4, 0.45)
@@ -65,6 +65,7 @@ class Signature(Part):
     kind: Kind = Field(description="who is to look when it comes")
     shift: tuple[float, ...] = Field(description="of each signal's normal score, at a drift of 1 SD")
     weights: tuple[float, ...] = Field(description="of each signal's normal score")
+    square: tuple[tuple[float, ...], ...] = Field((), description="of each product of two; empty: none count")
     quantiles: Quantiles = Field(description="of the reference's procedures, at PROBABILITIES")
     share: float = Field(gt=0, lt=1, description="of the alarm budget")
 
@@ -100,7 +101,7 @@ class Reference:
     names: tuple[str, ...] = field(init=False)
     correlation: Array = field(init=False)
     weights: Array = field(init=False)
-    signatures: Array = field(init=False)
+    signatures: tuple[Weights, ...] = field(init=False)
     _of_signals: "_Scores" = field(init=False)
     _of_adjusted: "_Scores" = field(init=False)
     _of_signatures: "_Scores" = field(init=False)
@@ -111,7 +112,7 @@ class Reference:
         put(self, "names", tuple(one.name for one in self.file.signals))
         put(self, "correlation", np.array(self.file.correlation, np.float64))
         put(self, "weights", np.array([one.weights for one in self.file.signals], np.float64))
-        put(self, "signatures", np.array([one.weights for one in self.file.signatures], np.float64).reshape(-1, n))
+        put(self, "signatures", tuple(_weights(one, n) for one in self.file.signatures))
         m = self.file.procedures
         put(self, "_of_signals", _Scores([one.quantiles for one in self.file.signals], m))
         put(self, "_of_adjusted", _Scores([one.adjusted for one in self.file.signals], m))
@@ -148,8 +149,9 @@ class Reference:
     def numbers(self, values: Array) -> Array:
         """(…, charts): what the charts get of procedures."""
         plain = self.plain(values)
-        far = np.nan_to_num(plain) @ self.signatures.T
-        signed = self._of_signatures.of(far)
+        known = np.nan_to_num(plain)
+        far = [one.of(known)[..., None] for one in self.signatures]
+        signed = self._of_signatures.of(np.concatenate([known[..., :0], *far], axis=-1))
         return np.concatenate([plain, self.adjusted(plain), signed], axis=-1)
 
 
@@ -214,7 +216,7 @@ def lock(
     weights, left = _regressions(plain)
     adjusted = _quantiles(left)
     correlation = np.corrcoef(plain.T).reshape(len(kept), len(kept))
-    directions = [directed(one.name, one.kind, plain, scores.of(one.procedures[:, kept])) for one in known]
+    directions = [learned(one.name, one.kind, scores.of(one.procedures[:, kept])) for one in known]
     charted = [names[i] for i in kept]
     for signal in watch:
         if signal not in charted:
@@ -250,22 +252,55 @@ def encoded(file: ReferenceFile) -> bytes:
 
 def _signatures(plain: Array, directions: Sequence[Direction]) -> tuple[tuple[Signature, ...], Array]:
     """What the file has of these directions, and (m, signatures) the normal scores of the reference's own procedures."""
-    far = along(plain, directions)
-    weights = [weights_of(plain, one) for one in directions]
-    parts = shares([one.strength for one in directions], len(plain))
-    quantiles = _quantiles(far) if directions else np.zeros((0, len(PROBABILITIES)))
-    signatures = tuple(
-        Signature(
-            name=one.name,
-            kind=one.kind,
-            shift=_rounded(one.shift),
-            weights=_rounded(w),
-            quantiles=_rounded(q),
-            share=part,
-        )
-        for one, w, q, part in zip(directions, weights, quantiles, parts, strict=True)
+    tried = [[_told(plain, replace(one, spreads=spreads)) for spreads in (True, False)] for one in directions]
+    best = [max(one, key=lambda told: told.strength) for one in tried]
+    parts = shares([told.strength for told in best], len(plain))
+    signatures = tuple(_signature(plain, told, part) for told, part in zip(best, parts, strict=True))
+    return signatures, np.array([told.scores for told in best]).reshape(-1, len(plain)).T
+
+
+@dataclass(frozen=True, slots=True)
+class _Told:
+    """How well a drift is told along a direction."""
+
+    direction: Direction
+    quantiles: Array
+    scores: Array
+    """(m,): of the reference's procedures."""
+    strength: float
+    """By so many SD a drift of 1 SD moves the signature's number."""
+
+
+def _told(plain: Array, one: Direction) -> _Told:
+    far = one.of(plain)[:, None]
+    quantiles = _quantiles(far)
+    scores, strength = _Scores(quantiles.tolist(), len(plain)), 1.0
+    if one.degraded is not None:
+        found = float(scores.of(one.of_degraded(plain)[:, None]).mean()) / one.drawn
+        strength = (found + TYPICAL) / 2
+    return _Told(one, quantiles[0], scores.of(far)[:, 0], strength)
+
+
+def _signature(plain: Array, told: _Told, share: float) -> Signature:
+    one = told.direction
+    weights = one.weights(plain, one.degraded)
+    return Signature(
+        name=one.name,
+        kind=one.kind,
+        shift=_rounded(one.shift),
+        weights=_rounded(weights.linear),
+        square=tuple(_rounded(row) for row in weights.square) if weights.square.any() else (),
+        quantiles=_rounded(told.quantiles),
+        share=share,
     )
-    return signatures, _Scores(quantiles.tolist(), len(plain)).of(far)
+
+
+def _weights(one: Signature, signals: int) -> Weights:
+    """Raises ConfigError."""
+    square = np.array(one.square or np.zeros((signals, signals)), np.float64)
+    if square.shape != (signals, signals):
+        raise ConfigError("reference", f"signatures: {one.name}: square", square.shape, f"{signals} rows of {signals}")
+    return Weights(np.array(one.weights, np.float64), square)
 
 
 def _quantiles(values: Array) -> Array:
