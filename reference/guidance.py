@@ -65,10 +65,10 @@ def device() -> Device:
     tip = {"kind": "tip_distance", "tool": "tool", "target": "gallbladder", "behind": TOOL_LABELS}
     common = {"model": "anatomy", "absent": "keep", "clear_s": CLEAR_S, "persist": {"k": 3, "n": 4}}
     rules = {
-        "near": {**common, "when": {**tip, "below": 44 / FULL, "release": 60 / FULL}, "text": "TIP NEAR"},
+        "near": {**common, "when": {**tip, "below": 48 / FULL, "release": 60 / FULL}, "text": "TIP NEAR"},
         "close": {
             **common,
-            "when": {**tip, "below": 20 / FULL, "release": 28 / FULL},
+            "when": {**tip, "below": 22 / FULL, "release": 28 / FULL},
             "text": "TIP CLOSE",
             "priority": "high",
         },

@@ -142,6 +142,51 @@ def test_rules_fit_their_models(folder: Path) -> None:
     assert said == "rules.r.when.labels: found liver, expected one of background, tissue"
 
 
+PRESSURE = {"sensor": "simulator", "signal": "pressure", "rate_hz": 100, "channels": {"abp": {"unit": "mmHg"}}}
+PRESSURE |= {"align": {"how": "hold", "max_age_ms": 50}}
+INPUT = {"sensor": "s0", "align": {"how": "window", "samples": 2, "over": "last", "max_age_ms": 50}, "absent": "miss"}
+LOW = {"sensor": "s0", "when": {"kind": "sample", "channel": "abp", "below": 60}, "absent": "end", "text": "x" * 60}
+NAMED = "a_rule_with_a_name_of_thirty_"
+
+
+def many(sensors: int, inputs: int = 0, models: int = 1, rules: int = 0, **changes: Any) -> Device:
+    """A device of so many; the inputs are one model's."""
+    given = [{f"i{n}": INPUT for n in range(inputs)}] + [{}] * (models - 1)
+    made = [script.model(file="model.onnx", labels="labels.txt", inputs=one) for one in given]
+    changes |= {"sensors": {f"s{n}": PRESSURE for n in range(sensors)}}
+    changes |= {"models": {f"m{n}": one for n, one in enumerate(made)}}
+    return device(**changes, rules={f"{NAMED}{n:03}": LOW for n in range(rules)})
+
+
+@pytest.mark.parametrize(
+    ("fits", "too_many", "said"),
+    [
+        (
+            (64,),
+            (65,),
+            "sensors: found 65 streams and 0 inputs of models that come from them, expected at most 64 together",
+        ),
+        (
+            (62, 2),
+            (63, 2),
+            "sensors: found 63 streams and 2 inputs of models that come from them, expected at most 64 together",
+        ),
+        ((1, 0, 32), (1, 0, 33), "models: found 33 that look at endoscope, expected at most 32"),
+        (
+            (1, 0, 1, 300),
+            (1, 0, 1, 400),
+            "rules: found 400 whose findings may take 74,281 bytes at one frame, expected at most",
+        ),
+    ],
+)
+def test_the_trail_has_room_for_all_that_a_record_may_say(
+    folder: Path, fits: tuple[int, ...], too_many: tuple[int, ...], said: str
+) -> None:
+    resolve(many(*fits), folder / "device.yaml")
+    assert refusal(folder, many(*too_many)).startswith(said)
+    resolve(many(*too_many, trail=None), folder / "device.yaml")
+
+
 # --- cameras on the network ------------------------------------------------------------------------------------------
 
 

@@ -29,6 +29,7 @@ from inframe.core.web import WebScreen
 from inframe.drivers.cameras.rtsp_session import without_password
 from inframe.pipeline.bundled import used_as
 from inframe.pipeline.decide import make_plan
+from inframe.recorder.room import lacking
 
 if TYPE_CHECKING:
     from inframe.bundle import Policy
@@ -44,8 +45,8 @@ def resolve(device: Device, path: Path, slots: Mapping[str, str] | None = None) 
     those of its bundles, whose digests are then fixed. `slots`: the files of the bundles that come from its slots, in place of
     those that are there.
 
-    Raises ConfigError for a file that is not there, for a camera's host that can't be looked up, and for a model that nobody
-    signed unless the file allows it; BundleError for a bundle that does not verify or fit.
+    Raises ConfigError for a file that is not there, for a camera's host that can't be looked up, for more than the trail has room
+    for, and for a model that nobody signed unless the file allows it; BundleError for a bundle that does not verify or fit.
     """
     base = path.parent.absolute()
     device = _from_slots(device, path, slots)
@@ -73,6 +74,8 @@ def resolve(device: Device, path: Path, slots: Mapping[str, str] | None = None) 
         make_plan(resolved, {name: tuple(model.labels) for name, model in models.items()})
     except ConfigError as error:  # rules know no file
         raise ConfigError(path, error.field, error.found, error.expected) from None
+    if trail is not None and (wrong := lacking(resolved)):
+        raise ConfigError(path, *wrong)
     return resolved
 
 

@@ -217,6 +217,12 @@ def test_a_noisy_edge_is_no_approach_and_does_not_hide_one() -> None:
     assert still.variances[0] < 25, "it knows better than one distance does"
 
 
+def test_one_that_has_just_come_into_the_picture_is_believed_to_be_fast() -> None:
+    """After three distances: a tenth of a second."""
+    assert contact_s(moving(190, seconds=0.1), WIDTH) == pytest.approx((200 - 190 * 2 / 30) / 190, rel=0.1)
+    assert (contact_s(moving(0, noise=2, seconds=0.1), WIDTH) or math.inf) > 2, "an edge that trembles is no approach"
+
+
 def test_after_a_jump_or_a_pause_it_begins_anew() -> None:
     track = moving(100)
     near = approached(track, track.at_ns + NS_PER_S // 30, 12.0, 2.0, WIDTH)

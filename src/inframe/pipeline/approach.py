@@ -10,10 +10,11 @@ from dataclasses import dataclass
 
 from inframe.core.clock import NS_PER_S
 
-PUSH = 0.11
+PUSH = 0.2
 """Of a random acceleration, in frame widths: what a tip at work moves by beyond its own speed in one second, roughly."""
-FASTEST = 0.05
-"""Frame widths a second: how fast it may be at its first distance, one standard deviation."""
+FASTEST = 0.15
+"""Frame widths a second: how fast it may be at its first distance, one standard deviation. One that comes into the picture comes
+as fast as it works: were it held for slow, it would be there before its speed is believed."""
 SLOWEST = 0.005
 """Frame widths a second: slower than this nothing approaches, as the mask's edge trembles as much."""
 FORGET_NS = NS_PER_S // 2

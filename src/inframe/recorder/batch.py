@@ -79,6 +79,19 @@ def digest_of(preprocess: Preprocess) -> bytes:
     return hashlib.sha256(canonical_json(preprocess.model_dump(mode="json"))).digest()
 
 
+def sensors_of(device: Device, fields: Fields) -> tuple[SensorUse, ...]:
+    """The streams of samples, each with the rules that read it; behind them, as MODEL.INPUT, what models were given."""
+    rules = device.rules
+    streams = [
+        SensorUse(stream, tuple(name for name, rule in rules.items() if stream in device.sensors_of(rule)))
+        for stream, _ in fields.sensors
+    ]
+    for model, keys in fields.inputs:
+        read_by = tuple(name for name, rule in rules.items() if rule.model == model)
+        streams += [SensorUse(f"{model}.{key}", read_by) for key in keys]
+    return tuple(streams)
+
+
 @dataclass
 class Second:
     """Collects what goes into the next batch."""
@@ -134,20 +147,9 @@ class Second:
         models = tuple(self.identities.of(name, places[name]) for name in self.fields.models)
         header = Header(moment, min(shown.shown_ns for shown, _ in rows), self.procedure)
         frames = tuple(self._record(*row) for row in rows)
-        return FrameLeaf(header, self.fields.stream, self.config, models, frames, self._sensors())
-
-    def _sensors(self) -> tuple[SensorUse, ...]:
-        """The streams of samples, each with the rules that read it; behind them, as MODEL.INPUT, what models were given."""
-        device = self.identities.device
-        rules = device.rules
-        streams = [
-            SensorUse(stream, tuple(name for name, rule in rules.items() if stream in device.sensors_of(rule)))
-            for stream, _ in self.fields.sensors
-        ]
-        for model, keys in self.fields.inputs:
-            read_by = tuple(name for name, rule in rules.items() if rule.model == model)
-            streams += [SensorUse(f"{model}.{key}", read_by) for key in keys]
-        return tuple(streams)
+        return FrameLeaf(
+            header, self.fields.stream, self.config, models, frames, sensors_of(self.identities.device, self.fields)
+        )
 
     def _places(self, shown: Shown) -> dict[str, int]:
         """Which place of each model's worker was shown."""
