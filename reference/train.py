@@ -45,14 +45,14 @@ class Stage:
 
 @dataclass(frozen=True)
 class Plan:
-    stages: tuple[Stage, ...] = (Stage(22000, 16, (96, 160)), Stage(9000, 12, INPUT))
+    stages: tuple[Stage, ...] = (Stage(30000, 16, (96, 160)), Stage(19000, 12, INPUT))
     procedures: int = 2400
     frames: int = 6  # of each procedure
     unseen: int = 100
     apart: int = 50
     rate: float = 2e-3
     warm: int = 200  # steps in which the rate rises to that
-    settle: int = 9000  # and last ones in which it falls to nothing
+    settle: int = 16000  # and last ones in which it falls to nothing
     seed: int = 7
 
     def longer(self, times: float) -> "Plan":
