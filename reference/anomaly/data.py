@@ -50,7 +50,7 @@ def classes(label: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Nothing, tissue, shaft, tip: 0 to 3."""
     found = (label != BACKGROUND).astype(np.uint8)
     found[label == SHAFT], found[label == TIP] = 2, 3
-    return found
+    return np.asarray(found, np.uint8)
 
 
 def render(seed: int) -> Frames:
@@ -100,11 +100,11 @@ def normalised(pictures: NDArray[np.uint8]) -> NDArray[np.float32]:
     return np.ascontiguousarray(scaled.transpose(0, 3, 1, 2), np.float32)
 
 
-def _cells(planes: NDArray[np.floating]) -> NDArray[np.floating]:
+def _cells(planes: NDArray[np.float32]) -> NDArray[np.float32]:
     """(n, h, w) at half the input's size -> the mean of each cell."""
     count, height, width = planes.shape
     step = STRIDE // 2
-    return planes.reshape(count, height // step, step, width // step, step).mean(axis=(2, 4))
+    return np.asarray(planes.reshape(count, height // step, step, width // step, step).mean(axis=(2, 4)), np.float32)
 
 
 def truths(planes: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:

@@ -25,6 +25,7 @@ from reference.quantise import CALIBRATION, to_int8
 from reference.train import follow, has_bfloat16, keep_memory, normalise, weights
 
 HARD = 0.01  # share of the cells: the worst of those that show nothing odd
+WEIGHT = (0.1, 1.0)  # what they count at last, by channel: on instruments, sound and odd are too alike for more
 AHEAD = 3  # batches made while the network learns
 CLASSES = 0.5  # what telling shafts, tips and tissue apart counts
 Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
@@ -35,11 +36,11 @@ class Plan:
     procedures: int = 2000
     steps: int = 20000
     batch: int = 32
-    easy: int = 10000  # steps until what is hard to see is asked for, too
-    small: int = 12000  # steps with small pictures
-    rate: float = 2e-3
+    easy: int = 6000  # steps until what is hard to see is asked for, too
+    small: int = 4000  # steps with small pictures
+    rate: float = 1.5e-3
     warm: int = 300  # steps in which the rate rises to that
-    settle: float = 0.4  # share of the steps, the last ones, in which it falls to nothing
+    settle: float = 0.95  # share of the steps, the last ones, in which it falls to nothing
     seed: int = 11
 
 
@@ -72,7 +73,7 @@ def _regions(each: Tensor, where: Tensor, most: bool) -> Tensor:
     return 0.5 * (mean + third).sum(dim=0) / (many > 0).sum(dim=0).clamp(min=1)
 
 
-def losses_of(logits: Tensor, truth: Tensor, hard: float) -> Tensor:
+def losses_of(logits: Tensor, truth: Tensor, hard: Tensor) -> Tensor:
     """Cross-entropy by channel, (3,), of pairs: what is odd, the same cells of its sound twin, and all that is sound.
 
     The twins' cells count as much as what is odd. Among all cells few are odd and few are instruments: without the twins it is
@@ -107,7 +108,7 @@ def train(plan: Plan, source: Batches) -> tuple[Anomaly, list[tuple[int, list[fl
         truth, classes = truths(planes)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=halved):
             logits, guessed = model.learning(normalise(pictures))
-        hard = step / plan.steps
+        hard = step / plan.steps * torch.tensor(WEIGHT)
         losses = losses_of(logits.float(), torch.from_numpy(truth), hard)
         known = functional.cross_entropy(guessed.float(), torch.from_numpy(classes), ignore_index=-1)
         optimiser.zero_grad(set_to_none=True)
