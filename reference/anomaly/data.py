@@ -110,7 +110,7 @@ def _cells(planes: NDArray[np.float32]) -> NDArray[np.float32]:
 def truths(planes: NDArray[np.uint8]) -> tuple[NDArray[np.float32], NDArray[np.int64]]:
     """Planes (n, 80, 80, 3) of class, wrong, haze -> of each cell what is true of CHANNELS (n, 3, 20, 20): 0, 1, or -1
     (either); and its class (n, 20, 20), -1 where something is wrong."""
-    wrong, haze = planes[..., 1], _cells(planes[..., 2] / np.float32(255))
+    wrong, haze = planes[..., 1], _cells(planes[..., 2].astype(np.float32) / np.float32(255))
     clear = _cells((wrong == NONE).astype(np.float32)) == 1
     answers = np.empty((len(planes), 3, *clear.shape[1:]), np.float32)
     for channel, value in ((0, ON_TOOL), (1, ON_TISSUE)):
