@@ -1,226 +1,247 @@
-"""Corruption of frames that show nothing wrong, in the manner of CutPaste and DRAEM.
+"""Corruption of what shows nothing wrong, in the manner of CutPaste and DRAEM, before the camera sees it.
 
-An instrument is warped, bitten into, cut short, patched, or has something attached; tissue gets something that does
-not belong there. None of it shares code with ``reference/scene/defects.py`` or ``litter.py``.
+An instrument is a layer that is laid over the tissue: it is bent, dislocated, swollen, bitten into, cut short, patched, or has
+something attached. Tissue gets something that does not belong there, lit as tissue is. Light, lens and sensor come after, so
+that no seam gives a corruption away. None of it shares code with ``reference/scene/defects.py`` or ``litter.py``.
 """
 
-from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import cv2
 import numpy as np
 from numpy.typing import NDArray
 
 from reference.anomaly.shapes import Colours, Plane, peak, shape, texture, waves
-from reference.scene.classes import TIP
 
-Donor = Callable[[], Colours]  # makes a picture of another procedure
-FAINT = 0.07  # a change smaller than this share of full scale is not one that a model could be asked to see
+Layer = NDArray[np.float32]  # (h, w, 4): RGB as it is lit, times coverage; coverage 0..1
+Way = NDArray[np.float64]  # (x, y)
 
 
-@dataclass
-class Sample:
-    """A frame in the making. Pictures are float32 RGB 0..1, (h, w, 3)."""
+def over(above: Layer, below: NDArray[np.float32]) -> NDArray[np.float32]:
+    """One layer upon another, or upon a picture of three channels."""
+    return np.asarray(above[..., : below.shape[2]] + below * (1 - above[..., 3:]), np.float32)
 
-    picture: Colours
-    bare: Colours  # the same without instruments
-    label: NDArray[np.uint8]
-    tool: Plane  # 0..1: where instruments are
-    view: NDArray[np.bool_]  # the field of view
-    on_tool: Plane  # 0..1: what is wrong with instruments
-    on_tissue: Plane  # 0..1: what does not belong on the tissue
+
+@dataclass(frozen=True)
+class Worn:
+    """An instrument in two layers, and where they are: ``part`` is one jaw, or the hook."""
+
+    body: Layer
+    part: Layer
+    tip: Way  # pixels
+    axis: Way  # unit, from shaft to tip
+    half: float  # pixels from the shaft's axis to its edge
+    hinge: float  # of those, from the tip to where the part begins
+
+    @property
+    def whole(self) -> Layer:
+        return over(self.part, self.body)
 
 
 @dataclass(frozen=True)
 class Spot:
-    """A place on an instrument: (x, y), half its width there in pixels, and the direction of its axis."""
+    """A window about a place on an instrument, and coordinates in it: towards the tip and across, pixels."""
 
-    at: NDArray[np.float64]
+    window: tuple[slice, slice]
+    along: Plane
+    across: Plane
+    at: Way  # in the window
     half: float
-    axis: NDArray[np.float64]
 
 
-def _spot(rng: np.random.Generator, sample: Sample) -> Spot | None:
-    """A random place on an instrument, most often on wrist or jaws."""
-    solid = sample.tool > 0.5
-    tips = solid & (sample.label == TIP)
-    rows, columns = np.nonzero(tips if rng.random() < 0.7 and tips.sum() > 30 else solid)
-    if len(rows) < 30:
+def _spot(rng: np.random.Generator, worn: Worn, layer: Layer, jaws: bool) -> Spot | None:
+    """A random place on a layer: between tip and wrist, or on the shaft."""
+    height, width = layer.shape[:2]
+    u = rng.uniform(0.1, worn.hinge + 1.5) if jaws else worn.hinge + rng.uniform(0.5, 12)
+    middle = worn.tip - worn.axis * u * worn.half
+    reach = 1.3 * worn.half + 2
+    x0, x1 = np.clip([middle[0] - reach, middle[0] + reach + 1], 0, width).astype(int)
+    y0, y1 = np.clip([middle[1] - reach, middle[1] + reach + 1], 0, height).astype(int)
+    rows, columns = np.nonzero(layer[y0:y1, x0:x1, 3] > 0.6)
+    if len(rows) < 12:
         return None
     k = rng.integers(len(rows))
-    at = np.array([columns[k], rows[k]], np.float64)
-    reach = 24
-    window = solid[max(0, rows[k] - reach) : rows[k] + reach, max(0, columns[k] - reach) : columns[k] + reach]
-    half = float(np.clip(cv2.distanceTransform(window.astype(np.uint8), cv2.DIST_L2, 3).max(), 2.5, 24))
-    points = np.argwhere(window)[:, ::-1].astype(np.float64)
-    _, vectors = np.linalg.eigh(np.cov(points.T) + 1e-6 * np.eye(2))
-    return Spot(at, half, vectors[:, 1] * rng.choice([-1.0, 1.0]))
+    x, y = float(x0 + columns[k]), float(y0 + rows[k])
+    far = min((worn.hinge + 2.5) * worn.half + 12, 190) if jaws else min(4 * worn.half + 12, 110)
+    left, top = int(max(0, x - far)), int(max(0, y - far))
+    window = (slice(top, int(min(height, y + far + 1))), slice(left, int(min(width, x + far + 1))))
+    rows_, columns_ = np.mgrid[window].astype(np.float32)
+    dx, dy = columns_ - np.float32(x), rows_ - np.float32(y)
+    a, b = np.float32(worn.axis[0]), np.float32(worn.axis[1])
+    return Spot(window, dx * a + dy * b, dy * a - dx * b, np.array([x - left, y - top]), worn.half)
 
 
-def _grid(sample: Sample, spot: Spot) -> tuple[Plane, Plane]:
-    """Coordinates about a spot: along the axis and across it, pixels."""
-    height, width = sample.label.shape
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    x, y = x - np.float32(spot.at[0]), y - np.float32(spot.at[1])
-    a, b = np.float32(spot.axis[0]), np.float32(spot.axis[1])
-    return x * a + y * b, y * a - x * b
+def _sign(rng: np.random.Generator) -> np.float32:
+    return np.float32(rng.choice([-1.0, 1.0]))
 
 
-def _erased(sample: Sample) -> Colours:
-    """The frame without its instruments, with what they cast around them."""
-    wide = cv2.dilate(sample.tool, np.ones((3, 3), np.uint8))[..., None]
-    return np.asarray(sample.picture + (sample.bare - sample.picture) * wide, np.float32)
+def _moved(worn: Worn, layer: Layer, spot: Spot, to_along: Plane, to_across: Plane) -> Layer:
+    """The window of a layer, each pixel looking at the place with these coordinates."""
+    a, b = np.float32(worn.axis[0]), np.float32(worn.axis[1])
+    x, y = np.float32(spot.at[0]), np.float32(spot.at[1])
+    at_x, at_y = x + to_along * a - to_across * b, y + to_along * b + to_across * a
+    some = np.ascontiguousarray(layer[spot.window])
+    return np.asarray(cv2.remap(some, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_CONSTANT), np.float32)
 
 
-def _field(rng: np.random.Generator, sample: Sample, spot: Spot) -> tuple[Plane, Plane]:
-    """How far each pixel looks away from itself, along the axis and across it: a turn, a shift, a swelling or a bend."""
-    along, across = _grid(sample, spot)
-    reach = spot.half * rng.uniform(1.5, 5)
-    near = np.clip(1 - (along * along + across * across) / reach**2, 0, 1) ** 0.7
-    turn, shift, swell = np.zeros_like(along), np.zeros(2), np.zeros_like(along)
-    way = rng.integers(4)
-    strength = np.float32(rng.choice([-1.0, 1.0]))
-    if way == 0:
-        turn = strength * np.float32(rng.uniform(0.3, 1.1)) * near
-    elif way == 1:
-        shift = rng.normal(0, 1, 2) * spot.half
-    elif way == 2:
-        swell = strength * np.float32(rng.uniform(0.3, 0.6)) * near
-    else:  # all that lies beyond the spot, on one side of the axis or on both, turns about it
-        turn = strength * np.float32(rng.uniform(0.3, 1.1)) * np.clip(along / (0.7 * reach), 0, 1)
-        if rng.random() < 0.6:
-            turn = turn * np.clip(0.5 + strength * across / spot.half * 2, 0, 1)
-        near = np.clip(3 - np.hypot(along, across) / (2 * spot.half), 0, 1)
-        turn = turn * near
-    cos, sin = np.cos(turn) * (1 + swell), np.sin(turn) * (1 + swell)
-    u = along * cos + across * sin - along + near * np.float32(shift[0])
-    v = across * cos - along * sin - across + near * np.float32(shift[1])
-    return np.asarray(u), np.asarray(v)
+def _put(layer: Layer, spot: Spot, some: Layer) -> Layer:
+    changed = layer.copy()
+    changed[spot.window] = some
+    return changed
 
 
-def _warp(rng: np.random.Generator, sample: Sample, spot: Spot) -> None:
-    """Move a part of an instrument; what lies behind it stays."""
-    u, v = _field(rng, sample, spot)
-    a, b = np.float32(spot.axis[0]), np.float32(spot.axis[1])
-    height, width = sample.label.shape
-    y, x = np.mgrid[:height, :width].astype(np.float32)
-    at_x, at_y = x + u * a - v * b, y + u * b + v * a
-    tool = cv2.remap(sample.tool, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    moved = cv2.remap(sample.picture, at_x, at_y, cv2.INTER_LINEAR, borderMode=cv2.BORDER_REPLICATE)
-    far = np.hypot(u, v)
-    base = _erased(sample)
-    composed = base + (moved - base) * tool[..., None]
-    seen = (peak(np.abs(composed - sample.picture)) > FAINT).astype(np.uint8)
-    wrong = (tool > 0.5) & (far > 0.35 * spot.half) & (cv2.dilate(seen, np.ones((5, 5))) > 0)
-    changed = far > 0.5
-    sample.picture = np.where(changed[..., None], composed, sample.picture)
-    sample.tool = np.where(changed, tool, sample.tool)
-    sample.on_tool = np.maximum(sample.on_tool * (sample.tool > 0.5), wrong)
+def _bend(rng: np.random.Generator, worn: Worn, layer: Layer, spot: Spot) -> Layer:
+    """All that lies beyond the spot turns about it: a kink or an arc."""
+    ramp = spot.half * np.float32(np.exp(rng.uniform(np.log(0.3), np.log(3))))
+    angle = _sign(rng) * np.float32(rng.uniform(0.35, 1.2))
+    turn = angle * np.clip(spot.along / ramp, 0, 1)
+    cos, sin = np.cos(turn), np.sin(turn)
+    u = spot.along * cos + spot.across * sin
+    v = spot.across * cos - spot.along * sin
+    behind = spot.along <= 0  # stays, and nothing from beyond is seen there
+    some = _moved(worn, layer, spot, np.where(behind, spot.along, np.maximum(u, 0)), np.where(behind, spot.across, v))
+    return _put(layer, spot, some)
 
 
-def _remove(rng: np.random.Generator, sample: Sample, spot: Spot) -> None:
-    """Take away all beyond a jagged line, or a bite out of the side."""
-    along, across = _grid(sample, spot)
-    ragged = waves(rng, sample.label.shape, spot.half * rng.uniform(0.3, 1)) * np.float32(
-        spot.half * rng.uniform(0.05, 0.35)
-    )
+def _dislocate(rng: np.random.Generator, worn: Worn, layer: Layer, spot: Spot) -> Layer:
+    """A layer, or what of it lies beyond the spot, is out of its place and turned as it never is."""
+    beyond = spot.along > -3 * spot.half
+    angle = _sign(rng) * np.float32(rng.uniform(0.0, 0.7))
+    shift = rng.normal(0, 0.45, 2).astype(np.float32) * spot.half
+    cos, sin = np.cos(angle), np.sin(angle)
+    u = spot.along * cos + spot.across * sin + shift[0]
+    v = spot.across * cos - spot.along * sin + shift[1]
+    return _put(layer, spot, _moved(worn, layer, spot, u, v) * beyond[..., None])
+
+
+def _swell(rng: np.random.Generator, worn: Worn, layer: Layer, spot: Spot) -> Layer:
+    """A swelling, a waist, or an S: the outline is not where it was."""
+    reach = spot.half * rng.uniform(0.8, 2.5)
+    near = np.clip(1 - (spot.along**2 + spot.across**2) / reach**2, 0, 1) ** 0.7
+    if rng.random() < 0.5:
+        factor = 1 + _sign(rng) * np.float32(rng.uniform(0.4, 0.7)) * near
+        return _put(layer, spot, _moved(worn, layer, spot, spot.along * factor, spot.across * factor))
+    aside = _sign(rng) * np.float32(rng.uniform(0.5, 1.1) * spot.half) * near
+    return _put(layer, spot, _moved(worn, layer, spot, spot.along, spot.across + aside))
+
+
+def _cut(rng: np.random.Generator, layer: Layer, spot: Spot) -> Layer:
+    """All beyond a ragged line is gone, or a bite out of the side."""
+    size_of = spot.along.shape
+    ragged = waves(rng, size_of, max(1.5, spot.half * rng.uniform(0.2, 0.8)))
+    ragged = ragged * np.float32(spot.half * rng.uniform(0.05, 0.35))
     if rng.random() < 0.7:
-        away = np.hypot(along, across) < spot.half * rng.uniform(3, 12)
-        gone = (along + ragged > 0) & away
-        if rng.random() < 0.4:
-            gone &= across + ragged > spot.half * rng.uniform(-0.5, 0.3)
+        lean = np.float32(rng.uniform(-0.7, 0.7))
+        gone = spot.along + lean * spot.across + ragged > 0
     else:
-        side = spot.half * rng.choice([-1.0, 1.0])
-        gone = np.hypot(along, across - side) + ragged < spot.half * rng.uniform(0.5, 1.0)
-    gone = cv2.GaussianBlur(gone.astype(np.float32), (0, 0), 0.6)
-    before = sample.picture
-    sample.picture = before + (_erased(sample) - before) * gone[..., None]
-    seen = (peak(np.abs(sample.picture - before)) > FAINT) & (sample.tool > 0.5)
-    if seen.sum() < 12:
-        return
-    sample.tool = sample.tool * (1 - gone)
-    width = 2 * int(0.6 * spot.half) + 3
-    beside = cv2.dilate(seen.astype(np.uint8), np.ones((width, width))).astype(bool)
-    sample.on_tool = np.maximum(sample.on_tool, beside & (sample.tool > 0.5))
+        side = spot.half * _sign(rng)
+        gone = np.hypot(spot.along, spot.across - side) + ragged < spot.half * rng.uniform(0.6, 1.3)
+    left = 1 - cv2.GaussianBlur(gone.astype(np.float32), (0, 0), 0.5)
+    return _put(layer, spot, layer[spot.window] * left[..., None])
 
 
-def _paste(sample: Sample, alpha: Plane, what: Colours, opacity: float) -> Plane:
-    """Blend into the picture; returns where it can be seen."""
-    before = sample.picture
-    sample.picture = before + (what - before) * (alpha * np.float32(opacity))[..., None]
-    seen = (peak(np.abs(sample.picture - before)) > FAINT) & (alpha > 0.3) & sample.view
-    return np.asarray(seen if seen.sum() >= 10 else np.zeros_like(seen), np.float32)
-
-
-def _patch(rng: np.random.Generator, sample: Sample, spot: Spot, donor: Donor) -> None:
-    """A patch on the instrument, or something that stands out from its side."""
-    size_of = sample.label.shape
-    outside = rng.random() < 0.35
-    size = max(2.5, spot.half * rng.uniform(0.3, 1.3))
-    side = np.array([-spot.axis[1], spot.axis[0]]) * spot.half * rng.choice([-1.0, 1.0]) * rng.uniform(0.6, 1.3)
-    alpha = shape(rng, size_of, spot.at + side * outside, size)
-    if not outside and rng.random() < 0.75:
-        alpha = alpha * sample.tool
-    way = rng.integers(4)
+def _stuff(rng: np.random.Generator, layer: Layer, spot: Spot, scene: Colours) -> Colours:
+    """What something on an instrument is made of, lit about as the instrument is."""
+    some, size_of = layer[spot.window], spot.along.shape
+    own = some[..., :3] / np.maximum(some[..., 3:], 0.05)
+    solid = some[..., 3] > 0.6
+    light = float(np.percentile(peak(own)[solid], 75)) if solid.any() else float(np.percentile(scene, 75))
+    way = rng.choice(5, p=[0.4, 0.15, 0.1, 0.15, 0.2])
     if way == 0:
-        what = donor()
-    elif way == 1:  # another part of this very frame
-        what = np.roll(sample.picture, tuple(rng.integers(20, 120, 2) * rng.choice([-1, 1], 2)), (0, 1))
-    else:
-        what = texture(rng, size_of)
-        what = what * np.float32(max(0.15, 1.3 * peak(sample.picture)[sample.tool > 0.5].mean()) ** 0.5)
-    seen = _paste(sample, alpha, what, rng.uniform(0.7, 1.0))
-    sample.on_tool = np.maximum(sample.on_tool, seen)
+        return texture(rng, size_of) * np.float32(light * rng.uniform(0.7, 1.8))
+    if way == 1:  # tissue, from somewhere else in the frame
+        y, x = (int(rng.integers(0, max(1, scene.shape[k] - size_of[k]))) for k in (0, 1))
+        return scene[y : y + size_of[0], x : x + size_of[1]]
+    if way == 2:  # the instrument itself, from elsewhere
+        return np.roll(own, tuple(rng.integers(10, 50, 2) * rng.choice([-1, 1], 2)), (0, 1))
+    if way == 3:  # the same, tarnished or worn bright
+        factor = rng.choice([rng.uniform(0.1, 0.5), rng.uniform(1.8, 3.5)])
+        return own * np.float32(factor) * (1 + 0.15 * waves(rng, size_of, rng.uniform(1.5, 5))[..., None])
+    grey = np.float32(light * rng.uniform(0.05, 1.6)) * rng.uniform(0.9, 1.1, 3).astype(np.float32)
+    bands = 0.7 + 0.3 * waves(rng, size_of, max(1.5, spot.half * rng.uniform(0.2, 0.8)))  # a rod of metal or plastic
+    return np.asarray(grey * np.maximum(bands, 0.1)[..., None], np.float32)
 
 
-def corrupt_tool(rng: np.random.Generator, sample: Sample, donor: Donor) -> None:
-    """One corruption of an instrument, in place; nothing where there is none."""
-    spot = _spot(rng, sample)
+def _patch(rng: np.random.Generator, layer: Layer, spot: Spot, scene: Colours) -> Layer:
+    """Another material on the surface."""
+    some = layer[spot.window]
+    size_of = spot.along.shape
+    alpha = np.zeros(size_of, np.float32)
+    for _ in range(rng.choice([1, 1, 1, 2, 3])):
+        aside = rng.normal(0, 0.4, 2) * spot.half
+        alpha = np.maximum(alpha, shape(rng, size_of, spot.at + aside, spot.half * rng.uniform(0.35, 1.4)))
+    alpha = (alpha * np.float32(rng.uniform(0.8, 1.0)))[..., None]
+    stuff = np.concatenate([_stuff(rng, layer, spot, scene), np.ones_like(alpha)], axis=2)
+    return _put(layer, spot, some + (stuff * some[..., 3:] - some) * alpha)
+
+
+def _attach(rng: np.random.Generator, worn: Worn, layer: Layer, spot: Spot, scene: Colours) -> Layer:
+    """Something that stands out from the side, before the instrument or behind it."""
+    some = layer[spot.window]
+    aside = np.array([-worn.axis[1], worn.axis[0]]) * float(_sign(rng)) * spot.half
+    size_of = spot.along.shape
+    alpha = np.zeros(size_of, np.float32)
+    for _ in range(rng.choice([1, 1, 2])):
+        at = spot.at + aside * rng.uniform(0.5, 1.3) + rng.normal(0, 0.2, 2) * spot.half
+        alpha = np.maximum(alpha, shape(rng, size_of, at, spot.half * rng.uniform(0.35, 1.1)))
+    thing = np.concatenate([_stuff(rng, layer, spot, scene), np.ones((*alpha.shape, 1), np.float32)], axis=2)
+    thing = thing * alpha[..., None]
+    return _put(layer, spot, over(thing, some) if rng.random() < 0.7 else over(some, thing))
+
+
+def corrupt_tool(rng: np.random.Generator, worn: Worn, scene: Colours) -> Worn:
+    """One corruption of an instrument; the same where there is no place for it. ``scene``: the picture behind."""
+    way = str(
+        rng.choice(["bend", "dislocate", "swell", "cut", "patch", "attach"], p=[0.2, 0.08, 0.07, 0.22, 0.25, 0.18])
+    )
+    jaws = rng.random() < (0.8 if way != "patch" else 0.5)
+    one = jaws and way in ("bend", "dislocate", "cut") and rng.random() < 0.65  # a part alone
+    layer = worn.part if one else worn.whole
+    spot = _spot(rng, worn, layer, jaws)
     if spot is None:
-        return
-    way = rng.choice(3, p=[0.35, 0.25, 0.4])
-    if way == 0:
-        _warp(rng, sample, spot)
-    elif way == 1:
-        _remove(rng, sample, spot)
-    else:
-        _patch(rng, sample, spot, donor)
+        return worn
+    match way:
+        case "bend":
+            changed = _bend(rng, worn, layer, spot)
+        case "dislocate":
+            changed = _dislocate(rng, worn, layer, spot) if one else _swell(rng, worn, layer, spot)
+        case "swell":
+            changed = _swell(rng, worn, layer, spot)
+        case "cut":
+            changed = _cut(rng, layer, spot)
+        case "patch":
+            changed = _patch(rng, layer, spot, scene)
+        case _:
+            changed = _attach(rng, worn, layer, spot, scene)
+    if one:
+        return replace(worn, part=changed)
+    return replace(worn, body=changed, part=np.zeros_like(changed))
 
 
-def corrupt_tissue(rng: np.random.Generator, sample: Sample) -> None:
-    """Something that does not belong on the tissue, behind the instruments, in place."""
-    rows, columns = np.nonzero(sample.view & (sample.tool < 0.5))
-    if len(rows) < 200:
-        return
+def corrupt_tissue(
+    rng: np.random.Generator, albedo: NDArray[np.uint8], height: Plane, view: NDArray[np.bool_]
+) -> tuple[NDArray[np.uint8], Plane, Plane]:
+    """Something that does not belong there: the new colours and gloss (h, w, 4), the new relief, and where it is, 0..1."""
+    rows, columns = np.nonzero(view[::8, ::8])
     k = rng.integers(len(rows))
-    size_of, size = sample.label.shape, float(np.exp(rng.uniform(np.log(7), np.log(60))))
-    alpha = shape(rng, size_of, np.array([columns[k], rows[k]], np.float64), size) * (1 - sample.tool)
+    middle, size = np.array([8 * columns[k], 8 * rows[k]]), float(np.exp(rng.uniform(np.log(7), np.log(60))))
+    far = 2.2 * size + 12
+    low, high = np.maximum(middle - far, 0).astype(int), np.minimum(middle + far, height.shape[::-1]).astype(int)
+    window = (slice(low[1], high[1]), slice(low[0], high[0]))
+    size_of = (high[1] - low[1], high[0] - low[0])
+    alpha = shape(rng, size_of, (middle - low).astype(np.float64), size)
     what = texture(rng, size_of)
-    middle = what[alpha > 0.5].mean(axis=0) if (alpha > 0.5).any() else np.zeros(3)
-    red = middle[0] - middle[1:].mean()
-    if red > 0.08:  # a red, pink or yellow patch may be blood, an organ or fat: made grey, it may not
+    tone = what[alpha > 0.5].mean(axis=0) if (alpha > 0.5).any() else np.zeros(3)
+    if tone[0] - tone[1:].mean() > 0.08:  # red, pink or yellow may be blood, an organ or fat: made grey, it may not
         what = what + (what.mean(axis=2, keepdims=True) - what) * np.float32(rng.uniform(0.7, 1.0))
-    lit = float(np.percentile(peak(sample.picture)[sample.view], 80))
-    dark = cv2.GaussianBlur(alpha, (0, 0), 3) * (1 - alpha) * (1 - sample.tool) * np.float32(rng.uniform(0, 0.6))
-    sample.picture = sample.picture * (1 - dark)[..., None]
-    seen = _paste(sample, alpha, what * np.float32(rng.uniform(0.5, 1.2) * lit), rng.uniform(0.85, 1.0))
-    sample.on_tissue = np.maximum(sample.on_tissue, seen)
-
-
-def unsettle(rng: np.random.Generator, sample: Sample) -> None:
-    """Changes that are no anomaly: highlights, soft stains, a soft light or dark place. In place."""
-    size_of = sample.label.shape
-    if rng.random() < 0.4:  # sparkles of wet tissue
-        place = waves(rng, size_of, rng.uniform(20, 80)) > rng.uniform(0.8, 2)
-        grains = waves(rng, size_of, rng.uniform(2, 6)) > rng.uniform(0.8, 1.8)
-        alpha = cv2.GaussianBlur((place & grains).astype(np.float32), (0, 0), rng.uniform(0.5, 1.2)) * (1 - sample.tool)
-        alpha = alpha * sample.view
-        white = np.float32(rng.uniform(0.7, 1.0)) * np.array(
-            [1.0, rng.uniform(0.92, 1), rng.uniform(0.95, 1)], np.float32
-        )
-        sample.picture = sample.picture + (white - sample.picture) * alpha[..., None]
-    for _ in range(rng.integers(0, 3)):
-        soft = waves(rng, size_of, rng.uniform(15, 60))
-        alpha = np.clip(soft - rng.uniform(0.3, 1), 0, 1) * np.float32(rng.uniform(0.2, 0.6)) * sample.view
-        tone = np.array([rng.uniform(0, 0.9), rng.uniform(0, 0.5), rng.uniform(0, 0.4)], np.float32)
-        sample.picture = sample.picture + (tone - sample.picture) * alpha[..., None]
+    colours, relief, where = albedo.copy(), height.copy(), np.zeros_like(height)
+    dark = cv2.GaussianBlur(alpha, (0, 0), rng.uniform(2, 5)) * (1 - alpha) * np.float32(rng.uniform(0, 0.7))
+    some = albedo[window].astype(np.float32)
+    some[..., :3] *= 1 - dark[..., None]
+    gloss = np.full((*size_of, 1), 255 * rng.uniform(0, 1), np.float32)
+    new = np.concatenate([255 * what, gloss], axis=2)
+    colours[window] = (some + (new - some) * alpha[..., None]).astype(np.uint8)
+    relief[window] += np.float32(rng.uniform(0, 0.02)) * cv2.GaussianBlur(alpha, (0, 0), rng.uniform(1, 4))
+    relief[window] += np.float32(rng.choice([0, 0.004])) * waves(rng, size_of, rng.uniform(3, 12)) * alpha
+    where[window] = alpha
+    return colours, relief, where

@@ -25,6 +25,18 @@ def sound(seed: int) -> Script:
     return replace(script, uses=uses, objects=(), spells=tuple(spells))
 
 
+def visits(rng: np.random.Generator, t: float) -> tuple[Use, ...]:
+    """One to three sound instruments, at work at time ``t`` or on their way."""
+    uses: tuple[Use, ...] = ()
+    while not uses:
+        uses = improvise(rng).uses
+    came = [t - float(rng.uniform(0.7, 8)) for _ in uses]
+    return tuple(
+        replace(use, defect=None, enters=enters, leaves=t + float(rng.uniform(0.7, 8)))
+        for use, enters in zip(uses, came, strict=True)
+    )
+
+
 def with_fault(seed: int, kind: str | None) -> Script:
     """A random script of 8 s in which the one thing wrong is ``kind`` (one of FAULTS; None: nothing).
 

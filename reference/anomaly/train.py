@@ -5,10 +5,9 @@ import json
 import time
 from collections import deque
 from collections.abc import Iterator
-from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import cv2
@@ -19,102 +18,109 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from reference.anomaly.channels import CHANNELS, SIZE
-from reference.anomaly.data import Batches, build, normalised
+from reference.anomaly.data import Batches, Frames, build, normalised, truths
 from reference.anomaly.model import Anomaly
 from reference.anomaly.scripts import LEARNING
 from reference.quantise import CALIBRATION, to_int8
-from reference.train import has_bfloat16, keep_memory
+from reference.train import follow, has_bfloat16, keep_memory, normalise, weights
 
-HARD = 0.02  # share of the cells: the worst of those that show nothing odd
-AHEAD = 8  # batches made while the network learns
-Batch = tuple[NDArray[np.uint8], NDArray[np.float32]]
+HARD = 0.01  # share of the cells: the worst of those that show nothing odd
+WEIGHT = (0.1, 1.0)  # what they count at last, by channel: on instruments, sound and odd are too alike for more
+AHEAD = 3  # batches made while the network learns
+CLASSES = 0.5  # what telling shafts, tips and tissue apart counts
+Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
 
 
 @dataclass(frozen=True)
 class Plan:
-    procedures: int = 340
-    frames: int = 3  # of each procedure
-    steps: int = 6000
-    batch: int = 24
+    procedures: int = 2000
+    steps: int = 20000
+    batch: int = 32
+    easy: int = 6000  # steps until what is hard to see is asked for, too
+    small: int = 4000  # steps with small pictures
     rate: float = 1.5e-3
+    warm: int = 300  # steps in which the rate rises to that
+    settle: float = 0.95  # share of the steps, the last ones, in which it falls to nothing
     seed: int = 11
 
 
-SMOKE = Plan(procedures=4, frames=1, steps=3, batch=4)
-
-
-class _Maker:
-    """What the process that makes batches knows; set there once, so that the frames need not be sent with each batch."""
-
-    source: Batches
-
-    @classmethod
-    def begin(cls, source: Batches) -> None:
-        cv2.setNumThreads(1)
-        cls.source = source
-
-    @classmethod
-    def one(cls, number: int) -> Batch:
-        return cls.source.one(number)
+SMOKE = Plan(procedures=2, steps=3, batch=4)
 
 
 def _ahead(source: Batches, steps: int) -> Iterator[Batch]:
-    """The batches in order, made by one process beside this one."""
-    with ProcessPoolExecutor(1, get_context("fork"), _Maker.begin, (source,)) as pool:
+    """The batches in order, made by a thread."""
+    with ThreadPoolExecutor(1) as thread:
         due: deque[Future[Batch]] = deque()
         for number in range(steps + AHEAD):
             if number < steps:
-                due.append(pool.submit(_Maker.one, number))
+                due.append(thread.submit(source.one, number))
             if number >= AHEAD:
                 yield due.popleft().result()
 
 
-def losses_of(logits: Tensor, truth: Tensor, hard: float) -> Tensor:
-    """Cross-entropy by channel, (3,): what is odd counts as much as all that is not, and the worst of that ``hard`` times more.
+def _regions(each: Tensor, where: Tensor, most: bool) -> Tensor:
+    """(channels,): the mean over pictures of the mean over these cells and of that over a third of them, the most or the least.
 
-    Few cells are odd; a plain mean is content for thousands of steps with saying so of none. And the worst of the others
-    must not count from the start: they are those that look a little odd, and nothing would be learned of what does.
+    In each picture what is odd counts as much, be it two cells or a hundred; and where one part of it gives it away, the rest
+    may look as sound as it does.
+    """
+    each, where = each.flatten(2), where.flatten(2)
+    many = where.sum(dim=2)
+    few = torch.ceil(many / 3)
+    ranks = each.masked_fill(where == 0, -torch.inf if most else torch.inf).sort(dim=2, descending=most).values
+    third = ranks.masked_fill(torch.arange(each.shape[2]) >= few[..., None], 0.0).sum(dim=2) / few.clamp(min=1)
+    mean = (each * where).sum(dim=2) / many.clamp(min=1)
+    return 0.5 * (mean + third).sum(dim=0) / (many > 0).sum(dim=0).clamp(min=1)
+
+
+def losses_of(logits: Tensor, truth: Tensor, hard: Tensor) -> Tensor:
+    """Cross-entropy by channel, (3,), of pairs: what is odd, the same cells of its sound twin, and all that is sound.
+
+    The twins' cells count as much as what is odd. Among all cells few are odd and few are instruments: without the twins it is
+    enough to say of every instrument that it is odd. The worst of what is sound counts ``hard`` times more, but not from
+    the start: it is what looks a little odd, and nothing would be learned of what does. What is on the lens is no matter of
+    few cells: there a plain mean it is.
     """
     each = functional.binary_cross_entropy_with_logits(logits, truth.clamp(min=0), reduction="none")
-    each, truth = (part.transpose(0, 1).flatten(1) for part in (each, truth))
-    odd, plain = (truth == 1).float(), each * (truth == 0)
-    missed = (each * odd).sum(dim=1) / odd.sum(dim=1).clamp(min=1)
+    odd = (truth[1::2, :2] == 1).float()
+    missed, twins = _regions(each[1::2, :2], odd, most=False), _regions(each[::2, :2], odd, most=True)
+    plain = (each * (truth == 0))[:, :2].transpose(0, 1).flatten(1)
     worst = plain.topk(int(HARD * plain.shape[1]), dim=1).values
-    return missed + plain.mean(dim=1) + hard * worst.mean(dim=1)
+    lens = (each[:, 2] * (truth[:, 2] >= 0)).mean()
+    return torch.cat([missed + twins + plain.mean(dim=1) + hard * worst.mean(dim=1), lens[None]])
 
 
-def _follow(mean: nn.Module, model: nn.Module, step: int) -> None:
-    """A running mean of the weights: steadier than the last weights."""
-    keep = min(0.99, step / (step + 10))
-    with torch.no_grad():
-        for kept, new in zip(mean.state_dict().values(), model.state_dict().values(), strict=True):
-            kept.copy_(kept * keep + new * (1 - keep)) if kept.is_floating_point() else kept.copy_(new)
+def rate_at(plan: Plan, step: int) -> float:
+    """Share of the full learning rate: up, even, down."""
+    return min((step + 1) / plan.warm, (plan.steps - step) / (plan.settle * plan.steps), 1.0)
 
 
 def train(plan: Plan, source: Batches) -> tuple[Anomaly, list[tuple[int, list[float]]]]:
-    """The model with averaged weights, and its smoothed loss by channel every 50 steps."""
+    """The model with averaged weights, and its smoothed losses (by channel, and of the classes) every 100 steps."""
     torch.manual_seed(plan.seed)
     model = Anomaly().to(memory_format=torch.channels_last)
-    mean: Anomaly = deepcopy(model)
-    optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=0.02)
-    schedule = torch.optim.lr_scheduler.OneCycleLR(optimiser, plan.rate, total_steps=plan.steps, pct_start=0.1)
-    started, smooth, curve, halved = time.monotonic(), np.zeros(len(CHANNELS)), [], has_bfloat16()
-    for step, (pictures, truth) in enumerate(_ahead(source, plan.steps)):
+    mean: Anomaly = deepcopy(model).eval()
+    averaged, trained = weights(mean), weights(model)
+    optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=0.02, fused=True)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_at(plan, step))
+    started, smooth, curve, halved = time.monotonic(), np.zeros(len(CHANNELS) + 1), [], has_bfloat16()
+    for step, (pictures, planes) in enumerate(_ahead(source, plan.steps)):
+        truth, classes = truths(planes)
         with torch.autocast("cpu", dtype=torch.bfloat16, enabled=halved):
-            logits = model(torch.from_numpy(normalised(pictures)).contiguous(memory_format=torch.channels_last))
-        losses = losses_of(logits.float(), torch.from_numpy(truth), 0.5 * step / plan.steps)
+            logits, guessed = model.learning(normalise(pictures))
+        hard = step / plan.steps * torch.tensor(WEIGHT)
+        losses = losses_of(logits.float(), torch.from_numpy(truth), hard)
+        known = functional.cross_entropy(guessed.float(), torch.from_numpy(classes), ignore_index=-1)
         optimiser.zero_grad(set_to_none=True)
-        losses.mean().backward()
+        (losses.sum() + CLASSES * known).backward()
         optimiser.step()
         schedule.step()
-        _follow(mean, model, step)
-        smooth += (losses.detach().numpy() - smooth) * max(0.01, 1 / (step + 1))
-        if step % 50 == 0:
+        follow(averaged, trained, step)
+        smooth += (np.append(losses.detach().numpy(), known.item()) - smooth) * max(0.01, 1 / (step + 1))
+        if step % 100 == 0:
             curve.append((step, smooth.tolist()))
             spent = time.monotonic() - started
-            print(f"\rstep {step}/{plan.steps}  losses {smooth.round(3)}  {spent:.0f} s", end="", flush=True)
-    print()
-    mean.eval()
+            print(f"step {step}/{plan.steps}  losses {smooth.round(3)}  {spent:.0f} s", flush=True)
     return mean, curve
 
 
@@ -146,10 +152,19 @@ def export(model: Anomaly, path: Path) -> None:
     part.replace(path)
 
 
+def whole(frames: Frames) -> Iterator[NDArray[np.float32]]:
+    """Inputs of the full size for the calibration of int8: eight parts of sound frames, side by side."""
+    height, width = SIZE[0] // 2, SIZE[1] // 4
+    for some in np.array_split(np.arange(len(frames["sound"])), CALIBRATION):
+        few = np.resize(some, 8)
+        rows = [np.hstack([frames["sound"][k, :height, :width] for k in row]) for row in (few[:4], few[4:])]
+        yield normalised(np.vstack(rows)[None])
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the model and the results")
-    parser.add_argument("--data", type=Path, help="folder that keeps rendered frames (default: OUT/frames)")
+    parser.add_argument("--data", type=Path, help="folder that keeps what it learns from (default: OUT/parts)")
     parser.add_argument("--steps", type=int, help="for trials; default: the plan's")
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that the chain works")
     options = parser.parse_args()
@@ -159,18 +174,11 @@ def main() -> None:
     torch.set_num_threads(1)  # the same sums in the same order on every machine
     keep_memory()
     started = time.monotonic()
-    frames = build(
-        options.data or options.out / "frames", "sound", range(LEARNING, LEARNING + plan.procedures), plan.frames
-    )
+    frames = build(options.data or options.out / "parts", range(LEARNING, LEARNING + plan.procedures))
     rendered = time.monotonic()
-    model, curve = train(plan, Batches(frames, plan.batch, plan.seed))
+    model, curve = train(plan, Batches(frames, plan.batch, plan.seed, plan.easy, plan.small))
     export(model, options.out / "anomaly.onnx")
-    step = max(1, len(frames["picture"]) // CALIBRATION)
-    to_int8(
-        options.out / "anomaly.onnx",
-        options.out / "anomaly-int8.onnx",
-        (normalised(picture[None]) for picture in frames["picture"][::step]),
-    )
+    to_int8(options.out / "anomaly.onnx", options.out / "anomaly-int8.onnx", whole(frames))
     results = {"curve": curve, "render_s": rendered - started, "train_s": time.monotonic() - rendered}
     (options.out / "anomaly-training.json").write_text(json.dumps(results) + "\n")
 

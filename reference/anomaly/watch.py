@@ -8,8 +8,10 @@ import numpy as np
 from numpy.typing import NDArray
 
 from reference.anomaly.channels import SIZE, STRIDE
-from reference.anomaly.data import CUT, RENDER, Scene
+from reference.anomaly.data import CUT
+from reference.anomaly.pairs import RENDER
 from reference.anomaly.scripts import with_fault
+from reference.scene import Procedure
 from reference.scene.script import HAZE
 
 EVERY, FPS = 2, 30  # the model looks at every second frame
@@ -34,7 +36,7 @@ class Watched:
 
 def watch(seed: int, kind: str | None, seconds: float) -> Watched:
     """Render one procedure."""
-    scene = Scene(seed, with_fault(seed, kind), RENDER, FPS)
+    scene = Procedure(seed, RENDER, FPS, with_fault(seed, kind))
     count = int(seconds * RATE)
     pictures, masks = np.empty((count, *RENDER, 3), np.uint8), np.empty((count, *MASK), np.uint8)
     wrong = np.zeros((count, *CELLS), np.uint8)

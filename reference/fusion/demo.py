@@ -8,7 +8,7 @@ from pathlib import Path
 
 import numpy as np
 
-from reference.anomaly.data import Scene
+from reference.anomaly.pairs import Scene
 from reference.guidance import NOISE_MM, tip_mm
 from reference.render import DEMO, FPS, SEED
 

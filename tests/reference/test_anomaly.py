@@ -3,48 +3,43 @@
 from dataclasses import replace
 from pathlib import Path
 
+import cv2
 import numpy as np
 import pytest
 
 from inframe.core.yamlfile import read_device
 from inframe.pipeline.preprocess import Preprocessor
 from reference import anomaly
-from reference.anomaly import corrupt
-from reference.anomaly.channels import CHANNELS, MEAN, SIZE, STD
+from reference.anomaly import corrupt, pairs
+from reference.anomaly.channels import CHANNELS, MEAN, SIZE, STD, STRIDE
 from reference.anomaly.choose import ALLOWED, KINDS, Choice, area, only, rates, search
-from reference.anomaly.corrupt import Sample, corrupt_tissue, corrupt_tool, unsettle
-from reference.anomaly.data import PLANES, Batches, Scene, render
+from reference.anomaly.corrupt import Worn, corrupt_tissue, corrupt_tool
+from reference.anomaly.data import CROP, EACH, FRAMES, PLANES, SMALL, Batches, render, truths
 from reference.anomaly.judge import ALERTS, REGION, Outcome, classes_of, findings, judge
-from reference.anomaly.scripts import CHOOSING, FAULTS, HELD_OUT, LEARNING, UNSEEN, sound, with_fault
+from reference.anomaly.pairs import FAINT, NONE, ON_TISSUE, ON_TOOL, Scene
+from reference.anomaly.scripts import CHOOSING, FAULTS, HELD_OUT, LEARNING, UNSEEN, sound, visits, with_fault
 from reference.anomaly.watch import CELLS, EVERY, Watched, cases, watch
-from reference.scene.classes import SHAFT, TIP
 from reference.scene.defects import DEFECTS
 from reference.scene.litter import FOREIGN
 from reference.scene.script import Script, Use
 
 
-def _sample(seed: int = 0) -> Sample:
-    """A steel rod over a red ground, seen whole."""
-    rng = np.random.default_rng(seed)
-    bare = np.broadcast_to(np.array([0.5, 0.15, 0.1], np.float32), (192, 192, 3)).copy()
-    bare += 0.02 * rng.standard_normal(bare.shape, dtype=np.float32)
-    label, tool = np.ones((192, 192), np.uint8), np.zeros((192, 192), np.float32)
-    tool[84:108, :120] = 1
-    label[84:108, :80], label[84:108, 80:120] = SHAFT, TIP
-    picture = bare + (np.array([0.6, 0.62, 0.65], np.float32) - bare) * tool[..., None]
-    clear = np.zeros_like(tool)
-    return Sample(picture, bare, label, tool, np.ones_like(tool, bool), clear, clear.copy())
+def _worn() -> Worn:
+    """A steel rod that ends in a jaw, across 192x192 pixels."""
+    body, part = np.zeros((192, 192, 4), np.float32), np.zeros((192, 192, 4), np.float32)
+    body[84:108, :80], part[84:96, 80:120] = (0.6, 0.62, 0.65, 1), (0.5, 0.5, 0.5, 1)
+    return Worn(body, part, np.array([120.0, 96.0]), np.array([1.0, 0.0]), 12.0, 40 / 12)
 
 
 def test_nothing_that_is_learned_from_shows_a_defect() -> None:
     for seed in range(LEARNING, LEARNING + 60):
         script = sound(seed)
         assert script.objects == ()
-        assert all(use.defect is None for use in script.uses)
+        assert all(use.defect is None for use in (*script.uses, *visits(np.random.default_rng(seed), 3.0)))
 
 
 def test_the_corruption_shares_no_code_with_the_defects() -> None:
-    sources = [getattr(value, "__module__", "") for value in vars(corrupt).values()]
+    sources = [getattr(value, "__module__", "") for part in (corrupt, pairs) for value in vars(part).values()]
     assert not any(name in (source or "") for source in sources for name in ("scene.defects", "scene.litter"))
 
 
@@ -56,68 +51,86 @@ def test_the_held_out_kinds_have_no_part_in_choosing() -> None:
     assert not seeds[0] & seeds[1]
 
 
-@pytest.mark.parametrize("seed", range(12))
-def test_a_corrupted_instrument_is_marked_where_it_was_changed(seed: int) -> None:
-    rng, sample = np.random.default_rng(seed), _sample()
-    before = sample.picture.copy()
-    for _ in range(3):
-        corrupt_tool(rng, sample, lambda: np.full_like(before, 0.9))
-    changed = np.abs(sample.picture - before).max(axis=2) > corrupt.FAINT
-    assert not sample.on_tissue.any()
-    if changed.sum() > 40:
-        rows, columns = np.nonzero(sample.on_tool > 0.5)
-        assert len(rows), "a change that nothing says is wrong"
-        far = [np.hypot(*(np.argwhere(changed) - (r, c)).T).min() for r, c in zip(rows[::7], columns[::7], strict=True)]
-        assert max(far) < 30
-    else:
-        assert sample.on_tool.sum() < 400
+def test_a_corrupted_instrument_is_another_one() -> None:
+    scene = np.full((192, 192, 3), 0.3, np.float32)
+    changed = 0
+    for seed in range(30):
+        worn = _worn()
+        before = worn.whole
+        after = corrupt_tool(np.random.default_rng(seed), worn, scene).whole
+        assert np.array_equal(worn.whole, before), "what is sound stays so"
+        assert after[..., 3].min() > -1e-5
+        assert after[..., 3].max() < 1 + 1e-5
+        far = np.abs(after - before).max(axis=2) > 0.1
+        changed += far.sum() > 20
+        assert not far[:40].any(), "far from the instrument nothing changes"
+    assert changed > 22
 
 
 @pytest.mark.parametrize("seed", range(8))
-def test_what_is_put_on_the_tissue_is_marked_and_lies_behind_the_instrument(seed: int) -> None:
-    rng, sample = np.random.default_rng(seed), _sample()
-    before = sample.picture.copy()
-    corrupt_tissue(rng, sample)
-    changed = np.abs(sample.picture - before).max(axis=2) > 0.15
-    assert not changed[90:102, 4:116].any()
-    assert not sample.on_tool.any()
-    assert np.mean(sample.on_tissue[changed] > 0.5) > 0.7 or changed.sum() < 150  # the rest is its shadow
+def test_what_is_put_on_the_tissue_is_where_it_says(seed: int) -> None:
+    albedo, height = np.full((192, 192, 4), 90, np.uint8), np.zeros((192, 192), np.float32)
+    colours, relief, where = corrupt_tissue(np.random.default_rng(seed), albedo, height, np.ones_like(height, np.bool_))
+    assert (albedo == 90).all()
+    assert where.max() > 0.9
+    brighter = (colours[..., :3].astype(int) > 95).any(axis=2)
+    assert where[brighter].min(initial=1) > 0
+    assert np.isfinite(relief).all()
 
 
-def test_unrest_is_no_anomaly() -> None:
-    sample = _sample()
-    for seed in range(6):
-        unsettle(np.random.default_rng(seed), sample)
-    assert not sample.on_tool.any()
-    assert not sample.on_tissue.any()
-    assert np.abs(sample.picture - _sample().picture).max() > 0.2
+def _scene() -> Scene:
+    script = Script((Use("grasper", -9, 99, 0.4, (0.0, 0.0), 0.0, 0.08),), sway=0.0, breath=0.0)
+    return Scene(2, script, (180, 320))
 
 
-def test_a_batch_is_a_function_of_its_number() -> None:
-    frames = render(LEARNING, 1)
-    assert {name: array.shape for name, array in frames.items()} == {n: (1, *SIZE, c) for n, c in PLANES.items()}
-    batches = Batches(frames, 4, 3)
-    pictures, truth = batches.one(5)
-    assert pictures.shape == (2, 320, 320, 3), "each third batch has larger pictures"
-    assert truth.shape == (2, len(CHANNELS), 40, 40)
-    pictures, truth = batches.one(4)
-    assert pictures.shape == (4, 160, 160, 3)
-    assert truth.shape == (4, len(CHANNELS), 20, 20)
+def test_one_of_a_pair_is_the_frame_as_it_is() -> None:
+    scene = _scene()
+    picture, label, _ = scene.frame(3)
+    for seed in range(5):
+        pair = scene.pair(3, np.random.default_rng(seed))
+        assert np.abs(pair.sound.astype(int) - picture).mean() < 1
+        assert np.mean(pair.label == label) > 0.99
+
+
+def test_what_is_wrong_is_where_the_pictures_differ() -> None:
+    scene, seen = _scene(), set()
+    for seed in range(12):
+        pair = scene.pair(3, np.random.default_rng(seed))
+        differs = np.abs(pair.sound.astype(int) - pair.odd).max(axis=2) > 255 * FAINT
+        near = cv2.dilate(differs.astype(np.uint8), np.ones((31, 31), np.uint8)) > 0
+        assert (pair.wrong[differs] != NONE).all()
+        assert near[pair.wrong != NONE].all()
+        seen |= set(np.unique(pair.wrong).tolist())
+    assert {NONE, ON_TOOL, ON_TISSUE} <= seen
+
+
+def test_what_it_learns_from_is_a_function_of_the_seed_and_the_number() -> None:
+    frames = render(LEARNING)
+    assert {name: array.shape for name, array in frames.items()} == {n: (FRAMES * EACH, *s) for n, s in PLANES.items()}
+    batches = Batches(frames, 4, 3, easy=2, small=2)
+    pictures, planes = batches.one(1)
+    assert pictures.shape == (10, SMALL, SMALL, 3), "smaller ones first, and as many more"
+    pictures, planes = batches.one(4)
+    assert pictures.shape == (4, CROP, CROP, 3)
+    truth, classes = truths(planes)
+    assert truth.shape == (4, len(CHANNELS), CROP // STRIDE, CROP // STRIDE)
     assert set(np.unique(truth)) <= {-1.0, 0.0, 1.0}
+    assert (truth[::2, :2] != 1).all(), "the first of each pair is sound"
+    assert (truth[1::2, :2] == 1).any()
+    assert (classes[truth[:, :2].max(axis=1) == 1] == -1).all()
     again = batches.one(4)
     assert np.array_equal(pictures, again[0])
-    assert np.array_equal(truth, again[1])
+    assert np.array_equal(planes, again[1])
     assert not np.array_equal(pictures, batches.one(6)[0])
 
 
-def test_the_bare_scene_differs_only_by_the_instruments() -> None:
-    script = Script((Use("grasper", -9, 99, 0.4, (0.0, 0.0), 0.0, 0.08),), sway=0.0, breath=0.0)
-    scene = Scene(2, script, (180, 320))
-    picture, label, _ = scene.frame(3)
-    bare = scene.bare(3)
-    changed = np.abs(picture.astype(int) - bare).max(axis=2) > 8
-    assert changed[label >= SHAFT].mean() > 0.8
-    assert np.array_equal(scene.frame(3)[0], picture)
+def test_at_first_what_is_wrong_is_plain_to_see() -> None:
+    frames = render(LEARNING + 1)
+    shares = []
+    for number in (0, 1000):
+        _, planes = Batches(frames, 64, 3, easy=1000, small=0).one(number)
+        shares.append(np.isin(planes[1::2, ..., 1], (ON_TOOL, ON_TISSUE)).any(axis=(1, 2)).mean())
+    assert shares[0] < shares[1]
 
 
 @pytest.mark.parametrize("kind", [None, "residue", "gauze"])
