@@ -1,31 +1,36 @@
-"""What the monitor costs: `python -m reference.drift cost`. The reference device runs with and without it, in turns; each process's
-CPU time is the kernel's, in ns. A busy machine inflates all of them: compare the two, on a quiet one."""
+"""What the monitor costs: `python -m reference.drift cost`. On one device it runs for half a second and is held for half a second,
+turn about, as a virtual machine's speed drifts by more than what is asked for. How long each frame took is in its record."""
 
+import math
+import os
 import signal
 import tempfile
+from functools import cached_property
 from pathlib import Path
-from statistics import mean, stdev
+from statistics import median
 from typing import Any
 
 import yaml
 
+from inframe.bench.turns import STEPS, WHOLE, Turn, pairs
 from inframe.core.yamlfile import read_device
 from inframe.device import Running
 from inframe.pipeline.board import Count
+from inframe.pipeline.record import RecordReader, Shown, fields_of
+from inframe.pipeline.ring import RingReader
 from inframe.resolve import resolve
 
 DEVICE = Path("src/inframe/reference_device/device.yaml").absolute()
-PATH = ("capture.endoscope", "worker.worker", "display")
 WARM_FRAMES = 90
+TURN_FRAMES = 15
 
 
-def _write(folder: Path, *, monitored: bool) -> Path:
+def _write(folder: Path) -> Path:
     values = yaml.safe_load(DEVICE.read_text("utf-8"))
     values["streams"]["endoscope"] |= {"path": str(DEVICE.parent / "procedure.mp4"), "loop": True}
     values["models"]["anatomy"] |= {name: str(DEVICE.parent / file) for name, file in _FILES.items()}
     values |= {"trail": {"folder": str(folder / "trail")}}
-    if monitored:
-        values["monitor"] = {"folder": str(folder / "monitor"), "least_s": 1}
+    values["monitor"] = {"folder": str(folder / "monitor"), "least_s": 1}
     path = folder / "device.yaml"
     path.write_text(yaml.safe_dump(values), "utf-8")
     return path
@@ -34,74 +39,87 @@ def _write(folder: Path, *, monitored: bool) -> Path:
 _FILES = {"file": "anatomy.onnx", "labels": "labels.txt"}
 
 
-def _cpu_ns(pid: int | None) -> int:
+def _cpu_ns(pid: int) -> int:
     return int(Path(f"/proc/{pid}/schedstat").read_text().split()[0])
 
 
-def _memory(pid: int | None) -> dict[str, float]:
+def _memory(pid: int) -> dict[str, float]:
     rollup = Path(f"/proc/{pid}/smaps_rollup").read_text().splitlines()
     known = {line.split(":")[0]: int(line.split()[1]) / 1024 for line in rollup[1:]}
     return {name: round(known[name], 1) for name in ("Rss", "Pss")}
 
 
-def measure(seconds: float, *, monitored: bool) -> dict[str, Any]:
-    """us of CPU a frame for each process of the frame path; of the monitor the share of a core, and MB."""
-    with tempfile.TemporaryDirectory() as name:
-        path = _write(Path(name), monitored=monitored)
-        with Running(resolve(read_device(path), path), path) as running:
-            display = running.board.row("display")
-            names = [*PATH, *(["monitor"] if monitored else [])]
+class _Turns:
+    """One device, whose monitor runs or is held."""
 
-            def until(frames: int) -> None:
-                while display.get(Count.FRAMES) < frames:
-                    running.step()
-                    signal.sigtimedwait([], 0.005)
+    def __init__(self, running: Running) -> None:
+        self._running, self._display = running, running.board.row("display")
+        self._records = RecordReader(RingReader(running.shared["records.read"]), fields_of(running.device))
+        self.turns: list[Turn] = []
+        self.records: list[Shown] = []
 
-            until(WARM_FRAMES)
-            while monitored and running.board.row("monitor").get(Count.FRAMES) < 10:
-                until(display.get(Count.FRAMES) + 1)
-            before = {one: _cpu_ns(running.supervisor.pid(one)) for one in names}
-            first, began = display.get(Count.FRAMES), running.clock.now()
-            until(first + int(seconds * 30))
-            frames, took = display.get(Count.FRAMES) - first, running.clock.now() - began
-            used = {one: _cpu_ns(running.supervisor.pid(one)) - before[one] for one in names}
-            report: dict[str, Any] = {one: round(used[one] / frames / 1000, 1) for one in PATH}
-            if monitored:
-                report |= {"monitor_percent": round(100 * used["monitor"] / took, 2)}
-                report |= _memory(running.supervisor.pid("monitor"))
-            return report
+    @cached_property
+    def _pid(self) -> int:
+        """Once it has been started."""
+        found = self._running.supervisor.pid("monitor")
+        if found is None:
+            raise RuntimeError("the monitor has not been started")
+        return found
+
+    def until(self, frames: int) -> None:
+        """Until so many more are shown."""
+        last = self._display.get(Count.FRAMES) + frames
+        while self._display.get(Count.FRAMES) < last:
+            self._running.step()
+            self.records += self._records.take()
+            signal.sigtimedwait([], 0.005)
+
+    def turn(self, *, monitored: bool) -> float:
+        """What the monitor takes of a core, %."""
+        pid = self._pid
+        os.kill(pid, signal.SIGCONT if monitored else signal.SIGSTOP)
+        before, began = _cpu_ns(pid), self._running.clock.now()
+        self.until(TURN_FRAMES)
+        self.turns.append((began, self._running.clock.now(), monitored))
+        return 100 * (_cpu_ns(pid) - before) / (self.turns[-1][1] - began)
+
+    def memory(self) -> dict[str, float]:
+        """MB of the monitor."""
+        return _memory(self._pid)
 
 
 BAR_US, BAR_PERCENT, BAR_MB = 20.0, 3.0, 60.0
 
 
-def cost(seconds: float = 15, rounds: int = 5) -> dict[str, Any]:
-    """Rounds of both, one after the other, and what each round differs by; prints each figure with its bar."""
-    both: dict[bool, list[dict[str, Any]]] = {False: [], True: []}
-    for _ in range(rounds):
-        for monitored in (False, True):
-            both[monitored].append(measure(seconds, monitored=monitored))
-            print("with" if monitored else "without", both[monitored][-1], flush=True)
-    pairs = list(zip(both[False], both[True], strict=True))
-    more = {one: _interval([with_[one] - without[one] for without, with_ in pairs]) for one in PATH}
-    for one, figures in more.items():
-        _say(f"{one}: more us a frame with the monitor", figures, BAR_US)
-    for name, what, bar in (
-        ("monitor_percent", "monitor: % of a core at 30 fps", BAR_PERCENT),
-        ("Rss", "monitor: MB resident", BAR_MB),
-        ("Pss", "monitor: MB, shared pages in part", BAR_MB),
-    ):
-        _say(what, _interval([row[name] for row in both[True]]), bar)
-    return {"without": both[False], "with": both[True], "more_us": more}
+def cost(count: int = 200) -> dict[str, Any]:
+    """So many pairs of turns, and by how much longer frames took in the one with the monitor; then ten seconds of the monitor as it
+    runs. Prints each figure with its bar."""
+    with tempfile.TemporaryDirectory() as name:
+        path = _write(Path(name))
+        with Running(resolve(read_device(path), path), path) as running:
+            turns = _Turns(running)
+            turns.until(WARM_FRAMES)
+            while running.board.row("monitor").get(Count.FRAMES) < 10:
+                turns.until(1)
+            for _ in range(count):
+                turns.turn(monitored=False)
+                turns.turn(monitored=True)
+            found = pairs(turns.turns, turns.records)
+            percent, memory = [turns.turn(monitored=True) for _ in range(20)], turns.memory()
+    longer = {step: _interval([1000 * one[step] for one in found if step in one]) for step in (*STEPS, WHOLE)}
+    for step, figures in longer.items():
+        _say(f"{step}: us longer with the monitor, {len(found)} pairs", figures, BAR_US)
+    _say("monitor: % of a core at 30 fps", _interval(percent), BAR_PERCENT)
+    for kind, mb in memory.items():
+        _say(f"monitor: MB, {kind}", (mb, mb, mb), BAR_MB)
+    return {"longer_us": longer, "monitor_percent": percent, "memory_mb": memory}
 
 
 def _interval(values: list[float]) -> tuple[float, float, float]:
-    """The mean and its 95 % interval, by Student's t for five rounds."""
-    half = STUDENT * stdev(values) / len(values) ** 0.5
-    return round(mean(values), 2), round(mean(values) - half, 2), round(mean(values) + half, 2)
-
-
-STUDENT = 2.776
+    """The median and its 95 % interval: order statistics, no distribution is assumed."""
+    ranked = sorted(values)
+    rank = int((len(ranked) - 1.96 * math.sqrt(len(ranked))) / 2)
+    return round(median(ranked), 2), round(ranked[rank], 2), round(ranked[-1 - rank], 2)
 
 
 def _say(what: str, figures: tuple[float, float, float], bar: float) -> None:
