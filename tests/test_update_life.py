@@ -58,12 +58,12 @@ class Form:
     threshold: float
     """Of the model that fails where it is darker."""
     products: int
-    """Of the slow one: its limit is 60 ms, and a fast core takes some 20 for each."""
+    """Of the slow one: its limit is 60 ms, and a core takes 9 to 20 for each."""
     every: int
     """The crashing one's runs."""
 
 
-FORM = Form(lives.reference, 0.35, 5, 1000) if FULL else Form(lives.tiny, 180.0, 6, 75)
+FORM = Form(lives.reference, 0.35, 9, 1000) if FULL else Form(lives.tiny, 180.0, 10, 75)
 WINDOW = 95 if FULL else 12
 """Frames on trial, after which a procedure counts as one."""
 CRASHES = partial(lives.crashing, every=FORM.every)
