@@ -81,7 +81,7 @@ def test_alerts_flash_as_their_priority_asks(visit: Visit, open_stand: Stand) ->
         moments = [moment for moment, lit in seen[name] if lit]
         hz = 1000 * (len(moments) - 1) / (moments[-1] - moments[0])
         assert low <= hz <= high, (name, hz)
-    assert "low" not in seen
+    assert all(lit for _, lit in seen.get("low", []))  # lit when it comes, which may be seen, and never out
     assert visit.page.locator("#alerts li.lit[data-priority=low]").count() == 1
     colours = visit.page.evaluate(
         "[...document.querySelectorAll('#alerts li')].map(li => li.style.getPropertyValue('--paper'))"
