@@ -264,6 +264,15 @@ def test_results_that_come_early_are_shown_at_once_and_rehearsed_for_from_then_o
     assert {world.rehearsed[seq] for seq in range(12, 21)} == {6 * NS_PER_MS - loop.REHEARSED_NS}
 
 
+def test_nothing_is_rehearsed_so_late_that_the_picture_could_have_to_wait() -> None:
+    until = 33 * NS_PER_MS - DRAW_NS
+    for lag, is_rehearsed in ((until - DRAW_NS, True), (until - DRAW_NS // 4, False)):
+        world = World(device(), look_ns=SOON, rehearsal_ns=lambda _seq: NS_PER_MS // 4)
+        world.run(steady(world, 20, lag))
+        assert bool(world.rehearsed) is is_rehearsed
+        assert {latency for _, _, latency in world.shown[2:]} == {lag + world.draw_ns}
+
+
 def test_a_rehearsal_that_once_took_longer_than_there_is_time_is_left_out_and_tried_again() -> None:
     world = World(device(), look_ns=SOON, rehearsal_ns=lambda seq: 20 * NS_PER_MS if seq == 2 else NS_PER_MS)
     world.run(steady(world, 60))

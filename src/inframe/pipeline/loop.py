@@ -335,7 +335,7 @@ class ModelResults:
         ]
         is_awaited = bool(missing)
         if missing and self.redraw is not None:
-            missing = self._rehearse(frame, missing, self.redraw)
+            missing = self._rehearse(frame, missing, self.redraw, until_ns - DRAW_NS)
         while missing and self.wait(until_ns):
             missing = [name for name in missing if self._lacks(name, seq)]
         if is_awaited and not missing:
@@ -345,14 +345,14 @@ class ModelResults:
                 self._lacks(name, seq)
         return {name: self._said(name, seq, is_due) for name, is_due in asked.items()}
 
-    def _rehearse(self, frame: Frame, missing: list[str], redraw: Callable[[Frame], None]) -> list[str]:
+    def _rehearse(self, frame: Frame, missing: list[str], redraw: Callable[[Frame], None], latest_ns: int) -> list[str]:
         """Shortly before all are expected to have spoken: do with the last frame's results what will be done with this one's. What
-        has not run for ten milliseconds has left the caches, the more so if another process had the core meanwhile. Returns who
-        is missing still."""
+        has not run for ten milliseconds has left the caches, the more so if another process had the core meanwhile. Not begun after
+        `latest_ns`: even one that takes as long as a picture may ends before that must begin. Returns who is missing still."""
         begin_ns = frame.captured_ns + self._lag_ns - REHEARSED_NS - self._rehearsal_ns
         if self.clock.now() >= begin_ns:  # no time; what once took too long is tried again some day
             self._rehearsal_ns -= self._rehearsal_ns // FORGET
-        while missing and self.clock.now() < begin_ns:
+        while missing and self.clock.now() < begin_ns <= latest_ns:
             if not self.wait(begin_ns):
                 for name, known in self._known.items():
                     results_ring.read_newest(self.rings[name], name, len(self.plan.labels[name]), known.seq)
