@@ -178,7 +178,9 @@ def test_files_that_are_not_there(inframe: Inframe, tmp_path: Path) -> None:
         line = refused(inframe(command, tmp_path / "no.yaml"))
         assert line == f"{tmp_path}/no.yaml: file: found No such file or directory, expected a readable device file"
     assert refused(inframe("check")) == "inframe check: DEVICE: found nothing, expected a device file, or --schema"
-    assert refused(inframe("chaos", "--only", "x")).startswith("inframe chaos: --only: found x, expected of: ")
+    assert refused(inframe("chaos", "--only", "x")).startswith(
+        "inframe chaos: --only: found x, expected one or more of: "
+    )
 
 
 # --- reports as JSON -------------------------------------------------------------------------------------------------

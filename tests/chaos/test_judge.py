@@ -212,7 +212,8 @@ def test_everything_that_must_be_broken_is() -> None:
 
 def test_a_fault_that_nobody_knows_is_refused_before_anything_is_broken() -> None:
     with pytest.raises(
-        ConfigError, match=re.escape("inframe chaos: --only: found nonsense, other, expected of: worker_killed, ")
+        ConfigError,
+        match=re.escape("inframe chaos: --only: found nonsense, other, expected one or more of: worker_killed, "),
     ):
         break_and_show(Console(quiet=True), ["other", "worker_killed", "nonsense"])
 

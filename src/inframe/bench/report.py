@@ -57,7 +57,7 @@ def measure_and_show(out: Console, seconds: float, only: list[str] | None = None
     """Run for about `seconds`, print the table, return the report."""
     known = (*PHASES, SENSORS)
     if unknown := set(only or ()) - set(known):
-        raise ConfigError("inframe bench", "--only", ", ".join(sorted(unknown)), f"of: {', '.join(known)}")
+        raise ConfigError("inframe bench", "--only", ", ".join(sorted(unknown)), f"one or more of: {', '.join(known)}")
     with Progress(console=out, transient=True) as progress:
         task = progress.add_task("starting", total=seconds)
         began = time.monotonic()

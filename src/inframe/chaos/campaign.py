@@ -68,7 +68,7 @@ def break_and_show(out: Console, only: list[str] | None) -> dict[str, Any]:
     unknown = set(only or ()) - {fault.name for fault in every}
     if unknown:
         raise ConfigError(
-            "inframe chaos", "--only", ", ".join(sorted(unknown)), "of: " + ", ".join(f.name for f in every)
+            "inframe chaos", "--only", ", ".join(sorted(unknown)), "one or more of: " + ", ".join(f.name for f in every)
         )
     with Progress(console=out, transient=True) as progress:
         task = progress.add_task("starting", total=len(chosen))
