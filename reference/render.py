@@ -14,8 +14,8 @@ from numpy.typing import NDArray
 
 from reference.anomaly.channels import SIZE as ANOMALY_SIZE
 from reference.anomaly.channels import STRIDE
-from reference.anomaly.data import DIRTY
 from reference.anomaly.pairs import Scene
+from reference.anomaly.parts import DIRTY
 from reference.anomaly.watch import EVERY
 from reference.scene import CLASSES
 from reference.scene.litter import FOREIGN

@@ -6,11 +6,12 @@ import cv2
 import numpy as np
 from numpy.typing import NDArray
 
+from reference.anomaly.closeup import Places, place
 from reference.anomaly.corrupt import Layer, Worn, corrupt_tissue, corrupt_tool, over
 from reference.anomaly.scripts import visits
 from reference.anomaly.shapes import Colours, Plane, peak
 from reference.scene import Procedure, instruments
-from reference.scene.classes import BACKGROUND
+from reference.scene.classes import BACKGROUND, SHAFT
 from reference.scene.instruments import Instrument, Pose
 from reference.scene.kinds import build
 from reference.scene.optics import light
@@ -18,10 +19,12 @@ from reference.scene.procedure import Aim
 from reference.scene.script import HAZE, Script, Use
 
 RENDER = (360, 640)
+WIDEST = 0.095  # scene units: of shafts in pictures for close-ups
 FAINT = 0.08  # a change smaller than this share of full scale is not one that a model could be asked to see
 FEW = 25  # pixels: neither is one of fewer
 NONE, ON_TOOL, ON_TISSUE, EITHER = 0, 1, 2, 255  # what is wrong with a pixel of the corrupted frame
-ODDS = {"tool": 0.65, "second": 0.25, "tissue": 0.5}
+ODDS = {"tool": 0.65, "second": 0.25, "tissue": 0.8}
+THINGS = 4  # at most, that do not belong on the tissue
 Picture = NDArray[np.uint8]
 
 
@@ -34,6 +37,8 @@ class Pair:
     label: Picture
     wrong: Picture  # NONE, ON_TOOL, ON_TISSUE, EITHER
     haze: Picture  # 0..255: how much is on the lens
+    places: Places  # of the instruments whose hinge is seen
+    hidden: Places  # of those where something is in front of it
 
 
 @dataclass
@@ -52,6 +57,14 @@ class _Making:
         self.thing = self.thing * (1 - layers[1][..., 3])
 
 
+def _nearer(rng: np.random.Generator, use: Use, tool: Instrument, closer: float) -> Use:
+    """The same visit, so much closer to the camera, its hinge somewhere in the middle."""
+    radius = min(closer * use.radius, WIDEST)
+    back = radius * tool.hinge * np.array([np.cos(use.side), np.sin(use.side)])
+    x, y = rng.uniform((-0.45, -0.25), (0.45, 0.25)) - back
+    return replace(use, radius=radius, target=(float(x), float(y)), roam=0.0, holds=use.holds and rng.random() < 0.3)
+
+
 class Scene(Procedure):
     """A procedure that says how much is on the lens where, and shows itself as it is beside what could be wrong with it."""
 
@@ -64,10 +77,16 @@ class Scene(Procedure):
         return np.asarray(covered, np.float32)
 
     def equip(self, rng: np.random.Generator, t: float) -> None:
-        """Other instruments, at work at time ``t``: a new tissue costs ten times as much as they do."""
+        """Other instruments, at work at time ``t``: a new tissue costs ten times as much as they do.
+
+        In a picture smaller than RENDER they are as many pixels wide as there, and their hinges are in sight.
+        """
         uses = visits(rng, t)
-        self.script = replace(self.script, uses=uses)
         self.tools = [build(use.kind, rng) for use in uses]
+        closer = RENDER[0] / self.size[0]
+        if closer > 1:
+            uses = tuple(_nearer(rng, use, tool, closer) for use, tool in zip(uses, self.tools, strict=True))
+        self.script = replace(self.script, uses=uses)
         self._flips = rng.choice([-1.0, 1.0], len(uses))
         self._tapers = rng.uniform(0.0, 0.9, len(uses))
 
@@ -86,7 +105,19 @@ class Scene(Procedure):
             for picture in made.pictures
         )
         label[self._lens.view < 0.5] = BACKGROUND
-        return Pair(sound_, odd, label, self._wrong(made, sound_, odd), (255 * self.haze(strengths)).astype(np.uint8))
+        wrong, haze = self._wrong(made, sound_, odd), (255 * self.haze(strengths)).astype(np.uint8)
+        return Pair(sound_, odd, label, wrong, haze, *self._places(t, aim, label))
+
+    def _places(self, t: float, aim: Aim, label: Picture) -> tuple[Places, Places]:
+        """Of the instruments whose hinge is in the picture: where it is seen, and where it is not."""
+        height, width = self.size
+        empty = np.empty((0, 5), np.float32)
+        rows = [place(tool, self._pose(n, t, aim), self.size) for n, tool in enumerate(self.tools)]
+        rows = [row for row in rows if (row[0, :2] >= 0).all() and (row[0, :2] < (width, height)).all()]
+        seen = [label[int(y), int(x)] >= SHAFT for ((x, y, *_),) in rows]
+        both = ([row for row, one in zip(rows, seen, strict=True) if one == wanted] for wanted in (True, False))
+        places, hidden = (np.concatenate([empty, *some]) for some in both)
+        return places, hidden
 
     def _tissue(self, rng: np.random.Generator, t: float, aim: Aim) -> tuple[_Making, Picture]:
         canvas, border = self._canvas, cv2.BORDER_REFLECT
@@ -97,8 +128,10 @@ class Scene(Procedure):
         grid = (self._x, self._y)
         plain = light(self._lamp, albedo, height, grid, canvas.scale).transpose(1, 2, 0)
         thing, other = np.zeros_like(height), plain
-        if rng.random() < ODDS["tissue"]:
-            albedo, height, thing = corrupt_tissue(rng, albedo, height, self._lens.view > 0.5)
+        if rng.random() < ODDS["tissue"] * (self.size[0] / RENDER[0]) ** 2:
+            for _ in range(int(rng.integers(1, THINGS + 1))):
+                albedo, height, one = corrupt_tissue(rng, albedo, height, self._lens.view > 0.5)
+                thing = np.maximum(thing, one)
             other = light(self._lamp, albedo, height, grid, canvas.scale).transpose(1, 2, 0)
         clear = np.zeros_like(height)
         pictures = [np.ascontiguousarray(plain), np.ascontiguousarray(other).copy()]

@@ -4,132 +4,162 @@ import argparse
 import json
 import time
 from collections import deque
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from copy import deepcopy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
+from typing import Any
 
 import cv2
 import numpy as np
 import torch
 from numpy.typing import NDArray
 from torch import Tensor, nn
-from torch.nn import functional
 
-from reference.anomaly.channels import CHANNELS, SIZE
-from reference.anomaly.data import Batches, Frames, build, normalised, truths
-from reference.anomaly.model import Anomaly
+from reference.anomaly import ends, parts
+from reference.anomaly.channels import CHANNELS, MEAN, SIZE, STD
+from reference.anomaly.data import Frames, build, normalised
+from reference.anomaly.losses import close_losses, whole_losses
+from reference.anomaly.model import Anomaly, Close, Whole
 from reference.anomaly.scripts import LEARNING
 from reference.quantise import CALIBRATION, to_int8
-from reference.train import follow, has_bfloat16, keep_memory, normalise, weights
+from reference.train import follow, has_bfloat16, keep_memory, weights
 
-HARD = 0.01  # share of the cells: the worst of those that show nothing odd
-WEIGHT = (0.1, 1.0)  # what they count at last, by channel: on instruments, sound and odd are too alike for more
-AHEAD = 3  # batches made while the network learns
-CLASSES = 0.5  # what telling shafts, tips and tissue apart counts
-Batch = tuple[NDArray[np.uint8], NDArray[np.uint8]]
+AHEAD = 3  # batches made while a network learns
+Batch = tuple[NDArray[Any], ...]
+
+
+@dataclass(frozen=True)
+class Learning:
+    """How one of the two networks learns."""
+
+    steps: int
+    batch: int
+    easy: int  # steps until what is hard to see is asked for, too
+    hard: float  # what the worst of what is sound counts at last
+    rate: float = 1.5e-3
+    warm: int = 300  # steps in which the rate rises to that
+    settle: float = 0.95  # share of the steps, the last ones, in which it falls to nothing
+
+    def rate_at(self, step: int) -> float:
+        """Share of the full learning rate: up, even, down."""
+        return min((step + 1) / self.warm, (self.steps - step) / (self.settle * self.steps), 1.0)
 
 
 @dataclass(frozen=True)
 class Plan:
-    procedures: int = 2000
-    steps: int = 20000
-    batch: int = 32
-    easy: int = 6000  # steps until what is hard to see is asked for, too
+    procedures: int = 1200
+    whole: Learning = Learning(steps=16000, batch=32, easy=5000, hard=1.0)
+    close: Learning = Learning(steps=9000, batch=128, easy=2500, hard=0.5)
     small: int = 4000  # steps with small pictures
-    rate: float = 1.5e-3
-    warm: int = 300  # steps in which the rate rises to that
-    settle: float = 0.95  # share of the steps, the last ones, in which it falls to nothing
     seed: int = 11
 
+    def of(self, whole: int, close: int) -> "Plan":
+        """The same with other numbers of steps."""
+        return replace(self, whole=replace(self.whole, steps=whole), close=replace(self.close, steps=close))
 
-SMOKE = Plan(procedures=2, steps=3, batch=4)
+
+SMOKE = Plan(
+    procedures=2,
+    whole=Learning(steps=3, batch=4, easy=1, hard=1.0),
+    close=Learning(steps=3, batch=4, easy=1, hard=1.0),
+    small=1,
+)
 
 
-def _ahead(source: Batches, steps: int) -> Iterator[Batch]:
+def _ahead(one: Callable[[int], Batch], steps: int) -> Iterator[Batch]:
     """The batches in order, made by a thread."""
     with ThreadPoolExecutor(1) as thread:
         due: deque[Future[Batch]] = deque()
         for number in range(steps + AHEAD):
             if number < steps:
-                due.append(thread.submit(source.one, number))
+                due.append(thread.submit(one, number))
             if number >= AHEAD:
                 yield due.popleft().result()
 
 
-def _regions(each: Tensor, where: Tensor, most: bool) -> Tensor:
-    """(channels,): the mean over pictures of the mean over these cells and of that over a third of them, the most or the least.
+class Curve:
+    """Smoothed losses by step, printed as they come."""
 
-    In each picture what is odd counts as much, be it two cells or a hundred; and where one part of it gives it away, the rest
-    may look as sound as it does.
-    """
-    each, where = each.flatten(2), where.flatten(2)
-    many = where.sum(dim=2)
-    few = torch.ceil(many / 3)
-    ranks = each.masked_fill(where == 0, -torch.inf if most else torch.inf).sort(dim=2, descending=most).values
-    third = ranks.masked_fill(torch.arange(each.shape[2]) >= few[..., None], 0.0).sum(dim=2) / few.clamp(min=1)
-    mean = (each * where).sum(dim=2) / many.clamp(min=1)
-    return 0.5 * (mean + third).sum(dim=0) / (many > 0).sum(dim=0).clamp(min=1)
+    def __init__(self, name: str, steps: int) -> None:
+        self.name, self.steps, self.points = name, steps, list[tuple[int, list[float]]]()
+        self._smooth: NDArray[np.float32] = np.zeros(1, np.float32)
+        self._started = time.monotonic()
 
-
-def losses_of(logits: Tensor, truth: Tensor, hard: Tensor) -> Tensor:
-    """Cross-entropy by channel, (3,), of pairs: what is odd, the same cells of its sound twin, and all that is sound.
-
-    The twins' cells count as much as what is odd. Among all cells few are odd and few are instruments: without the twins it is
-    enough to say of every instrument that it is odd. The worst of what is sound counts ``hard`` times more, but not from
-    the start: it is what looks a little odd, and nothing would be learned of what does. What is on the lens is no matter of
-    few cells: there a plain mean it is.
-    """
-    each = functional.binary_cross_entropy_with_logits(logits, truth.clamp(min=0), reduction="none")
-    odd = (truth[1::2, :2] == 1).float()
-    missed, twins = _regions(each[1::2, :2], odd, most=False), _regions(each[::2, :2], odd, most=True)
-    plain = (each * (truth == 0))[:, :2].transpose(0, 1).flatten(1)
-    worst = plain.topk(int(HARD * plain.shape[1]), dim=1).values
-    lens = (each[:, 2] * (truth[:, 2] >= 0)).mean()
-    return torch.cat([missed + twins + plain.mean(dim=1) + hard * worst.mean(dim=1), lens[None]])
+    def add(self, step: int, losses: NDArray[np.float32]) -> None:
+        self._smooth = self._smooth + (losses - self._smooth) * max(0.03, 1 / (step + 1))
+        if step % 100 == 0:
+            self.points.append((step, self._smooth.tolist()))
+            spent = time.monotonic() - self._started
+            print(f"{self.name} {step}/{self.steps}  losses {self._smooth.round(3)}  {spent:.0f} s", flush=True)
 
 
-def rate_at(plan: Plan, step: int) -> float:
-    """Share of the full learning rate: up, even, down."""
-    return min((step + 1) / plan.warm, (plan.steps - step) / (plan.settle * plan.steps), 1.0)
-
-
-def train(plan: Plan, source: Batches) -> tuple[Anomaly, list[tuple[int, list[float]]]]:
-    """The model with averaged weights, and its smoothed losses (by channel, and of the classes) every 100 steps."""
-    torch.manual_seed(plan.seed)
-    model = Anomaly().to(memory_format=torch.channels_last)
-    mean: Anomaly = deepcopy(model).eval()
+def learn(
+    model: nn.Module,
+    plan: Learning,
+    source: Callable[[int], Batch],
+    losses_of: Callable[[nn.Module, Batch, float], Tensor],
+) -> tuple[nn.Module, Curve]:
+    """The network with averaged weights, and its smoothed losses every 100 steps."""
+    where = "cuda" if torch.cuda.is_available() else "cpu"
+    model = model.to(where, memory_format=torch.channels_last)
+    mean = deepcopy(model).eval()
     averaged, trained = weights(mean), weights(model)
     optimiser = torch.optim.AdamW(model.parameters(), lr=plan.rate, weight_decay=0.02, fused=True)
-    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, lambda step: rate_at(plan, step))
-    started, smooth, curve, halved = time.monotonic(), np.zeros(len(CHANNELS) + 1), [], has_bfloat16()
-    for step, (pictures, planes) in enumerate(_ahead(source, plan.steps)):
-        truth, classes = truths(planes)
-        with torch.autocast("cpu", dtype=torch.bfloat16, enabled=halved):
-            logits, guessed = model.learning(normalise(pictures))
-        hard = step / plan.steps * torch.tensor(WEIGHT)
-        losses = losses_of(logits.float(), torch.from_numpy(truth), hard)
-        known = functional.cross_entropy(guessed.float(), torch.from_numpy(classes), ignore_index=-1)
+    schedule = torch.optim.lr_scheduler.LambdaLR(optimiser, plan.rate_at)
+    halved = where == "cuda" or has_bfloat16()
+    curve = Curve(type(model).__name__.lower(), plan.steps)
+    for step, batch in enumerate(_ahead(source, plan.steps)):
+        with torch.autocast(where, dtype=torch.bfloat16, enabled=halved):
+            losses = losses_of(model, batch, plan.hard * step / plan.steps)
         optimiser.zero_grad(set_to_none=True)
-        (losses.sum() + CLASSES * known).backward()
+        losses.sum().backward()
         optimiser.step()
         schedule.step()
         follow(averaged, trained, step)
-        smooth += (np.append(losses.detach().numpy(), known.item()) - smooth) * max(0.01, 1 / (step + 1))
-        if step % 100 == 0:
-            curve.append((step, smooth.tolist()))
-            spent = time.monotonic() - started
-            print(f"step {step}/{plan.steps}  losses {smooth.round(3)}  {spent:.0f} s", flush=True)
-    return mean, curve
+        if step % 10 == 0 or step < 100:
+            curve.add(step, losses.detach().cpu().numpy())
+    return mean.cpu(), curve
+
+
+def _image(pictures: NDArray[np.uint8], model: nn.Module) -> Tensor:
+    """RGB uint8 (n, h, w, 3) -> what the network takes, (n, 3, h, w), where the network is."""
+    where = next(model.parameters()).device
+    scaled = torch.from_numpy(pictures).to(where).float() / 255
+    mean, std = (torch.tensor(some, device=where) for some in (MEAN, STD))
+    return ((scaled - mean) / std).permute(0, 3, 1, 2)
+
+
+def _parts(source: parts.Batches, number: int) -> Batch:
+    pictures, planes, places = source.one(number)
+    return pictures, parts.truths(planes), places
+
+
+def _whole(model: nn.Module, batch: Batch, hard: float) -> Tensor:
+    pictures, truth, places = batch
+    said = model(_image(pictures, model)).float()
+    return whole_losses(said, torch.from_numpy(truth).to(said.device), places, hard)
+
+
+def _ends(source: ends.Batches, number: int) -> Batch:
+    pictures, wrong = source.one(number)
+    return pictures, *ends.truths(wrong)
+
+
+def _close(model: nn.Module, batch: Batch, hard: float) -> Tensor:
+    cells, odd = model(_image(batch[0], model))
+    truth, judged = (torch.from_numpy(one).to(odd.device) for one in batch[1:])
+    return close_losses(cells.float(), odd.float(), truth, judged, hard)
 
 
 class Shipped(nn.Module):  # type: ignore[misc]
     """The network with room for thresholds: what ``reference.anomaly.choose`` writes into ``shift`` is taken off."""
 
-    def __init__(self, model: Anomaly) -> None:
+    def __init__(self, whole: nn.Module, close: nn.Module) -> None:
         super().__init__()
-        self.model = model
+        self.model = Anomaly(whole, close, SIZE)
         self.register_buffer("shift", torch.full((1, len(CHANNELS), 1, 1), 1e-3))  # not 0: it would be folded away
 
     def forward(self, image: Tensor) -> tuple[Tensor, Tensor]:
@@ -137,11 +167,11 @@ class Shipped(nn.Module):  # type: ignore[misc]
         return maps, maps[:, :2].amax(dim=1, keepdim=True).sigmoid()
 
 
-def export(model: Anomaly, path: Path) -> None:
+def export(whole: nn.Module, close: nn.Module, path: Path) -> None:
     """``image`` -> ``maps`` (1, 3, 44, 80) logits of CHANNELS and ``heat`` (1, 1, 44, 80) 0..1, the larger of two."""
     part = path.with_suffix(".part")
     torch.onnx.export(
-        Shipped(model),
+        Shipped(whole, close).eval(),
         (torch.zeros(1, 3, *SIZE),),
         str(part),
         opset_version=17,
@@ -152,7 +182,7 @@ def export(model: Anomaly, path: Path) -> None:
     part.replace(path)
 
 
-def whole(frames: Frames) -> Iterator[NDArray[np.float32]]:
+def inputs(frames: Frames) -> Iterator[NDArray[np.float32]]:
     """Inputs of the full size for the calibration of int8: eight parts of sound frames, side by side."""
     height, width = SIZE[0] // 2, SIZE[1] // 4
     for some in np.array_split(np.arange(len(frames["sound"])), CALIBRATION):
@@ -161,25 +191,44 @@ def whole(frames: Frames) -> Iterator[NDArray[np.float32]]:
         yield normalised(np.vstack(rows)[None])
 
 
+def both(plan: Plan, data: Path) -> tuple[nn.Module, nn.Module, dict[str, Any]]:
+    """Both networks, trained, and how it went."""
+    seeds, started, spent = range(LEARNING, LEARNING + plan.procedures), time.monotonic(), list[float]()
+    some = build(data / "parts", seeds, parts.PLANES, parts.render)
+    spent.append(time.monotonic() - started)
+    torch.manual_seed(plan.seed)
+    source = parts.Batches(some, plan.whole.batch, plan.seed, plan.whole.easy, plan.small)
+    whole, first = learn(Whole(), plan.whole, partial(_parts, source), _whole)
+    spent.append(time.monotonic() - started)
+    views = build(data / "ends", seeds, ends.PLANES, ends.render)
+    spent.append(time.monotonic() - started)
+    torch.manual_seed(plan.seed)
+    close_ups = ends.Batches(views, plan.close.batch, plan.seed, plan.close.easy)
+    close, second = learn(Close(), plan.close, partial(_ends, close_ups), _close)
+    spent.append(time.monotonic() - started)
+    names = ("parts rendered", "whole learned", "ends rendered", "close learned")
+    return whole, close, {"curves": [first.points, second.points], "seconds": dict(zip(names, spent, strict=True))}
+
+
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--out", type=Path, required=True, help="folder for the model and the results")
-    parser.add_argument("--data", type=Path, help="folder that keeps what it learns from (default: OUT/parts)")
-    parser.add_argument("--steps", type=int, help="for trials; default: the plan's")
+    parser.add_argument("--data", type=Path, help="folder that keeps what it learns from (default: OUT/data)")
+    parser.add_argument("--steps", type=int, nargs=2, help="of both networks, for trials; default: the plan's")
     parser.add_argument("--smoke", action="store_true", help="a few steps, to see that the chain works")
     options = parser.parse_args()
-    plan = SMOKE if options.smoke else Plan(steps=options.steps or Plan.steps)
+    plan = SMOKE if options.smoke else Plan()
+    if options.steps:
+        plan = plan.of(*options.steps)
     options.out.mkdir(parents=True, exist_ok=True)
     cv2.setNumThreads(1)
     torch.set_num_threads(1)  # the same sums in the same order on every machine
     keep_memory()
-    started = time.monotonic()
-    frames = build(options.data or options.out / "parts", range(LEARNING, LEARNING + plan.procedures))
-    rendered = time.monotonic()
-    model, curve = train(plan, Batches(frames, plan.batch, plan.seed, plan.easy, plan.small))
-    export(model, options.out / "anomaly.onnx")
-    to_int8(options.out / "anomaly.onnx", options.out / "anomaly-int8.onnx", whole(frames))
-    results = {"curve": curve, "render_s": rendered - started, "train_s": time.monotonic() - rendered}
+    data = options.data or options.out / "data"
+    whole, close, results = both(plan, data)
+    export(whole, close, options.out / "anomaly.onnx")
+    some = build(data / "parts", range(LEARNING, LEARNING + plan.procedures), parts.PLANES, parts.render)
+    to_int8(options.out / "anomaly.onnx", options.out / "anomaly-int8.onnx", inputs(some))
     (options.out / "anomaly-training.json").write_text(json.dumps(results) + "\n")
 
 

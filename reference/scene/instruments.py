@@ -15,7 +15,7 @@ from reference.scene.noise import Field
 from reference.scene.shapes import Points, turn
 
 LUT = 64  # steps of a material's look across a part
-_TIP_AT = 0.25  # u of the point that a pose places
+TIP_AT = 0.25  # u of the point that a pose places
 LONG = 250.0  # the shaft goes on until it has left the picture
 
 
@@ -79,7 +79,7 @@ def _place(points: Points, side: int, tool: Instrument, pose: Pose) -> Points:
     if side:
         pivot = np.array([tool.hinge, 0.0])
         points = turn(points - pivot, -side * pose.opening * tool.widest) + pivot
-    points = points - (_TIP_AT, 0.0)
+    points = points - (TIP_AT, 0.0)
     wide = 1 + pose.taper * np.maximum(points[:, :1], 0) * pose.radius
     local = np.hstack([-points[:, :1], points[:, 1:] * wide * pose.flip]) * pose.radius
     return np.asarray(turn(local, pose.angle) + pose.tip)
@@ -88,6 +88,11 @@ def _place(points: Points, side: int, tool: Instrument, pose: Pose) -> Points:
 def tip_point(tool: Instrument, pose: Pose) -> Points:
     """The tip (x, y) in scene units, a little inside the metal so that it lies on the instrument's own pixels."""
     return np.asarray(_place(tool.tip[None], tool.parts[-1].side, tool, pose)[0])
+
+
+def hinge_point(tool: Instrument, pose: Pose) -> Points:
+    """Where the jaws or the hook begin (x, y), scene units, on the shaft's axis."""
+    return np.asarray(_place(np.array([[tool.hinge, 0.0]]), 0, tool, pose)[0])
 
 
 def draw(rgb: Field, label: NDArray[np.uint8], tool: Instrument, pose: Pose, cover: Field | None = None) -> None:

@@ -10,11 +10,10 @@ import pytest
 from inframe.core.yamlfile import read_device
 from inframe.pipeline.preprocess import Preprocessor
 from reference import anomaly
-from reference.anomaly import corrupt, pairs
+from reference.anomaly import closeup, corrupt, ends, pairs, parts
 from reference.anomaly.channels import CHANNELS, MEAN, SIZE, STD, STRIDE
 from reference.anomaly.choose import ALLOWED, KINDS, Choice, area, only, rates, search
 from reference.anomaly.corrupt import Worn, corrupt_tissue, corrupt_tool
-from reference.anomaly.data import CROP, EACH, FRAMES, PLANES, SMALL, Batches, render, truths
 from reference.anomaly.judge import ALERTS, REGION, Outcome, classes_of, findings, judge
 from reference.anomaly.pairs import FAINT, NONE, ON_TISSUE, ON_TOOL, Scene
 from reference.anomaly.scripts import CHOOSING, FAULTS, HELD_OUT, LEARNING, UNSEEN, sound, visits, with_fault
@@ -105,32 +104,72 @@ def test_what_is_wrong_is_where_the_pictures_differ() -> None:
 
 
 def test_what_it_learns_from_is_a_function_of_the_seed_and_the_number() -> None:
-    frames = render(LEARNING)
-    assert {name: array.shape for name, array in frames.items()} == {n: (FRAMES * EACH, *s) for n, s in PLANES.items()}
-    batches = Batches(frames, 4, 3, easy=2, small=2)
-    pictures, planes = batches.one(1)
-    assert pictures.shape == (10, SMALL, SMALL, 3), "smaller ones first, and as many more"
-    pictures, planes = batches.one(4)
-    assert pictures.shape == (4, CROP, CROP, 3)
-    truth, classes = truths(planes)
-    assert truth.shape == (4, len(CHANNELS), CROP // STRIDE, CROP // STRIDE)
+    frames = parts.render(LEARNING)
+    assert {name: array.shape for name, array in frames.items()} == {
+        n: (c, *s) for n, (c, s, _) in parts.PLANES.items()
+    }
+    batches = parts.Batches(frames, 4, 3, easy=2, small=2)
+    assert batches.one(1)[0].shape == (10, parts.SMALL, parts.SMALL, 3), "smaller ones first, and as many more"
+    pictures, planes, places = batches.one(4)
+    assert pictures.shape == (4, parts.CROP, parts.CROP, 3)
+    truth = parts.truths(planes)
+    assert truth.shape == (4, 2, parts.CROP // STRIDE, parts.CROP // STRIDE)
     assert set(np.unique(truth)) <= {-1.0, 0.0, 1.0}
-    assert (truth[::2, :2] != 1).all(), "the first of each pair is sound"
-    assert (truth[1::2, :2] == 1).any()
-    assert (classes[truth[:, :2].max(axis=1) == 1] == -1).all()
-    again = batches.one(4)
-    assert np.array_equal(pictures, again[0])
-    assert np.array_equal(planes, again[1])
+    assert (truth[::2, 0] != 1).all(), "the first of each pair is sound"
+    assert any((parts.truths(batches.one(n)[1])[1::2, 0] == 1).any() for n in range(4, 9))
+    for one, other in zip(batches.one(4), (pictures, planes, places), strict=True):
+        assert np.array_equal(one, other, equal_nan=one.dtype == np.float32)
     assert not np.array_equal(pictures, batches.one(6)[0])
 
 
+def test_close_ups_are_pairs_and_only_the_second_is_odd() -> None:
+    frames = ends.render(LEARNING)
+    batches = ends.Batches(frames, 32, 3, easy=2)
+    pictures, wrong = batches.one(3)
+    assert pictures.shape == (32, *closeup.SHAPE, 3)
+    cells, odd = ends.truths(wrong)
+    assert (odd[::2] == 0).all()
+    assert (odd[1::2] == 1).mean() > 0.5
+    assert (cells[1::2] == 1).any(axis=(1, 2))[odd[1::2] == 1].mean() > 0.9
+    assert np.array_equal(pictures, batches.one(3)[0])
+
+
 def test_at_first_what_is_wrong_is_plain_to_see() -> None:
-    frames = render(LEARNING + 1)
+    frames = ends.render(LEARNING + 1)
     shares = []
     for number in (0, 1000):
-        _, planes = Batches(frames, 64, 3, easy=1000, small=0).one(number)
-        shares.append(np.isin(planes[1::2, ..., 1], (ON_TOOL, ON_TISSUE)).any(axis=(1, 2)).mean())
+        _, wrong = ends.Batches(frames, 64, 3, easy=1000).one(number)
+        shares.append((ends.truths(wrong)[1][1::2] == 1).mean())
     assert shares[0] < shares[1]
+
+
+def test_a_close_up_shows_the_hinge_at_its_place_and_the_tip_to_the_left() -> None:
+    picture = np.zeros((200, 300), np.uint8)
+    x, y, angle, half = 150.0, 90.0, 2.1, 9.0
+    along = np.array([np.cos(angle), np.sin(angle)])
+    for far, value in ((0.0, 120), (4.0, 250)):  # the hinge, and four halves towards the tip
+        spot = np.array([x, y]) + far * half * along
+        cv2.circle(picture, (round(spot[0]), round(spot[1])), 4, value, -1)
+    seen = closeup.cut(picture, np.array([x, y, *along, half], np.float32))
+    row, column = (int(at) for at in closeup.HINGE)
+    assert seen.shape == closeup.SHAPE
+    assert seen[row, column] == 120
+    assert seen[row, int(column - 4 * closeup.SCALE)] == 250
+
+
+@pytest.mark.parametrize("turns", range(4))
+@pytest.mark.parametrize("mirror", [1, -1])
+def test_hinges_turn_with_their_picture(turns: int, mirror: int) -> None:
+    picture = np.zeros((100, 100), np.uint8)
+    cv2.circle(picture, (30, 60), 2, 255, -1)
+    cv2.circle(picture, (50, 60), 2, 128, -1)  # where the way points
+    places = np.array([[30.5, 60.5, 1, 0, 7], [np.nan] * 5], np.float32)
+    x, y, a, b, half = parts.turned(places, 100, turns, mirror)[0]
+    seen = np.rot90(picture, turns)[:, ::mirror]
+    assert seen[int(y), int(x)] == 255
+    assert seen[int(y + 20 * b), int(x + 20 * a)] == 128
+    assert half == 7
+    assert np.isnan(parts.turned(places, 100, turns, mirror)[1]).all()
 
 
 @pytest.mark.parametrize("kind", [None, "residue", "gauze"])
