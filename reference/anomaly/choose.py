@@ -32,7 +32,7 @@ from reference.scene.litter import FOREIGN
 KINDS = tuple(kind for kind in FAULTS if kind not in HELD_OUT)
 EACH, WITHOUT, SECONDS = 7, 24, 6.0
 ALLOWED = 0.5  # false alerts a minute, of both rules together
-LOGITS = tuple(np.arange(0.0, 7.01, 0.5).tolist())
+LOGITS = tuple(np.arange(0.0, 6.01, 0.5).tolist())
 AREAS = (0, 1, 3, 6)  # cells, more than which
 LASTS = ((4, 6), (6, 9), (9, 12))  # k of n results, 15 a second
 Maps = NDArray[np.float32]
