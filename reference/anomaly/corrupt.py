@@ -192,7 +192,7 @@ def _attach(rng: np.random.Generator, worn: Worn, layer: Layer, spot: Spot, scen
 def corrupt_tool(rng: np.random.Generator, worn: Worn, scene: Colours) -> Worn:
     """One corruption of an instrument; the same where there is no place for it. ``scene``: the picture behind."""
     way = str(
-        rng.choice(["bend", "dislocate", "swell", "cut", "patch", "attach"], p=[0.2, 0.08, 0.07, 0.22, 0.25, 0.18])
+        rng.choice(["bend", "dislocate", "swell", "cut", "patch", "attach"], p=[0.26, 0.08, 0.06, 0.26, 0.2, 0.14])
     )
     jaws = rng.random() < (0.8 if way != "patch" else 0.5)
     one = jaws and way in ("bend", "dislocate", "cut") and rng.random() < 0.65  # a part alone
