@@ -12,11 +12,20 @@ from reference.anomaly.choose import write_shift
 from reference.anomaly.watch import CELLS
 from tests.reference.test_train import PYTHON, ROOT
 
-
-@pytest.mark.skipif(
+needs_torch = pytest.mark.skipif(
     PYTHON is None,
     reason="torch is not installed: put reference/requirements.txt into a venv, name its python in INFRAME_TORCH_PYTHON",
 )
+
+
+@needs_torch
+def test_the_model_cuts_out_what_the_training_was_shown_and_puts_it_back() -> None:
+    command = [str(PYTHON), "-m", "tests.reference.close_up_geometry"]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+@needs_torch
 def test_smoke_training_exports_models_that_run_and_take_thresholds(tmp_path: Path) -> None:
     done = subprocess.run(
         [str(PYTHON), "-m", "reference.anomaly.train", "--smoke", "--out", str(tmp_path)],
