@@ -5,6 +5,7 @@ from pathlib import Path
 
 import cv2
 import numpy as np
+import onnx
 import pytest
 
 from inframe.core.yamlfile import read_device
@@ -185,6 +186,15 @@ def test_watching_gives_what_the_model_sees_and_what_is_true() -> None:
     one = watch(CHOOSING + 4, "clip", 0.2)
     assert (one.pictures.shape, one.wrong.shape, one.masks.shape) == ((3, 360, 640, 3), (3, *CELLS), (3, 96, 160))
     assert (one.wrong > 0).any() or not one.visible.any()
+
+
+def test_the_model_beside_it_takes_and_answers_what_it_should() -> None:
+    model = onnx.load(Path(anomaly.__file__).parent / "models" / "anomaly.onnx")
+    shapes = {
+        value.name: [d.dim_value for d in value.type.tensor_type.shape.dim]
+        for value in (*model.graph.input, *model.graph.output)
+    }
+    assert shapes == {"image": [1, 3, *SIZE], "maps": [1, len(CHANNELS), *CELLS], "heat": [1, 1, *CELLS]}
 
 
 def test_the_device_file_reads_the_model_as_it_was_trained() -> None:
