@@ -6,7 +6,6 @@ from torch.nn import functional
 
 from reference.anomaly.channels import STRIDE
 from reference.anomaly.closeup import HINGE, SCALE, SHAPE
-from reference.anomaly.closeup import STRIDE as CLOSE_STRIDE
 from reference.model import Block, conv
 
 STEM = 32  # channels at a quarter of the input's size
@@ -140,6 +139,3 @@ class Anomaly(nn.Module):  # type: ignore[misc]
         there = self.back(shown, at) > 0.5
         tool = torch.where(there, odd[:, None, None], torch.full_like(self.x, NOWHERE)).amax(dim=0)
         return torch.cat([tool[None, None], said[:, : LENS + 1]], dim=1)
-
-
-assert SHAPE[0] % CLOSE_STRIDE == SHAPE[1] % CLOSE_STRIDE == 0

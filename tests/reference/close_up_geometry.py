@@ -4,9 +4,9 @@ import cv2
 import numpy as np
 import torch
 
+from reference.anomaly import closeup
 from reference.anomaly.channels import SIZE, STRIDE
 from reference.anomaly.closeup import HINGE, cut
-from reference.anomaly.closeup import STRIDE as CLOSE_STRIDE
 from reference.anomaly.model import AT_ONCE, FOUND, HALF, SAID, Anomaly, Close, Whole, places
 
 
@@ -20,7 +20,7 @@ def main() -> None:
     away = np.abs(found[0].numpy().transpose(1, 2, 0) - cut(picture, at))
     assert away.max() < 2, away.max()
     shown = torch.zeros(AT_ONCE, 1, 6, 16)
-    shown[:, :, int(HINGE[0] / CLOSE_STRIDE), int(HINGE[1] / CLOSE_STRIDE)] = 1
+    shown[:, :, int(HINGE[0] / closeup.STRIDE), int(HINGE[1] / closeup.STRIDE)] = 1
     rows, columns = np.nonzero(net.back(shown, same)[0].numpy())
     middle = np.array([columns.mean(), rows.mean()]) * STRIDE + STRIDE / 2
     assert np.hypot(*(middle - at[:2])) < 1.5 * at[4], middle
